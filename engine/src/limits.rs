@@ -1,0 +1,40 @@
+//! Every limit of the contract (SPEC section 7), named, with its unit. Each has a test at its edge.
+
+/// A runbook file, in bytes.
+pub const RUNBOOK_BYTES_MAX: usize = 1024 * 1024;
+/// Steps of one runbook, `finally` included.
+pub const STEPS_MAX: usize = 20_000;
+/// Nesting of a YAML document.
+pub const YAML_DEPTH_MAX: usize = 32;
+/// Aliases (`*name`) in a YAML document.
+pub const YAML_ALIASES_MAX: usize = 200;
+/// YAML nodes after aliases are expanded.
+pub const YAML_NODES_MAX: usize = 500_000;
+/// Starts of one step in one generation (`retry.attempts`).
+pub const ATTEMPTS_MAX: u32 = 100;
+/// Items of one `for-each`.
+pub const ITEMS_MAX: usize = 10_000;
+/// All parameters of a run together, as JSON, in bytes.
+pub const PARAMS_BYTES_MAX: usize = 256 * 1024;
+/// One output value, in bytes.
+pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// All outputs of one step together, in bytes.
+pub const OUTPUTS_BYTES_MAX: usize = 1024 * 1024;
+/// One value bound into a step (the kernel allows 128 KiB for one environment string), in bytes.
+pub const VALUE_BYTES_MAX: usize = 120 * 1024;
+/// All values bound into one step together, in bytes.
+pub const VALUES_BYTES_MAX: usize = 1024 * 1024;
+/// Output kept of one attempt, in bytes; beyond it the head and the tail are kept, half each.
+pub const LOG_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// A step's `timeout` where the runbook says nothing, in milliseconds.
+pub const STEP_TIMEOUT_MS_DEFAULT: u64 = 10 * 60 * 1000;
+/// A step's `grace` (between TERM and KILL) where the runbook says nothing, in milliseconds.
+pub const STEP_GRACE_MS_DEFAULT: u64 = 10 * 1000;
+/// Steps of one run that execute at the same time, where `max-parallel` says nothing.
+pub const PARALLEL_DEFAULT: u32 = 16;
+/// An attempt that is proven never started goes back to ready; after this many times it counts as lost.
+pub const VOIDED_MAX: u32 = 5;
+/// Files pinned with one definition (`files:` and `script:`).
+pub const PINNED_FILES_MAX: usize = 10_000;
+/// All files pinned with one definition together, in bytes.
+pub const PINNED_BYTES_MAX: u64 = 64 * 1024 * 1024;

@@ -1,0 +1,3 @@
+//! The runbook file.
+
+pub mod model;

@@ -1,0 +1,206 @@
+//! What a runbook says, once it has been found correct.
+//!
+//! Only behaviour that is built has a typed place here. Keys that are part of the format but whose behaviour is not
+//! built yet are checked by the parser and listed in [`Runbook::unbuilt`]; planning refuses them by name, so that
+//! nothing an author wrote is ever silently ignored.
+
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::bind::{Condition, Expression, ShellScript, Template};
+
+/// Bytes of the runbook file.
+pub type Span = Range<usize>;
+
+/// A value and the place in the file it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spanned<T> {
+    pub value: T,
+    pub span: Span,
+}
+
+/// A parsed and validated runbook. `steps` holds the main steps first, in file order, then those of `finally`.
+#[derive(Debug)]
+pub struct Runbook {
+    /// `name:`; where it is missing the caller derives one from the file's path.
+    pub name: Option<String>,
+    pub description: Option<String>,
+    /// In file order.
+    pub params: Vec<Param>,
+    /// The whole run, from its first executing step.
+    pub timeout: Option<Duration>,
+    pub max_parallel: Option<NonZeroU32>,
+    /// Glob patterns relative to the runbook's folder, pinned with the definition.
+    pub files: Vec<Spanned<String>>,
+    pub steps: Vec<Step>,
+    /// How many of `steps` are main steps; the rest belong to `finally`.
+    pub main_len: usize,
+    pub unbuilt: Vec<Unbuilt>,
+}
+
+/// A key whose behaviour is not built yet, for example `steps[2].approve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unbuilt {
+    pub path: String,
+    pub span: Span,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Param {
+    pub name: String,
+    pub kind: ValueType,
+    pub required: bool,
+    /// Already of the declared type.
+    pub default: Option<serde_json::Value>,
+    /// Already of the declared type.
+    pub choices: Option<Vec<serde_json::Value>>,
+    /// The regular expression as written; it has to match the whole value. It compiles (checked).
+    pub pattern: Option<String>,
+    /// Bounds of int, float, duration (milliseconds), size (bytes); of the length of strings and lists.
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    pub description: Option<String>,
+    /// The value is never shown.
+    pub sensitive: bool,
+    pub span: Span,
+}
+
+/// Types of parameters and declared outputs.
+///
+/// As JSON: string, path -> string; int, size (bytes), duration (milliseconds) -> integer; float -> number; bool ->
+/// bool; list -> array; map -> object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ValueType {
+    String,
+    Int,
+    Float,
+    Bool,
+    List,
+    Map,
+    Duration,
+    Size,
+    Path,
+}
+
+#[derive(Debug)]
+pub struct Step {
+    /// Unique in the file; `step_3` / `finally_1` (1-based) where the author gave none.
+    pub id: String,
+    pub name: Option<String>,
+    /// Indexes into [`Runbook::steps`]; never leaves its own section (main or finally).
+    pub needs: Vec<usize>,
+    pub condition: Option<Condition>,
+    pub for_each: Option<ForEach>,
+    pub action: Action,
+    /// Sorted.
+    pub runs_on: Vec<String>,
+    pub env: Vec<(String, Template)>,
+    pub cwd: Option<Template>,
+    pub timeout: Duration,
+    pub grace: Duration,
+    pub retry: Option<Retry>,
+    pub on_lost: OnLost,
+    pub orphans: Orphans,
+    pub allow_failure: bool,
+    pub outputs: Vec<(String, ValueType)>,
+    pub irreversible: bool,
+    pub span: Span,
+}
+
+#[derive(Debug)]
+pub struct ForEach {
+    pub items: Items,
+    pub max_parallel: Option<NonZeroU32>,
+    /// After this many failed items no further item starts. Default 1, as for a run: the first failure stops.
+    pub stop_after_failures: NonZeroU32,
+}
+
+#[derive(Debug)]
+pub enum Items {
+    /// `for-each: ${{ params.nodes }}`: an expression whose value is a list.
+    Expression(Expression),
+    /// `for-each: [a, b, "${{ params.c }}"]`.
+    List(Vec<Template>),
+}
+
+#[derive(Debug)]
+pub enum Action {
+    Shell {
+        shell: Shell,
+        script: Script,
+    },
+    /// One argv element each, the program first.
+    Cmd(Vec<Template>),
+}
+
+#[derive(Debug)]
+pub enum Script {
+    /// `run:` for bash and sh, rewritten so that values stand outside the text.
+    Bound(ShellScript),
+    /// `run:` for any other interpreter: no `${{ }}` inside.
+    Verbatim(String),
+    /// `script: path`, relative to the runbook's folder; pinned with the definition.
+    File(Spanned<String>),
+}
+
+/// The interpreter of `run:` and `script:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shell {
+    /// `bash -euo pipefail FILE`
+    Bash,
+    /// `sh -eu FILE`
+    Sh,
+    /// `NAME FILE`
+    Other(String),
+}
+
+/// Delay before the n-th retry (n from 1): `delay * backoff^(n-1)`, at most `max_delay`, then jitter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retry {
+    /// Starts in all, the first included; at least 2 to mean anything.
+    pub attempts: NonZeroU32,
+    pub delay: Duration,
+    pub backoff: f64,
+    pub max_delay: Duration,
+    pub jitter: Jitter,
+    /// Retry only on these exit codes; empty: on every failure.
+    pub on_exit: Vec<i32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jitter {
+    /// Anything from zero to the delay.
+    Full,
+    /// Half the delay and anything up to the other half.
+    Equal,
+    None,
+}
+
+/// What becomes of a step when it cannot be known whether its attempt ran to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLost {
+    Fail,
+    Retry,
+    Hold,
+}
+
+/// What happens to processes a finished step left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Orphans {
+    Kill,
+    Leave,
+}
+
+impl Runbook {
+    pub fn step_index(&self, id: &str) -> Option<usize> {
+        self.steps.iter().position(|step| step.id == id)
+    }
+
+    /// Whether the step at `index` belongs to `finally`.
+    pub fn is_finally(&self, index: usize) -> bool {
+        index >= self.main_len
+    }
+}
