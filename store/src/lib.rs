@@ -1,1 +1,18 @@
-//! The ledger.
+//! The ledger: what runward remembers.
+//!
+//! One narrow trait, [`Ledger`]; behind it [`MemoryLedger`] and [`SqliteLedger`], held to the same promises by
+//! [`conformance`]. The ledger decides nothing: every change of a run goes through `engine::run::execute` inside one
+//! transaction, and what is stored is the events that came out, hash-chained ([`chain`]), with the rows they touch.
+
+pub mod chain;
+pub mod check;
+pub mod conformance;
+mod error;
+mod ledger;
+mod memory;
+mod sqlite;
+
+pub use error::LedgerError;
+pub use ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, command};
+pub use memory::MemoryLedger;
+pub use sqlite::SqliteLedger;

@@ -1,1 +1,58 @@
-//! run
+//! The state machine of a run.
+//!
+//! [`decide`](decide::decide) looks at a state and a command and answers with events or a typed refusal;
+//! [`apply`](apply::apply) turns an event into the next state and never fails; [`follow_up`](follow::follow_up) names
+//! the consequences (a condition to evaluate, a run to stop, a run to finish). [`execute`] runs the three to the end.
+//! What a driver should be doing next is read off the state by [`todo`](todo::todo): level-triggered, so nothing is
+//! forgotten by a crash between a decision and its effect.
+//!
+//! Events are the truth: a state is only ever the fold of its events, and the rows of the ledger
+//! ([`rows`]) are a function of the state. Work-lists and counters keep the cost of one transition independent of the
+//! number of steps.
+
+pub mod apply;
+pub mod command;
+pub mod decide;
+pub mod event;
+pub mod follow;
+pub mod ids;
+pub mod outcome;
+pub mod outputs;
+pub mod prepare;
+pub mod retry;
+pub mod rows;
+pub mod state;
+pub mod todo;
+pub mod values;
+
+pub use command::{Command, Reject};
+pub use event::{Event, Outcome, Recorded, Then};
+pub use ids::{ClaimId, RunId, SessionId, Unit};
+pub use outcome::Verdict;
+pub use state::{RunState, RunStatus, StepStatus};
+
+/// Decides `command`, applies what follows from it, and returns every event in order. On a refusal nothing changed.
+///
+/// `now` is the ledger's clock in epoch milliseconds, `actor` who asked.
+pub fn execute(state: &mut RunState, command: &Command, now: i64, actor: &str) -> Result<Vec<Recorded>, Reject> {
+    let events = decide::decide(state, command, now)?;
+    Ok(record(state, events, now, actor))
+}
+
+/// The first events of a run: `created`, and what follows from it.
+pub fn create(state: &mut RunState, created: Event, now: i64, actor: &str) -> Vec<Recorded> {
+    record(state, vec![created], now, actor)
+}
+
+fn record(state: &mut RunState, mut events: Vec<Event>, now: i64, actor: &str) -> Vec<Recorded> {
+    let mut recorded = Vec::new();
+    while !events.is_empty() {
+        for event in events {
+            let record = Recorded { seq: state.seq + 1, at: now, actor: actor.to_owned(), event };
+            apply::apply(state, &record);
+            recorded.push(record);
+        }
+        events = follow::follow_up(state);
+    }
+    recorded
+}

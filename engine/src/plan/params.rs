@@ -1,0 +1,96 @@
+//! The values a run is given, checked against what the runbook declares. All problems at once.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::limits;
+use crate::runbook::model::{Param, Runbook, ValueType};
+use crate::runbook::value;
+
+/// A value as it was given.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Given {
+    /// `-p name=text`: takes the declared type.
+    Text(String),
+    /// From a file of parameters, with the type it has there.
+    Value(Value),
+}
+
+/// One problem with the parameters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParamError {
+    #[error("the parameter `{name}` is required: give it with -p {name}=VALUE{about}")]
+    Missing { name: String, about: String },
+    #[error("there is no parameter `{name}`{hint}")]
+    Unknown { name: String, hint: String },
+    #[error("parameter `{name}`: {message}")]
+    Value { name: String, message: String },
+    #[error("the parameters are {bytes} bytes together; at most {max} are possible: pass large data in a file")]
+    TooLarge { bytes: usize, max: usize },
+}
+
+/// The parameters of a run, each of its declared type. `path` parameters that were given are made absolute by
+/// `absolute`, which knows the folder of whoever gave them; defaults stay relative to the runbook's folder.
+pub fn resolve(
+    runbook: &Runbook,
+    given: &BTreeMap<String, Given>,
+    absolute: &dyn Fn(&str) -> String,
+) -> Result<Map<String, Value>, Vec<ParamError>> {
+    let mut errors = Vec::new();
+    for name in given.keys() {
+        if !runbook.params.iter().any(|param| param.name == *name) {
+            errors.push(ParamError::Unknown { name: name.clone(), hint: hint(runbook, name) });
+        }
+    }
+    let mut params = Map::new();
+    for param in &runbook.params {
+        match one(param, given.get(&param.name), absolute) {
+            Ok(Some(value)) => _ = params.insert(param.name.clone(), value),
+            Ok(None) => {}
+            Err(error) => errors.push(error),
+        }
+    }
+    let bytes = serde_json::to_string(&params).map_or(0, |text| text.len());
+    if bytes > limits::PARAMS_BYTES_MAX {
+        errors.push(ParamError::TooLarge { bytes, max: limits::PARAMS_BYTES_MAX });
+    }
+    if errors.is_empty() { Ok(params) } else { Err(errors) }
+}
+
+/// Parameters a terminal can ask for: required, and not given.
+pub fn missing<'a>(runbook: &'a Runbook, given: &BTreeMap<String, Given>) -> Vec<&'a Param> {
+    runbook.params.iter().filter(|param| param.required && !given.contains_key(&param.name)).collect()
+}
+
+fn one(param: &Param, given: Option<&Given>, absolute: &dyn Fn(&str) -> String) -> Result<Option<Value>, ParamError> {
+    let refuse = |message: String| ParamError::Value { name: param.name.clone(), message };
+    let value = match given {
+        None if param.required => {
+            let about = param.description.as_ref().map(|text| format!(" ({text})")).unwrap_or_default();
+            return Err(ParamError::Missing { name: param.name.clone(), about });
+        }
+        None => return Ok(param.default.clone()),
+        Some(Given::Text(text)) => value::from_text(param.kind, text).map_err(refuse)?,
+        Some(Given::Value(value)) => value::from_json(param.kind, value).map_err(refuse)?,
+    };
+    let value = match value {
+        Value::String(path) if param.kind == ValueType::Path => Value::String(absolute(&path)),
+        other => other,
+    };
+    value::check(param, &value).map_err(refuse)?;
+    Ok(Some(value))
+}
+
+fn hint(runbook: &Runbook, name: &str) -> String {
+    let near = runbook.params.iter().map(|param| (strsim::jaro_winkler(&param.name, name), &param.name));
+    let best = near.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
+    match (best, runbook.params.is_empty()) {
+        (Some((_, best)), _) => format!(": did you mean `{best}`?"),
+        (None, true) => ": this runbook has none".to_owned(),
+        (None, false) => {
+            let names: Vec<&str> = runbook.params.iter().map(|param| param.name.as_str()).collect();
+            format!(": there are {}", names.join(", "))
+        }
+    }
+}

@@ -1,0 +1,511 @@
+//! Events into state: total, deterministic, and O(1 + out-degree) but for the once-a-generation passes of creating,
+//! stopping and resuming a run. An event that does not fit is ignored, so that a fold never fails.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::command::Resolution;
+use super::event::{Event, Outcome, Recorded, StopCause, Then};
+use super::ids::{ClaimId, Unit};
+use super::outputs::Outputs;
+use super::state::{Attempt, AttemptStatus, Cancel, ItemsState, Phase, RunState, RunStatus, StepStatus, UnitState};
+
+pub fn apply(state: &mut RunState, record: &Recorded) {
+    state.seq = record.seq;
+    let at = record.at;
+    match &record.event {
+        Event::RunCreated { name, definition, params, trigger, key, seed } => {
+            state.name.clone_from(name);
+            state.definition.clone_from(definition);
+            state.params.clone_from(params);
+            state.trigger.clone_from(trigger);
+            state.key.clone_from(key);
+            state.seed = *seed;
+            state.actor.clone_from(&record.actor);
+            state.created_at = at;
+            unblock_roots(state, 0, at);
+        }
+        Event::StepReady { step } => with_step(state, step, |state, step| {
+            state.due.remove(&step);
+            start_units(state, step, at);
+        }),
+        Event::StepSkipped { step, .. } => with_step(state, step, |state, step| {
+            state.due.remove(&step);
+            state.steps[step as usize].whole.by_condition = true;
+            end_unit(state, Unit::step(step), StepStatus::Skipped, at);
+        }),
+        Event::ItemsExpanded { step, items } => with_step(state, step, |state, step| {
+            state.due.remove(&step);
+            state.steps[step as usize].items = Some(ItemsState {
+                values: Arc::new(items.clone()),
+                units: vec![UnitState::default(); items.len()],
+                next: 0,
+                open: 0,
+                failed: 0,
+            });
+            start_units(state, step, at);
+        }),
+        Event::UnitFailed { unit, error } => with_unit(state, unit, |state, unit| {
+            state.due.remove(&unit.step);
+            unit_mut(state, unit).error = Some(error.clone());
+            end_unit(state, unit, StepStatus::Failed, at);
+        }),
+        Event::AttemptClaimed { unit, attempt, claim, session, boot } => with_unit(state, unit, |state, unit| {
+            state.ready.remove(&unit);
+            state.live.insert(claim.clone(), unit);
+            state.started_at.get_or_insert(at);
+            if state.status == RunStatus::Queued {
+                state.status = RunStatus::Running;
+            }
+            let generation = state.generation;
+            state.steps[unit.step as usize].whole.started_at.get_or_insert(at);
+            let unit = touch(state, unit);
+            unit.status = StepStatus::Running;
+            unit.started_at.get_or_insert(at);
+            unit.error = None;
+            unit.retry_at = None;
+            unit.tries += 1;
+            unit.attempts.push(Attempt {
+                no: *attempt,
+                generation,
+                claim: claim.clone(),
+                session: session.clone(),
+                watched_by: session.clone(),
+                boot: boot.clone(),
+                status: AttemptStatus::Running,
+                claimed_at: at,
+                started_at: None,
+                ended_at: None,
+                code: None,
+                signal: None,
+                error: None,
+                log: Default::default(),
+            });
+        }),
+        Event::AttemptAdopted { unit, claim, session } => with_unit(state, unit, |state, unit| {
+            if let Some(attempt) = attempt_mut(state, unit, claim) {
+                attempt.watched_by = session.clone();
+            }
+        }),
+        Event::AttemptSettled { unit, claim, outcome, then, outputs, error, log, started_at, ended_at, .. } => {
+            with_unit(state, unit, |state, unit| {
+                let Some(attempt) = attempt_mut(state, unit, claim) else { return };
+                attempt.status = attempt_status(outcome);
+                attempt.started_at = *started_at;
+                attempt.ended_at = Some(ended_at.unwrap_or(at));
+                if let Outcome::Failed { code, signal } = outcome {
+                    (attempt.code, attempt.signal) = (*code, *signal);
+                } else if *outcome == Outcome::Succeeded {
+                    attempt.code = Some(0);
+                }
+                attempt.error.clone_from(error);
+                attempt.log = log.clone();
+                unit_mut(state, unit).error.clone_from(error);
+                if *outcome == Outcome::Succeeded {
+                    unit_mut(state, unit).outputs.clone_from(outputs);
+                }
+                conclude(state, unit, claim, step_status(outcome), *then, at);
+            })
+        }
+        Event::AttemptVoided { unit, claim } => with_unit(state, unit, |state, unit| {
+            let Some(attempt) = attempt_mut(state, unit, claim) else { return };
+            attempt.status = AttemptStatus::NeverStarted;
+            attempt.ended_at = Some(at);
+            state.live.remove(claim);
+            let unit_state = touch(state, unit);
+            unit_state.tries = unit_state.tries.saturating_sub(1);
+            unit_state.voided += 1;
+            make_ready(state, unit, at);
+        }),
+        Event::AttemptLost { unit, claim, evidence, then } => with_unit(state, unit, |state, unit| {
+            let Some(attempt) = attempt_mut(state, unit, claim) else { return };
+            attempt.status = AttemptStatus::Lost;
+            attempt.ended_at = Some(at);
+            attempt.error = Some(evidence.clone());
+            unit_mut(state, unit).error = Some(evidence.clone());
+            conclude(state, unit, claim, StepStatus::Lost, *then, at);
+        }),
+        Event::LateResult { .. } => {}
+        Event::RetryDue { unit } => with_unit(state, unit, |state, unit| {
+            if let Some(retry_at) = unit_mut(state, unit).retry_at.take() {
+                state.backoff.remove(&(retry_at, unit));
+            }
+            make_ready(state, unit, at);
+        }),
+        Event::CancelRequested { force, reason } => {
+            state.cancel = Some(Cancel { by: record.actor.clone(), force: *force, reason: reason.clone() });
+            if state.phase == Phase::Finally {
+                close(state, 1, StepStatus::Cancelled, at);
+            }
+        }
+        Event::RunStopping { because } => {
+            state.status = RunStatus::Stopping;
+            state.stop = Some(because.clone());
+            let unstarted = match because {
+                StopCause::Failed { .. } => StepStatus::Skipped,
+                StopCause::Cancelled | StopCause::TimedOut => StepStatus::Cancelled,
+            };
+            close(state, 0, unstarted, at);
+        }
+        Event::FinallyStarted => {
+            state.phase = Phase::Finally;
+            // What was cancelled was the main part; a cancel from here on means `finally`.
+            if let Some(cancel) = &mut state.cancel {
+                cancel.force = false;
+            }
+            unblock_roots(state, 1, at);
+        }
+        Event::RunFinished { status } => {
+            state.status = *status;
+            state.phase = Phase::Done;
+            state.finished_at = Some(at);
+        }
+        Event::RunResumed { generation, reset } => resume(state, *generation, reset, at),
+        Event::UnitResolved { unit, resolution, reason } => with_unit(state, unit, |state, unit| {
+            state.held.remove(&unit);
+            let unit_state = touch(state, unit);
+            match resolution {
+                Resolution::Succeeded => unit_state.error = None,
+                Resolution::Failed => unit_state.error = reason.clone().or(unit_state.error.take()),
+                Resolution::Retry => unit_state.tries = 0,
+            }
+            match resolution {
+                Resolution::Succeeded => end_unit(state, unit, StepStatus::Succeeded, at),
+                Resolution::Failed => end_unit(state, unit, StepStatus::Failed, at),
+                Resolution::Retry => make_ready(state, unit, at),
+            }
+        }),
+    }
+}
+
+fn with_step(state: &mut RunState, id: &str, f: impl FnOnce(&mut RunState, u32)) {
+    if let Some(step) = state.step_named(id) {
+        f(state, step);
+    }
+}
+
+fn with_unit(state: &mut RunState, name: &str, f: impl FnOnce(&mut RunState, Unit)) {
+    if let Some(unit) = state.unit_named(name) {
+        f(state, unit);
+    }
+}
+
+/// The unit must exist: callers got it from [`RunState::unit_named`] or from a work-list.
+fn unit_mut(state: &mut RunState, unit: Unit) -> &mut UnitState {
+    let step = &mut state.steps[unit.step as usize];
+    match (unit.item, &mut step.items) {
+        (Some(item), Some(items)) => &mut items.units[item as usize],
+        _ => &mut step.whole,
+    }
+}
+
+fn touch(state: &mut RunState, unit: Unit) -> &mut UnitState {
+    state.touched.insert(unit);
+    if unit.item.is_some() {
+        state.touched.insert(Unit::step(unit.step));
+    }
+    unit_mut(state, unit)
+}
+
+fn attempt_mut<'a>(state: &'a mut RunState, unit: Unit, claim: &ClaimId) -> Option<&'a mut Attempt> {
+    touch(state, unit).attempts.iter_mut().rev().find(|attempt| attempt.claim == *claim)
+}
+
+fn attempt_status(outcome: &Outcome) -> AttemptStatus {
+    match outcome {
+        Outcome::Succeeded => AttemptStatus::Succeeded,
+        Outcome::Failed { .. } | Outcome::NotStarted => AttemptStatus::Failed,
+        Outcome::TimedOut => AttemptStatus::TimedOut,
+        Outcome::Killed => AttemptStatus::Cancelled,
+        Outcome::Interrupted => AttemptStatus::Lost,
+    }
+}
+
+fn step_status(outcome: &Outcome) -> StepStatus {
+    match outcome {
+        Outcome::Succeeded => StepStatus::Succeeded,
+        Outcome::Failed { .. } | Outcome::NotStarted => StepStatus::Failed,
+        Outcome::TimedOut => StepStatus::TimedOut,
+        Outcome::Killed => StepStatus::Cancelled,
+        Outcome::Interrupted => StepStatus::Lost,
+    }
+}
+
+/// A running attempt came to an end.
+fn conclude(state: &mut RunState, unit: Unit, claim: &ClaimId, status: StepStatus, then: Then, at: i64) {
+    state.live.remove(claim);
+    match then {
+        Then::Stand => end_unit(state, unit, status, at),
+        Then::Retry { at } => {
+            let unit_state = touch(state, unit);
+            unit_state.status = StepStatus::Backoff;
+            unit_state.retry_at = Some(at);
+            state.backoff.insert((at, unit));
+        }
+        Then::Hold => {
+            touch(state, unit).status = StepStatus::Held;
+            state.held.insert(unit);
+        }
+    }
+}
+
+/// Whether new work of this section may start.
+fn is_open(state: &RunState, section: usize) -> bool {
+    match section {
+        0 => state.phase == Phase::Main && state.stop.is_none(),
+        _ => state.phase == Phase::Finally && !state.cancel.as_ref().is_some_and(|cancel| cancel.force),
+    }
+}
+
+fn unblock_roots(state: &mut RunState, section: usize, at: i64) {
+    let main_len = state.runbook.main_len;
+    let range = if section == 0 { 0..main_len } else { main_len..state.steps.len() };
+    for step in range {
+        let step_state = &state.steps[step];
+        if step_state.unmet == 0 && step_state.whole.status == StepStatus::Pending {
+            unblock(state, step as u32, at);
+        }
+    }
+}
+
+/// All needs are met.
+fn unblock(state: &mut RunState, step: u32, at: i64) {
+    if !is_open(state, state.section(step)) {
+        return;
+    }
+    let spec = state.spec(step);
+    if spec.condition.is_some() || (spec.for_each.is_some() && state.step(step).items.is_none()) {
+        state.due.insert(step);
+    } else {
+        start_units(state, step, at);
+    }
+}
+
+fn start_units(state: &mut RunState, step: u32, at: i64) {
+    if state.spec(step).for_each.is_some() {
+        touch(state, Unit::step(step)).status = StepStatus::Running;
+        fill_window(state, step, at);
+    } else {
+        make_ready(state, Unit::step(step), at);
+    }
+}
+
+fn make_ready(state: &mut RunState, unit: Unit, at: i64) {
+    if is_open(state, state.section(unit.step)) {
+        touch(state, unit).status = StepStatus::Ready;
+        state.ready.insert(unit);
+    } else {
+        let status = unstarted_status(state);
+        end_unit(state, unit, status, at);
+    }
+}
+
+fn unstarted_status(state: &RunState) -> StepStatus {
+    match state.stop {
+        Some(StopCause::Failed { .. }) if state.phase == Phase::Main => StepStatus::Skipped,
+        _ => StepStatus::Cancelled,
+    }
+}
+
+/// Lets items into the window until it is full, and ends the step when nothing is left.
+fn fill_window(state: &mut RunState, step: u32, at: i64) {
+    let width =
+        state.spec(step).for_each.as_ref().and_then(|each| each.max_parallel).map_or(state.max_parallel(), |n| n.get());
+    loop {
+        let Some(items) = &mut state.steps[step as usize].items else { return };
+        let Some(unit) = items.units.get(items.next as usize) else { break };
+        if unit.status.is_terminal() {
+            items.next += 1;
+            continue;
+        }
+        if items.open >= width {
+            break;
+        }
+        let item = items.next;
+        items.next += 1;
+        items.open += 1;
+        touch(state, Unit::item(step, item)).status = StepStatus::Ready;
+        state.ready.insert(Unit::item(step, item));
+    }
+    let items = state.steps[step as usize].items.as_ref();
+    if items.is_some_and(|items| items.open == 0 && items.next as usize == items.units.len()) {
+        let (status, outputs) = items.map(|items| sum_up(items, state)).unwrap_or_default();
+        let whole = &mut state.steps[step as usize].whole;
+        whole.outputs = outputs;
+        end_unit(state, Unit::step(step), status, at);
+    }
+}
+
+/// What the items of a `for-each` come to: the worst of them; outputs as lists in item order.
+fn sum_up(items: &ItemsState, state: &RunState) -> (StepStatus, Outputs) {
+    let has = |status: StepStatus| items.units.iter().any(|unit| unit.status == status);
+    let worst = [StepStatus::Lost, StepStatus::Failed, StepStatus::TimedOut].into_iter().find(|s| has(*s));
+    if let Some(worst) = worst {
+        return (worst, Outputs::new());
+    }
+    if items.units.iter().any(|unit| unit.status != StepStatus::Succeeded) {
+        return (unstarted_status(state), Outputs::new());
+    }
+    let mut outputs = Outputs::new();
+    for (n, unit) in items.units.iter().enumerate() {
+        for (key, value) in &unit.outputs {
+            let list = outputs.entry(key.clone()).or_insert_with(|| Value::Array(vec![Value::Null; items.units.len()]));
+            if let Value::Array(list) = list {
+                list[n] = value.clone();
+            }
+        }
+    }
+    (StepStatus::Succeeded, outputs)
+}
+
+/// A unit has its final status.
+fn end_unit(state: &mut RunState, unit: Unit, status: StepStatus, at: i64) {
+    state.ready.remove(&unit);
+    let unit_state = touch(state, unit);
+    unit_state.status = status;
+    unit_state.ended_at = Some(at);
+    match unit.item {
+        Some(_) => end_item(state, unit.step, status, at),
+        None => end_step(state, unit.step, at),
+    }
+}
+
+fn end_item(state: &mut RunState, step: u32, status: StepStatus, at: i64) {
+    let limit = state.spec(step).for_each.as_ref().map_or(1, |each| each.stop_after_failures.get());
+    let Some(items) = &mut state.steps[step as usize].items else { return };
+    items.open = items.open.saturating_sub(1);
+    items.failed += u32::from(status.is_failure());
+    if items.failed == limit && status.is_failure() {
+        close_items(state, step, StepStatus::Skipped, at);
+    }
+    fill_window(state, step, at);
+}
+
+fn end_step(state: &mut RunState, step: u32, at: i64) {
+    let section = state.section(step);
+    state.open[section] = state.open[section].saturating_sub(1);
+    let satisfied = state.satisfies(step);
+    if !satisfied {
+        match section {
+            0 => _ = state.failure.get_or_insert(step),
+            _ => state.finally_failed = true,
+        }
+    }
+    // In `finally` an order is only an order: what ended badly still lets the next one clean up.
+    if satisfied || section == 1 {
+        let graph = Arc::clone(&state.graph);
+        for dependent in &graph.dependents[step as usize] {
+            let unmet = &mut state.steps[*dependent as usize].unmet;
+            *unmet = unmet.saturating_sub(1);
+            if *unmet == 0 {
+                unblock(state, *dependent, at);
+            }
+        }
+    }
+}
+
+/// Nothing of this section starts any more: whatever is not running ends here. Once a generation.
+fn close(state: &mut RunState, section: usize, unstarted: StepStatus, at: i64) {
+    let main_len = state.runbook.main_len;
+    let range = if section == 0 { 0..main_len } else { main_len..state.steps.len() };
+    state.due.clear();
+    for step in range {
+        let step = step as u32;
+        if state.step(step).whole.status.is_terminal() {
+            continue;
+        }
+        if state.step(step).items.is_some() {
+            close_items(state, step, unstarted, at);
+            fill_window(state, step, at);
+        } else if let Some(status) = closed_status(&state.step(step).whole, unstarted) {
+            drop_timer(state, Unit::step(step));
+            end_unit(state, Unit::step(step), status, at);
+        }
+    }
+}
+
+fn close_items(state: &mut RunState, step: u32, unstarted: StepStatus, at: i64) {
+    let Some(items) = &mut state.steps[step as usize].items else { return };
+    items.next = items.units.len() as u32;
+    for item in 0..items.units.len() as u32 {
+        let unit = Unit::item(step, item);
+        let Some(status) = state.unit(unit).and_then(|state| closed_status(state, unstarted)) else { continue };
+        drop_timer(state, unit);
+        let was_open = touch(state, unit).status != StepStatus::Pending;
+        let unit_state = touch(state, unit);
+        unit_state.status = status;
+        unit_state.ended_at = Some(at);
+        if let Some(items) = &mut state.steps[step as usize].items {
+            items.open -= u32::from(was_open);
+            items.failed += u32::from(status.is_failure());
+        }
+    }
+}
+
+/// What a unit that is not running becomes when nothing more starts; `None` for a running or a settled one.
+fn closed_status(unit: &UnitState, unstarted: StepStatus) -> Option<StepStatus> {
+    match unit.status {
+        StepStatus::Pending | StepStatus::Ready => Some(unstarted),
+        StepStatus::Backoff if unstarted == StepStatus::Skipped => Some(StepStatus::Failed),
+        StepStatus::Backoff => Some(StepStatus::Cancelled),
+        StepStatus::Held => Some(StepStatus::Lost),
+        _ => None,
+    }
+}
+
+fn drop_timer(state: &mut RunState, unit: Unit) {
+    state.ready.remove(&unit);
+    state.held.remove(&unit);
+    if let Some(retry_at) = unit_mut(state, unit).retry_at.take() {
+        state.backoff.remove(&(retry_at, unit));
+    }
+}
+
+fn resume(state: &mut RunState, generation: u32, reset: &[String], at: i64) {
+    state.generation = generation;
+    state.status = RunStatus::Queued;
+    state.phase = Phase::Main;
+    state.stop = None;
+    state.cancel = None;
+    state.failure = None;
+    state.finally_failed = false;
+    state.started_at = None;
+    state.finished_at = None;
+    let steps: Vec<u32> = reset.iter().filter_map(|id| state.step_named(id)).collect();
+    for step in &steps {
+        reset_step(state, *step);
+    }
+    for step in &steps {
+        let section = state.section(*step);
+        let needs = &state.spec(*step).needs;
+        let unmet = match section {
+            0 => needs.iter().filter(|need| !state.satisfies(**need as u32)).count(),
+            _ => needs.len(),
+        };
+        state.steps[*step as usize].unmet = unmet as u32;
+        state.open[section] += 1;
+    }
+    for step in steps {
+        if state.steps[step as usize].unmet == 0 {
+            unblock(state, step, at);
+        }
+    }
+}
+
+fn reset_step(state: &mut RunState, step: u32) {
+    reset_unit(touch(state, Unit::step(step)));
+    let count = state.step(step).items.as_ref().map_or(0, |items| items.units.len() as u32);
+    for item in 0..count {
+        if state.unit(Unit::item(step, item)).is_some_and(|unit| unit.status != StepStatus::Succeeded) {
+            reset_unit(touch(state, Unit::item(step, item)));
+        }
+    }
+    if let Some(items) = &mut state.steps[step as usize].items {
+        (items.next, items.open, items.failed) = (0, 0, 0);
+    }
+}
+
+fn reset_unit(unit: &mut UnitState) {
+    *unit = UnitState { attempts: std::mem::take(&mut unit.attempts), ..UnitState::default() };
+}

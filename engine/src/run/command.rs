@@ -1,0 +1,78 @@
+//! What can be asked of a run, and how it is refused.
+
+use super::event::Outcome;
+use super::ids::{ClaimId, SessionId, Unit};
+use super::outputs::Outputs;
+use super::state::RunStatus;
+
+/// Every command is safe to repeat: the second time it changes nothing, or is refused with what happened meanwhile.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// A driver takes a ready unit. Must be committed, and the commit acknowledged, before anything starts.
+    Claim { unit: Unit, claim: ClaimId, session: SessionId, boot: String },
+    /// A ready unit cannot start: a value it needs is missing or refused. It fails without an attempt.
+    Refuse { unit: Unit, error: String },
+    /// The attempt ended and this is what it did. Accepted only from the claim that owns the unit.
+    Settle { claim: ClaimId, report: Box<Report> },
+    /// Another driver watches the running attempt from now on.
+    Adopt { claim: ClaimId, session: SessionId },
+    /// The journal proves that the attempt never started; it is not counted.
+    Void { claim: ClaimId },
+    /// Whether the attempt ran to an end cannot be known.
+    Lose { claim: ClaimId, evidence: String },
+    /// A timer may be due: a retry, or the timeout of the run.
+    Wake,
+    /// Stop the run: running steps are killed, `finally` still runs. `force`: at once, without grace.
+    Cancel { force: bool, reason: Option<String> },
+    /// Continue a failed, cancelled or timed-out run in its next generation.
+    Resume,
+    /// An operator says what a held step came to.
+    Resolve { unit: Unit, resolution: Resolution, reason: Option<String> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    Succeeded,
+    Failed,
+    Retry,
+}
+
+/// What a driver knows about an attempt that ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    pub outcome: Outcome,
+    /// Values written to `$RUNWARD_OUTPUT`, typed as declared.
+    pub outputs: Outputs,
+    /// Why it failed, for people; `None` where the outcome says it all.
+    pub error: Option<String>,
+    pub log: super::event::LogDigest,
+    /// Epoch milliseconds on the machine that ran it.
+    pub started_at: Option<i64>,
+    pub ended_at: Option<i64>,
+    /// Processes that outlived the step, as `pid command`.
+    pub orphans: Vec<String>,
+}
+
+/// Why a command was not carried out. Nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reject {
+    #[error("{unit} is not ready to start (it is {status})")]
+    NotReady { unit: String, status: &'static str },
+    #[error("no more than {limit} steps of this run execute at once")]
+    Busy { limit: u32 },
+    #[error("no attempt of this run has the claim {claim}")]
+    UnknownClaim { claim: ClaimId },
+    #[error("{unit} already has the outcome `{status}`")]
+    Settled { unit: String, status: &'static str },
+    #[error("the run is already {status}")]
+    Terminal { status: RunStatus },
+    #[error("the run is {status}: only a failed, cancelled or timed-out run can be resumed")]
+    NotResumable { status: RunStatus },
+    #[error("the run is already stopping; its `finally` steps are running, cancel with --force to stop those too")]
+    InFinally,
+    #[error("the run is already being cancelled, asked by {by}")]
+    AlreadyCancelled { by: String },
+    #[error("{unit} is not held (it is {status})")]
+    NotHeld { unit: String, status: &'static str },
+}

@@ -1,0 +1,239 @@
+//! A state and a command in, events or a typed refusal out. Changes nothing.
+
+use serde_json::Value;
+
+use super::command::{Command, Reject, Report, Resolution};
+use super::event::{Event, Outcome, StopCause, Then};
+use super::ids::{ClaimId, Unit};
+use super::retry;
+use super::state::{AttemptStatus, Phase, RunState, RunStatus, StepStatus, UnitState};
+use crate::limits;
+use crate::runbook::model::OnLost;
+
+/// The direct events of `command`; what follows from them is [`follow_up`](super::follow::follow_up)'s business.
+pub fn decide(state: &RunState, command: &Command, now: i64) -> Result<Vec<Event>, Reject> {
+    match command {
+        Command::Claim { unit, claim, session, boot } => {
+            if state.live.contains_key(claim) {
+                return Ok(Vec::new());
+            }
+            let unit_state = ready(state, *unit)?;
+            if state.live.len() as u32 >= state.max_parallel() {
+                return Err(Reject::Busy { limit: state.max_parallel() });
+            }
+            Ok(vec![Event::AttemptClaimed {
+                unit: state.unit_name(*unit),
+                attempt: unit_state.attempts.len() as u32 + 1,
+                claim: claim.clone(),
+                session: session.clone(),
+                boot: boot.clone(),
+            }])
+        }
+        Command::Refuse { unit, error } => {
+            ready(state, *unit)?;
+            Ok(vec![Event::UnitFailed { unit: state.unit_name(*unit), error: error.clone() }])
+        }
+        Command::Settle { claim, report } => settle(state, claim, report, now),
+        Command::Adopt { claim, session } => {
+            let (unit, attempt) = live(state, claim)?;
+            if attempt.watched_by == *session {
+                return Ok(Vec::new());
+            }
+            Ok(vec![Event::AttemptAdopted {
+                unit: state.unit_name(unit),
+                claim: claim.clone(),
+                session: session.clone(),
+            }])
+        }
+        Command::Void { claim } => {
+            let (unit, _) = live(state, claim)?;
+            if state.unit(unit).is_some_and(|unit| unit.voided >= limits::VOIDED_MAX) {
+                let evidence = format!("proven never started {} times in a row", limits::VOIDED_MAX);
+                return Ok(vec![lost(state, unit, claim, evidence, now)]);
+            }
+            Ok(vec![Event::AttemptVoided { unit: state.unit_name(unit), claim: claim.clone() }])
+        }
+        Command::Lose { claim, evidence } => {
+            let (unit, _) = live(state, claim)?;
+            Ok(vec![lost(state, unit, claim, evidence.clone(), now)])
+        }
+        Command::Wake => Ok(wake(state, now)),
+        Command::Cancel { force, reason } => cancel(state, *force, reason.as_deref()),
+        Command::Resume => resume(state),
+        Command::Resolve { unit, resolution, reason } => resolve(state, *unit, *resolution, reason.as_deref()),
+    }
+}
+
+fn ready(state: &RunState, unit: Unit) -> Result<&UnitState, Reject> {
+    let status = state.unit(unit).map_or("unknown", |unit| unit.status.as_str());
+    let not_ready = Reject::NotReady { unit: state.unit_name(unit), status };
+    if !state.ready.contains(&unit) {
+        return Err(not_ready);
+    }
+    state.unit(unit).ok_or(not_ready)
+}
+
+fn live<'a>(state: &'a RunState, claim: &ClaimId) -> Result<(Unit, &'a super::state::Attempt), Reject> {
+    state.live_attempt(claim).ok_or_else(|| known(state, claim))
+}
+
+/// The refusal for a claim that is not running: settled already, or never seen.
+fn known(state: &RunState, claim: &ClaimId) -> Reject {
+    find(state, claim).map_or(Reject::UnknownClaim { claim: claim.clone() }, |(unit, attempt)| Reject::Settled {
+        unit: state.unit_name(unit),
+        status: attempt.status.as_str(),
+    })
+}
+
+/// Searches all attempts: only for claims that are not running, which is rare.
+fn find<'a>(state: &'a RunState, claim: &ClaimId) -> Option<(Unit, &'a super::state::Attempt)> {
+    state.steps.iter().enumerate().find_map(|(step, step_state)| {
+        let whole = step_state.whole.attempts.iter().map(|attempt| (Unit::step(step as u32), attempt));
+        let items =
+            step_state.items.iter().flat_map(|items| items.units.iter().enumerate()).flat_map(|(item, unit)| {
+                unit.attempts.iter().map(move |attempt| (Unit::item(step as u32, item as u32), attempt))
+            });
+        whole.chain(items).find(|(_, attempt)| attempt.claim == *claim)
+    })
+}
+
+fn settle(state: &RunState, claim: &ClaimId, report: &Report, now: i64) -> Result<Vec<Event>, Reject> {
+    let Some((unit, _)) = state.live_attempt(claim) else {
+        return match find(state, claim) {
+            Some((unit, attempt)) if attempt.status == AttemptStatus::Lost => Ok(vec![Event::LateResult {
+                unit: state.unit_name(unit),
+                claim: claim.clone(),
+                outcome: report.outcome.clone(),
+            }]),
+            Some(_) => Ok(Vec::new()),
+            None => Err(Reject::UnknownClaim { claim: claim.clone() }),
+        };
+    };
+    Ok(vec![Event::AttemptSettled {
+        unit: state.unit_name(unit),
+        claim: claim.clone(),
+        outcome: report.outcome.clone(),
+        then: then(state, unit, &report.outcome, now),
+        outputs: report.outputs.clone(),
+        error: report.error.clone(),
+        log: report.log.clone(),
+        started_at: report.started_at,
+        ended_at: report.ended_at,
+        orphans: report.orphans.clone(),
+    }])
+}
+
+fn lost(state: &RunState, unit: Unit, claim: &ClaimId, evidence: String, now: i64) -> Event {
+    Event::AttemptLost {
+        unit: state.unit_name(unit),
+        claim: claim.clone(),
+        evidence,
+        then: after_loss(state, unit, now),
+    }
+}
+
+fn then(state: &RunState, unit: Unit, outcome: &Outcome, now: i64) -> Then {
+    match outcome {
+        Outcome::Succeeded | Outcome::Killed => Then::Stand,
+        Outcome::Interrupted => after_loss(state, unit, now),
+        Outcome::Failed { code, .. } => {
+            let retry = state.spec(unit.step).retry.as_ref();
+            let listed = |on_exit: &[i32]| on_exit.is_empty() || code.is_some_and(|code| on_exit.contains(&code));
+            if retry.is_some_and(|retry| listed(&retry.on_exit)) { again(state, unit, now) } else { Then::Stand }
+        }
+        Outcome::NotStarted | Outcome::TimedOut => again(state, unit, now),
+    }
+}
+
+fn after_loss(state: &RunState, unit: Unit, now: i64) -> Then {
+    match state.spec(unit.step).on_lost {
+        OnLost::Fail => Then::Stand,
+        OnLost::Hold if may_start(state, unit) => Then::Hold,
+        OnLost::Hold => Then::Stand,
+        OnLost::Retry => again(state, unit, now),
+    }
+}
+
+/// Whether this unit may start again in this generation at all.
+fn may_start(state: &RunState, unit: Unit) -> bool {
+    match state.section(unit.step) {
+        0 => state.stop.is_none(),
+        _ => !state.cancel.as_ref().is_some_and(|cancel| cancel.force),
+    }
+}
+
+fn again(state: &RunState, unit: Unit, now: i64) -> Then {
+    let (Some(policy), Some(unit_state)) = (&state.spec(unit.step).retry, state.unit(unit)) else { return Then::Stand };
+    if unit_state.tries >= policy.attempts.get() || !may_start(state, unit) {
+        return Then::Stand;
+    }
+    let draw = retry::draw(state.seed, &state.unit_name(unit), unit_state.attempts.len() as u32);
+    let delay = retry::delay(policy, unit_state.tries, draw);
+    Then::Retry { at: now.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)) }
+}
+
+fn wake(state: &RunState, now: i64) -> Vec<Event> {
+    if state.phase == Phase::Main && state.stop.is_none() && state.deadline().is_some_and(|deadline| deadline <= now) {
+        return vec![Event::RunStopping { because: StopCause::TimedOut }];
+    }
+    let due = state.backoff.iter().take_while(|(at, _)| *at <= now);
+    due.map(|(_, unit)| Event::RetryDue { unit: state.unit_name(*unit) }).collect()
+}
+
+fn cancel(state: &RunState, force: bool, reason: Option<&str>) -> Result<Vec<Event>, Reject> {
+    if state.status.is_terminal() {
+        return Err(Reject::Terminal { status: state.status });
+    }
+    if state.phase == Phase::Finally && !force {
+        return Err(Reject::InFinally);
+    }
+    if let Some(cancel) = &state.cancel
+        && (cancel.force || !force)
+    {
+        return Err(Reject::AlreadyCancelled { by: cancel.by.clone() });
+    }
+    let mut events = vec![Event::CancelRequested { force, reason: reason.map(str::to_owned) }];
+    if state.phase == Phase::Main && state.stop.is_none() {
+        events.push(Event::RunStopping { because: StopCause::Cancelled });
+    }
+    Ok(events)
+}
+
+fn resume(state: &RunState) -> Result<Vec<Event>, Reject> {
+    if !state.status.is_terminal() || state.status == RunStatus::Succeeded {
+        return Err(Reject::NotResumable { status: state.status });
+    }
+    let again = |step: &u32| state.section(*step) == 1 || !state.satisfies(*step);
+    let reset = (0..state.steps.len() as u32).filter(again).map(|step| state.spec(step).id.clone()).collect();
+    Ok(vec![Event::RunResumed { generation: state.generation + 1, reset }])
+}
+
+fn resolve(state: &RunState, unit: Unit, resolution: Resolution, reason: Option<&str>) -> Result<Vec<Event>, Reject> {
+    let status = state.unit(unit).map_or("unknown", |unit| unit.status.as_str());
+    if !state.unit(unit).is_some_and(|unit| unit.status == StepStatus::Held) {
+        return Err(Reject::NotHeld { unit: state.unit_name(unit), status });
+    }
+    Ok(vec![Event::UnitResolved { unit: state.unit_name(unit), resolution, reason: reason.map(str::to_owned) }])
+}
+
+/// Items of a `for-each` as they are stored.
+pub(super) fn items(value: Value) -> Result<Vec<Value>, String> {
+    match value {
+        Value::Array(items) if items.len() > limits::ITEMS_MAX => {
+            Err(format!("`for-each` has {} items; at most {} are possible", items.len(), limits::ITEMS_MAX))
+        }
+        Value::Array(items) => Ok(items),
+        other => Err(format!("`for-each` needs a list, this is {}", kind_of(&other))),
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing (null)",
+        Value::Bool(_) => "a bool",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
+    }
+}

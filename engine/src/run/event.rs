@@ -1,0 +1,211 @@
+//! What happened to a run. Stored for ever, hash-chained, and the only thing a state is made from: a variant may gain
+//! optional fields, but never change its meaning.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::command::Resolution;
+use super::ids::{ClaimId, SessionId};
+use super::outputs::Outputs;
+use super::state::RunStatus;
+
+/// An event in its place: `seq` counts from 1 without gaps, `at` is the ledger's clock in epoch milliseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    pub seq: u64,
+    pub at: i64,
+    /// Who caused it: `alice@host (terminal)`, `driver`, ...
+    pub actor: String,
+    pub event: Event,
+}
+
+/// Units are named `step` or `step[item]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    RunCreated {
+        /// The runbook's name.
+        name: String,
+        /// SHA-256 of the pinned definition.
+        definition: String,
+        params: Map<String, Value>,
+        /// `cli`, `schedule`, `webhook`, ...
+        trigger: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        /// Jitter is drawn from it.
+        seed: u64,
+    },
+    /// The condition of a step holds (steps without one become ready without an event).
+    StepReady {
+        step: String,
+    },
+    /// The condition of a step does not hold.
+    StepSkipped {
+        step: String,
+        condition: String,
+    },
+    /// A `for-each` step knows its items.
+    ItemsExpanded {
+        step: String,
+        items: Vec<Value>,
+    },
+    /// A unit failed without an attempt.
+    UnitFailed {
+        unit: String,
+        error: String,
+    },
+    AttemptClaimed {
+        unit: String,
+        attempt: u32,
+        claim: ClaimId,
+        session: SessionId,
+        /// The boot of the machine, in which alone the journal is trusted.
+        boot: String,
+    },
+    AttemptAdopted {
+        unit: String,
+        claim: ClaimId,
+        session: SessionId,
+    },
+    AttemptSettled {
+        unit: String,
+        claim: ClaimId,
+        outcome: Outcome,
+        then: Then,
+        #[serde(default, skip_serializing_if = "Outputs::is_empty")]
+        outputs: Outputs,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        log: LogDigest,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        started_at: Option<i64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended_at: Option<i64>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        orphans: Vec<String>,
+    },
+    /// Proven never started: back to ready, not counted.
+    AttemptVoided {
+        unit: String,
+        claim: ClaimId,
+    },
+    AttemptLost {
+        unit: String,
+        claim: ClaimId,
+        evidence: String,
+        then: Then,
+    },
+    /// A result that came after its attempt was given up. For the record only.
+    LateResult {
+        unit: String,
+        claim: ClaimId,
+        outcome: Outcome,
+    },
+    RetryDue {
+        unit: String,
+    },
+    CancelRequested {
+        force: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    RunStopping {
+        because: StopCause,
+    },
+    FinallyStarted,
+    RunFinished {
+        status: RunStatus,
+    },
+    RunResumed {
+        generation: u32,
+        reset: Vec<String>,
+    },
+    UnitResolved {
+        unit: String,
+        resolution: Resolution,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Outcome {
+    Succeeded,
+    /// It ran and failed: an exit code, a signal, or an output that was promised and is missing.
+    Failed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<i32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
+    },
+    /// The program could not be started at all (missing shell, vanished folder). Its effect is known to be none.
+    NotStarted,
+    TimedOut,
+    /// Killed because the run was cancelled or timed out.
+    Killed,
+    /// Killed because its supervisor died.
+    Interrupted,
+}
+
+/// What becomes of a unit whose attempt ended without success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Then {
+    /// Nothing more: the outcome is final.
+    Stand,
+    /// Again, not before `at` (epoch milliseconds).
+    Retry { at: i64 },
+    /// Wait for an operator.
+    Hold,
+}
+
+/// What was printed: bytes in all, bytes not kept, and the SHA-256 over all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogDigest {
+    pub bytes: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: u64,
+    pub sha256: String,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// Why nothing new starts in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum StopCause {
+    Failed { step: String },
+    Cancelled,
+    TimedOut,
+}
+
+impl Event {
+    /// The stored name of the kind, as in its JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::RunCreated { .. } => "run_created",
+            Event::StepReady { .. } => "step_ready",
+            Event::StepSkipped { .. } => "step_skipped",
+            Event::ItemsExpanded { .. } => "items_expanded",
+            Event::UnitFailed { .. } => "unit_failed",
+            Event::AttemptClaimed { .. } => "attempt_claimed",
+            Event::AttemptAdopted { .. } => "attempt_adopted",
+            Event::AttemptSettled { .. } => "attempt_settled",
+            Event::AttemptVoided { .. } => "attempt_voided",
+            Event::AttemptLost { .. } => "attempt_lost",
+            Event::LateResult { .. } => "late_result",
+            Event::RetryDue { .. } => "retry_due",
+            Event::CancelRequested { .. } => "cancel_requested",
+            Event::RunStopping { .. } => "run_stopping",
+            Event::FinallyStarted => "finally_started",
+            Event::RunFinished { .. } => "run_finished",
+            Event::RunResumed { .. } => "run_resumed",
+            Event::UnitResolved { .. } => "unit_resolved",
+        }
+    }
+}

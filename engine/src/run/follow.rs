@@ -1,0 +1,87 @@
+//! What follows from the state itself: conditions that can be evaluated, a failure that stops the run, the end.
+//!
+//! Pure, and driven by the work-lists: it never looks at steps that are not due.
+
+use serde_json::Value;
+
+use super::decide::items;
+use super::event::{Event, StopCause};
+use super::ids::Unit;
+use super::state::{Phase, RunState, RunStatus};
+use super::values;
+use crate::runbook::model::Items;
+
+/// The next events, or none when the state is at rest. Apply them all before asking again.
+pub fn follow_up(state: &RunState) -> Vec<Event> {
+    match state.phase {
+        Phase::Main => {
+            if let (None, Some(step)) = (&state.stop, state.failure) {
+                let because = StopCause::Failed { step: state.spec(step).id.clone() };
+                return vec![Event::RunStopping { because }];
+            }
+            if !state.due.is_empty() {
+                return evaluate_due(state);
+            }
+            match (state.open[0], state.open[1]) {
+                (0, 0) => vec![Event::RunFinished { status: final_status(state) }],
+                (0, _) => vec![Event::FinallyStarted],
+                _ => Vec::new(),
+            }
+        }
+        Phase::Finally if !state.due.is_empty() => evaluate_due(state),
+        Phase::Finally if state.open[1] == 0 => vec![Event::RunFinished { status: final_status(state) }],
+        Phase::Finally | Phase::Done => Vec::new(),
+    }
+}
+
+/// What the run comes to if nothing more happens; `finally` steps see it as `run.status`.
+pub fn final_status(state: &RunState) -> RunStatus {
+    match &state.stop {
+        Some(StopCause::Failed { .. }) => RunStatus::Failed,
+        Some(StopCause::Cancelled) => RunStatus::Cancelled,
+        Some(StopCause::TimedOut) => RunStatus::TimedOut,
+        None if state.finally_failed => RunStatus::Failed,
+        None => RunStatus::Succeeded,
+    }
+}
+
+fn evaluate_due(state: &RunState) -> Vec<Event> {
+    state.due.iter().map(|step| evaluate(state, *step)).collect()
+}
+
+fn evaluate(state: &RunState, step: u32) -> Event {
+    let spec = state.spec(step);
+    let id = spec.id.clone();
+    if let Some(condition) = &spec.condition {
+        let context = values::context(state, Unit::step(step), condition.expression.references.iter().map(|r| &r.0));
+        match condition.evaluate(&context) {
+            Ok(true) => {}
+            Ok(false) => return Event::StepSkipped { step: id, condition: condition.expression.source.clone() },
+            Err(error) => return Event::UnitFailed { unit: id, error: format!("`if`: {error}") },
+        }
+    }
+    match &spec.for_each {
+        Some(each) if state.step(step).items.is_none() => match expand(state, step, &each.items) {
+            Ok(items) => Event::ItemsExpanded { step: id, items },
+            Err(error) => Event::UnitFailed { unit: id, error },
+        },
+        _ => Event::StepReady { step: id },
+    }
+}
+
+fn expand(state: &RunState, step: u32, source: &Items) -> Result<Vec<Value>, String> {
+    let unit = Unit::step(step);
+    match source {
+        Items::Expression(expression) => {
+            let context = values::context(state, unit, expression.references.iter().map(|r| &r.0));
+            items(expression.evaluate(&context).map_err(|error| format!("`for-each`: {error}"))?)
+        }
+        Items::List(templates) => {
+            let render = |template: &crate::bind::Template| {
+                let context = values::context(state, unit, values::references(template));
+                template.render(&context).map(Value::String).map_err(|error| format!("`for-each`: {error}"))
+            };
+            items(Value::Array(templates.iter().map(render).collect::<Result<_, _>>()?))
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What a run came to, as one word and as the exit code of SPEC section 5.
+
+use super::state::{RunState, RunStatus, StepStatus};
+
+/// How a run ends for whoever waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Succeeded,
+    Failed,
+    TimedOut,
+    Cancelled,
+    /// A step is lost or held: whether it ran to an end cannot be known.
+    Unknown,
+    /// Not at its end yet.
+    Unfinished,
+}
+
+impl Verdict {
+    /// Where several fit, the unknown comes before the cancelled and that before the failed (SPEC section 5).
+    pub fn of(state: &RunState) -> Verdict {
+        let lost = |step: usize| {
+            state.steps()[step].whole.status == StepStatus::Lost && !state.runbook.steps[step].allow_failure
+        };
+        match state.status {
+            RunStatus::Succeeded => Verdict::Succeeded,
+            _ if !state.held().is_empty() => Verdict::Unknown,
+            status if status.is_terminal() && (0..state.steps().len()).any(lost) => Verdict::Unknown,
+            RunStatus::Cancelled => Verdict::Cancelled,
+            RunStatus::Failed => Verdict::Failed,
+            RunStatus::TimedOut => Verdict::TimedOut,
+            RunStatus::Queued | RunStatus::Running | RunStatus::Stopping => Verdict::Unfinished,
+        }
+    }
+
+    pub fn exit_code(self) -> i32 {
+        match self {
+            Verdict::Succeeded => 0,
+            Verdict::Failed | Verdict::TimedOut => 1,
+            Verdict::Cancelled => 4,
+            Verdict::Unknown | Verdict::Unfinished => 8,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a step writes to `$RUNWARD_OUTPUT`: `name=value` lines, and `name<<END` ... `END` for values of several lines.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::limits;
+use crate::runbook::model::Step;
+use crate::runbook::value;
+
+/// Values by name, typed as declared; undeclared ones are strings.
+pub type Outputs = BTreeMap<String, Value>;
+
+/// What is wrong with the outputs of a step. It fails the step.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutputError {
+    #[error("$RUNWARD_OUTPUT line {line}: `{text}` is neither `name=value` nor `name<<END`")]
+    Syntax { line: usize, text: String },
+    #[error("$RUNWARD_OUTPUT line {line}: `{name}` is no name: use small letters, digits and `_`, a letter first")]
+    Name { line: usize, name: String },
+    #[error("$RUNWARD_OUTPUT line {line}: `{name}<<{end}` is never closed by a line `{end}`")]
+    Open { line: usize, name: String, end: String },
+    #[error("$RUNWARD_OUTPUT is not UTF-8 (byte {offset}): pass binary data in a file")]
+    NotUtf8 { offset: usize },
+    #[error("output `{name}` is {bytes} bytes; at most {max} are possible: pass large data in a file")]
+    ValueTooLarge { name: String, bytes: usize, max: usize },
+    #[error("the outputs are {bytes} bytes together; at most {max} are possible: pass large data in a file")]
+    TooLarge { bytes: usize, max: usize },
+    #[error("output `{name}` is declared but was not written to $RUNWARD_OUTPUT")]
+    Missing { name: String },
+    #[error("output `{name}`: {message}")]
+    Type { name: String, message: String },
+}
+
+/// Parses the file and types its values as `step` declares. A name written twice keeps the last value.
+pub fn read(step: &Step, file: &[u8]) -> Result<Outputs, OutputError> {
+    if file.len() > limits::OUTPUTS_BYTES_MAX {
+        return Err(OutputError::TooLarge { bytes: file.len(), max: limits::OUTPUTS_BYTES_MAX });
+    }
+    let text = std::str::from_utf8(file).map_err(|error| OutputError::NotUtf8 { offset: error.valid_up_to() })?;
+    let raw = parse(text)?;
+    if let Some((name, _)) = step.outputs.iter().find(|(name, _)| !raw.contains_key(name)) {
+        return Err(OutputError::Missing { name: name.clone() });
+    }
+    raw.into_iter().map(|(name, text)| typed(step, name, text)).collect()
+}
+
+fn typed(step: &Step, name: String, text: String) -> Result<(String, Value), OutputError> {
+    if text.len() > limits::OUTPUT_BYTES_MAX {
+        return Err(OutputError::ValueTooLarge { name, bytes: text.len(), max: limits::OUTPUT_BYTES_MAX });
+    }
+    let Some((_, kind)) = step.outputs.iter().find(|(declared, _)| *declared == name) else {
+        return Ok((name, Value::String(text)));
+    };
+    match value::from_text(*kind, &text) {
+        Ok(value) => Ok((name, value)),
+        Err(message) => Err(OutputError::Type { name, message }),
+    }
+}
+
+fn parse(text: &str) -> Result<BTreeMap<String, String>, OutputError> {
+    let mut outputs = BTreeMap::new();
+    let mut lines = text.split('\n').enumerate();
+    while let Some((n, line)) = lines.next() {
+        let line_no = n + 1;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let equals = line.find('=').unwrap_or(usize::MAX);
+        let arrows = line.find("<<").unwrap_or(usize::MAX);
+        if equals == usize::MAX && arrows == usize::MAX {
+            return Err(OutputError::Syntax { line: line_no, text: line.chars().take(80).collect() });
+        }
+        if equals < arrows {
+            let name = output_name(line_no, &line[..equals])?;
+            outputs.insert(name, line[equals + 1..].to_owned());
+            continue;
+        }
+        let name = output_name(line_no, &line[..arrows])?;
+        let end = line[arrows + 2..].trim();
+        let mut value: Vec<&str> = Vec::new();
+        loop {
+            match lines.next() {
+                Some((_, line)) if line == end => break,
+                Some((_, line)) => value.push(line),
+                None => return Err(OutputError::Open { line: line_no, name, end: end.to_owned() }),
+            }
+        }
+        outputs.insert(name, value.join("\n"));
+    }
+    Ok(outputs)
+}
+
+fn output_name(line: usize, name: &str) -> Result<String, OutputError> {
+    let name = name.trim();
+    let mut chars = name.chars();
+    let valid = chars.next().is_some_and(|c| c.is_ascii_lowercase())
+        && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if valid { Ok(name.to_owned()) } else { Err(OutputError::Name { line, name: name.chars().take(80).collect() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_blocks_are_read() {
+        let outputs = parse("file=a=b\n\nnotes<<EOF\none\n\ntwo\nEOF\nempty=\n").unwrap();
+        assert_eq!(outputs["file"], "a=b");
+        assert_eq!(outputs["notes"], "one\n\ntwo");
+        assert_eq!(outputs["empty"], "");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        assert!(matches!(parse("ok=1\nnonsense"), Err(OutputError::Syntax { line: 2, .. })));
+        assert!(matches!(parse("Bad Name=1"), Err(OutputError::Name { line: 1, .. })));
+        assert!(matches!(parse("a<<EOF\nx"), Err(OutputError::Open { line: 1, .. })));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused(text in ".{0,200}") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! Where a run stands. Only [`apply`](super::apply) changes it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::event::{LogDigest, StopCause};
+use super::ids::{ClaimId, RunId, SessionId, Unit, split_unit_name};
+use super::outputs::Outputs;
+use crate::limits;
+use crate::runbook::model::{Runbook, Step};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    Queued,
+    Running,
+    /// Nothing new starts; running steps end, then `finally`.
+    Stopping,
+    Succeeded,
+    Failed,
+    Cancelled,
+    TimedOut,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    #[default]
+    Pending,
+    Ready,
+    Running,
+    Backoff,
+    Held,
+    Succeeded,
+    Failed,
+    TimedOut,
+    Lost,
+    /// Its condition did not hold, or the run stopped before it.
+    Skipped,
+    Cancelled,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptStatus {
+    Running,
+    Succeeded,
+    Failed,
+    TimedOut,
+    Cancelled,
+    Lost,
+    NeverStarted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Main,
+    Finally,
+    Done,
+}
+
+/// A run: the fold of its events over its pinned definition.
+#[derive(Debug, Clone)]
+pub struct RunState {
+    pub id: RunId,
+    pub runbook: Arc<Runbook>,
+    pub(super) graph: Arc<Graph>,
+    /// The `seq` of the last event applied.
+    pub seq: u64,
+    pub name: String,
+    pub definition: String,
+    pub params: Map<String, Value>,
+    pub trigger: String,
+    pub key: Option<String>,
+    pub actor: String,
+    pub(super) seed: u64,
+    pub status: RunStatus,
+    pub phase: Phase,
+    pub generation: u32,
+    pub created_at: i64,
+    /// The first executing step of this generation.
+    pub started_at: Option<i64>,
+    pub finished_at: Option<i64>,
+    pub stop: Option<StopCause>,
+    pub cancel: Option<Cancel>,
+    pub(super) finally_failed: bool,
+    pub(super) steps: Vec<StepState>,
+    /// Needs are met, and a condition or items have to be evaluated.
+    pub(super) due: BTreeSet<u32>,
+    pub(super) ready: BTreeSet<Unit>,
+    pub(super) live: BTreeMap<ClaimId, Unit>,
+    pub(super) backoff: BTreeSet<(i64, Unit)>,
+    /// Steps without a final status, in the main part and in `finally`.
+    pub(super) open: [usize; 2],
+    pub(super) held: BTreeSet<Unit>,
+    /// The first step that failed for good in this generation.
+    pub(super) failure: Option<u32>,
+    /// Units whose rows changed since [`RunState::take_touched`].
+    pub(super) touched: BTreeSet<Unit>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancel {
+    pub by: String,
+    pub force: bool,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct StepState {
+    /// Needs that are not satisfied yet.
+    pub(super) unmet: u32,
+    /// The step as a unit; for a `for-each` step, what its items come to together.
+    pub whole: UnitState,
+    pub items: Option<ItemsState>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ItemsState {
+    pub values: Arc<Vec<Value>>,
+    pub units: Vec<UnitState>,
+    /// The next item that has not entered the window.
+    pub(super) next: u32,
+    /// Items ready, running or in backoff.
+    pub(super) open: u32,
+    pub(super) failed: u32,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct UnitState {
+    pub status: StepStatus,
+    /// Starts counted against `retry.attempts` in this generation.
+    pub(super) tries: u32,
+    pub(super) voided: u32,
+    pub attempts: Vec<Attempt>,
+    pub outputs: Outputs,
+    pub error: Option<String>,
+    pub(super) retry_at: Option<i64>,
+    pub started_at: Option<i64>,
+    pub ended_at: Option<i64>,
+    /// Skipped because its condition did not hold: those who need it go on.
+    pub(super) by_condition: bool,
+}
+
+/// One start of a unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    pub no: u32,
+    pub generation: u32,
+    pub claim: ClaimId,
+    /// Whose supervisor owns its processes. Never changes.
+    pub session: SessionId,
+    /// Who waits for it now.
+    pub watched_by: SessionId,
+    pub boot: String,
+    pub status: AttemptStatus,
+    pub claimed_at: i64,
+    pub started_at: Option<i64>,
+    pub ended_at: Option<i64>,
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub error: Option<String>,
+    pub log: LogDigest,
+}
+
+/// What follows from the needs of a runbook, computed once.
+#[derive(Debug)]
+pub struct Graph {
+    pub dependents: Vec<Vec<u32>>,
+    index: HashMap<String, u32>,
+}
+
+impl Graph {
+    fn new(runbook: &Runbook) -> Graph {
+        let mut dependents = vec![Vec::new(); runbook.steps.len()];
+        for (step, spec) in runbook.steps.iter().enumerate() {
+            for need in &spec.needs {
+                dependents[*need].push(step as u32);
+            }
+        }
+        let index = runbook.steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i as u32)).collect();
+        Graph { dependents, index }
+    }
+}
+
+impl RunState {
+    /// The state before the first event.
+    pub fn new(id: RunId, runbook: Arc<Runbook>) -> RunState {
+        let steps = runbook
+            .steps
+            .iter()
+            .map(|step| StepState { unmet: step.needs.len() as u32, whole: UnitState::default(), items: None })
+            .collect();
+        let open = [runbook.main_len, runbook.steps.len() - runbook.main_len];
+        RunState {
+            id,
+            graph: Arc::new(Graph::new(&runbook)),
+            runbook,
+            seq: 0,
+            name: String::new(),
+            definition: String::new(),
+            params: Map::new(),
+            trigger: String::new(),
+            key: None,
+            actor: String::new(),
+            seed: 0,
+            status: RunStatus::Queued,
+            phase: Phase::Main,
+            generation: 1,
+            created_at: 0,
+            started_at: None,
+            finished_at: None,
+            stop: None,
+            cancel: None,
+            finally_failed: false,
+            steps,
+            due: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            live: BTreeMap::new(),
+            backoff: BTreeSet::new(),
+            open,
+            held: BTreeSet::new(),
+            failure: None,
+            touched: BTreeSet::new(),
+        }
+    }
+
+    pub fn spec(&self, step: u32) -> &Step {
+        &self.runbook.steps[step as usize]
+    }
+
+    pub fn step(&self, step: u32) -> &StepState {
+        &self.steps[step as usize]
+    }
+
+    pub fn steps(&self) -> &[StepState] {
+        &self.steps
+    }
+
+    /// The unit's own state; `None` for an item that does not exist.
+    pub fn unit(&self, unit: Unit) -> Option<&UnitState> {
+        let step = self.steps.get(unit.step as usize)?;
+        match unit.item {
+            None => Some(&step.whole),
+            Some(item) => step.items.as_ref()?.units.get(item as usize),
+        }
+    }
+
+    /// `upgrade` or `upgrade[3]`.
+    pub fn unit_name(&self, unit: Unit) -> String {
+        let id = &self.spec(unit.step).id;
+        unit.item.map_or_else(|| id.clone(), |item| format!("{id}[{item}]"))
+    }
+
+    pub fn unit_named(&self, name: &str) -> Option<Unit> {
+        let (step, item) = split_unit_name(name)?;
+        let unit = Unit { step: *self.graph.index.get(step)?, item };
+        self.unit(unit).is_some().then_some(unit)
+    }
+
+    pub fn step_named(&self, id: &str) -> Option<u32> {
+        self.graph.index.get(id).copied()
+    }
+
+    /// Running attempts: claim and unit.
+    pub fn live(&self) -> &BTreeMap<ClaimId, Unit> {
+        &self.live
+    }
+
+    pub fn held(&self) -> &BTreeSet<Unit> {
+        &self.held
+    }
+
+    /// The attempt that has this claim, with its unit, if it is running.
+    pub fn live_attempt(&self, claim: &ClaimId) -> Option<(Unit, &Attempt)> {
+        let unit = *self.live.get(claim)?;
+        let attempt = self.unit(unit)?.attempts.iter().rev().find(|attempt| attempt.claim == *claim)?;
+        Some((unit, attempt))
+    }
+
+    pub fn max_parallel(&self) -> u32 {
+        self.runbook.max_parallel.map_or(limits::PARALLEL_DEFAULT, |n| n.get())
+    }
+
+    /// When the run as a whole times out, in epoch milliseconds.
+    pub fn deadline(&self) -> Option<i64> {
+        let timeout = self.runbook.timeout?.as_millis() as i64;
+        Some(self.started_at? + timeout)
+    }
+
+    /// The units whose rows changed since the last call.
+    pub fn take_touched(&mut self) -> BTreeSet<Unit> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Whether those who need this step may go on.
+    pub(super) fn satisfies(&self, step: u32) -> bool {
+        let whole = &self.step(step).whole;
+        match whole.status {
+            StepStatus::Succeeded => true,
+            StepStatus::Skipped => whole.by_condition,
+            StepStatus::Failed | StepStatus::TimedOut | StepStatus::Lost => self.spec(step).allow_failure,
+            _ => false,
+        }
+    }
+
+    pub(super) fn section(&self, step: u32) -> usize {
+        usize::from(self.runbook.is_finally(step as usize))
+    }
+}
+
+impl RunStatus {
+    pub fn is_terminal(self) -> bool {
+        matches!(self, RunStatus::Succeeded | RunStatus::Failed | RunStatus::Cancelled | RunStatus::TimedOut)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunStatus::Queued => "queued",
+            RunStatus::Running => "running",
+            RunStatus::Stopping => "stopping",
+            RunStatus::Succeeded => "succeeded",
+            RunStatus::Failed => "failed",
+            RunStatus::Cancelled => "cancelled",
+            RunStatus::TimedOut => "timed_out",
+        }
+    }
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl StepStatus {
+    pub fn is_terminal(self) -> bool {
+        use StepStatus::*;
+        matches!(self, Succeeded | Failed | TimedOut | Lost | Skipped | Cancelled)
+    }
+
+    /// Failed, timed out or lost.
+    pub fn is_failure(self) -> bool {
+        matches!(self, StepStatus::Failed | StepStatus::TimedOut | StepStatus::Lost)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StepStatus::Pending => "pending",
+            StepStatus::Ready => "ready",
+            StepStatus::Running => "running",
+            StepStatus::Backoff => "backoff",
+            StepStatus::Held => "held",
+            StepStatus::Succeeded => "succeeded",
+            StepStatus::Failed => "failed",
+            StepStatus::TimedOut => "timed_out",
+            StepStatus::Lost => "lost",
+            StepStatus::Skipped => "skipped",
+            StepStatus::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl AttemptStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AttemptStatus::Running => "running",
+            AttemptStatus::Succeeded => "succeeded",
+            AttemptStatus::Failed => "failed",
+            AttemptStatus::TimedOut => "timed_out",
+            AttemptStatus::Cancelled => "cancelled",
+            AttemptStatus::Lost => "lost",
+            AttemptStatus::NeverStarted => "never_started",
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What a driver of a run should be doing now, read off the state. Asked again after every change and after every
+//! crash, it gives the same answer: nothing hangs on an effect that was announced once.
+
+use std::time::Duration;
+
+use super::event::StopCause;
+use super::ids::{ClaimId, Unit};
+use super::state::{Phase, RunState};
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Todo {
+    /// Units to claim, in order, no more than may run at once.
+    pub claims: Vec<Unit>,
+    /// Running attempts that have to be ended, with the time between TERM and KILL.
+    pub kills: Vec<(ClaimId, Duration)>,
+    /// When to send `Wake`, in epoch milliseconds.
+    pub wake_at: Option<i64>,
+}
+
+impl Todo {
+    /// Nothing runs, nothing can start and no timer will change that: the run is over, or waits for a person.
+    pub fn is_idle(&self, state: &RunState) -> bool {
+        self.claims.is_empty() && self.wake_at.is_none() && state.live.is_empty()
+    }
+}
+
+pub fn todo(state: &RunState) -> Todo {
+    let free = (state.max_parallel() as usize).saturating_sub(state.live.len());
+    let claims = state.ready.iter().take(free).copied().collect();
+    let retry_at = state.backoff.first().map(|(at, _)| *at);
+    let deadline = state.deadline().filter(|_| state.phase == Phase::Main && state.stop.is_none());
+    let wake_at = retry_at.into_iter().chain(deadline).min();
+    Todo { claims, kills: kills(state), wake_at }
+}
+
+fn kills(state: &RunState) -> Vec<(ClaimId, Duration)> {
+    let force = state.cancel.as_ref().is_some_and(|cancel| cancel.force);
+    let wanted = match state.phase {
+        Phase::Main => state.cancel.is_some() || matches!(state.stop, Some(StopCause::Cancelled | StopCause::TimedOut)),
+        Phase::Finally => force,
+        Phase::Done => false,
+    };
+    if !wanted {
+        return Vec::new();
+    }
+    let grace = |unit: &Unit| if force { Duration::ZERO } else { state.spec(unit.step).grace };
+    state.live.iter().map(|(claim, unit)| (claim.clone(), grace(unit))).collect()
+}

@@ -1,0 +1,60 @@
+//! What can go wrong between a command and its place in the ledger, and what to do about it.
+
+use runward_engine::run::RunId;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error("no run has the id `{0}`")]
+    NoSuchRun(RunId),
+    #[error("the ledger has no definition {0}")]
+    NoSuchDefinition(String),
+    #[error("the ledger {path} cannot be opened: {message}")]
+    Open { path: String, message: String },
+    #[error("the ledger {path} is damaged: {message}")]
+    Corrupt { path: String, message: String },
+    #[error("the ledger {path} cannot be written: {message}")]
+    ReadOnly { path: String, message: String },
+    #[error("the disk that holds the ledger {path} is full")]
+    Full { path: String },
+    #[error("the ledger {path} was written by a newer runward (schema {found}, this one knows {known})")]
+    NewerSchema { path: String, found: i64, known: i64 },
+    #[error("the ledger {path} was busy for {seconds} s: another process holds it")]
+    Busy { path: String, seconds: u64 },
+    /// The record of a run does not fit its hashes, or cannot be read.
+    #[error("run {run}, event {seq}: {message}")]
+    Tampered { run: RunId, seq: u64, message: String },
+    /// The pinned definition of a run cannot be read by this version.
+    #[error("the pinned definition of run {run} cannot be read: {message}")]
+    Definition { run: RunId, message: String },
+    #[error("the ledger failed: {0}")]
+    Other(String),
+}
+
+impl LedgerError {
+    /// What the person in front of it can do.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            LedgerError::NoSuchRun(_) => Some("`runward runs` lists the runs"),
+            LedgerError::Corrupt { .. } => Some(
+                "keep the file for analysis, and put a backup in its place or name another state folder with --state; \
+                 the logs and results of attempts lie beside it in `runs/` and are not affected",
+            ),
+            LedgerError::ReadOnly { .. } => {
+                Some("check the owner and mode of the folder and whether its file system is mounted read-only")
+            }
+            LedgerError::Full { .. } => Some(
+                "free some space and repeat the command: a step that ends meanwhile keeps its result in the journal",
+            ),
+            LedgerError::NewerSchema { .. } => Some("use the newer runward, or name another state folder with --state"),
+            LedgerError::Busy { .. } => {
+                Some("see with `fuser` or `lsof` which process holds it, and repeat the command")
+            }
+            LedgerError::Open { .. } => Some("check that the folder exists and that this user may write to it"),
+            LedgerError::Tampered { .. } => {
+                Some("this run is not continued; `runward audit verify` checks the whole ledger")
+            }
+            LedgerError::Definition { .. } => Some("use the version of runward that started the run"),
+            LedgerError::NoSuchDefinition(_) | LedgerError::Other(_) => None,
+        }
+    }
+}

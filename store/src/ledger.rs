@@ -1,0 +1,197 @@
+//! The trait, and what goes in and out of it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use runward_engine::plan::Definition;
+use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
+use runward_engine::run::{Command, Event, Recorded, Reject, RunId, RunState, apply::apply, create, execute};
+use runward_engine::runbook;
+use serde_json::{Map, Value};
+
+use crate::chain;
+use crate::error::LedgerError;
+
+/// What a run starts from.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    pub id: RunId,
+    pub definition: Definition,
+    /// The contents of the pinned files, by SHA-256.
+    pub blobs: Vec<(String, Vec<u8>)>,
+    pub params: Map<String, Value>,
+    pub trigger: String,
+    /// A second trigger with the same key is the same run.
+    pub key: Option<String>,
+    pub seed: u64,
+    pub actor: String,
+}
+
+#[derive(Debug)]
+pub struct Triggered {
+    pub view: RunView,
+    /// False when the key named a run that already existed.
+    pub created: bool,
+}
+
+/// A stored event with its hash.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEvent {
+    pub recorded: Recorded,
+    pub hash: String,
+}
+
+/// Which runs to list: newest first.
+#[derive(Debug, Clone, Default)]
+pub struct RunQuery {
+    pub name: Option<String>,
+    /// Only runs that are not at their end.
+    pub unfinished: bool,
+    pub limit: Option<u32>,
+}
+
+/// Somebody's copy of a run: its state as of `state.seq`, and the hash of that event. Changes only through
+/// [`Ledger::commit`] and [`Ledger::refresh`].
+#[derive(Debug, Clone)]
+pub struct RunView {
+    pub state: RunState,
+    pub head: String,
+    /// A commit failed and nobody knows whether it took effect: the next use reads everything again.
+    pub stale: bool,
+}
+
+/// Says what to do next, given the state as the commands so far have left it.
+pub type Next<'a> = dyn FnMut(&RunState) -> Option<Command> + Send + 'a;
+
+/// What a commit did.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// One answer a command.
+    pub replies: Vec<Result<(), Reject>>,
+    /// Everything recorded since the view was last up to date, by others and by this commit.
+    pub news: Vec<Recorded>,
+}
+
+/// Carries out one command; a refusal is the inner error.
+pub async fn command(
+    ledger: &dyn Ledger,
+    view: &mut RunView,
+    command: Command,
+    actor: &str,
+) -> Result<Result<(), Reject>, LedgerError> {
+    let mut once = Some(command);
+    let mut committed = ledger.commit(view, &mut |_| once.take(), actor).await?;
+    Ok(committed.replies.pop().unwrap_or(Ok(())))
+}
+
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Records a run, durably, exactly once for its key.
+    async fn trigger(&self, new: NewRun) -> Result<Triggered, LedgerError>;
+
+    /// Reads a run by replaying its events; a broken chain is an error.
+    async fn load(&self, run: &RunId) -> Result<RunView, LedgerError>;
+
+    /// Reads what others recorded since.
+    async fn refresh(&self, view: &mut RunView) -> Result<Vec<Recorded>, LedgerError>;
+
+    /// Carries out commands in one transaction, on top of whatever others recorded meanwhile: `next` is asked, with the
+    /// state so far, until it has no more. Each command is accepted or refused by itself; when this returns, everything
+    /// accepted is durable. After an error nobody knows; the view is stale and is read again by its next use.
+    async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError>;
+
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, LedgerError>;
+
+    /// The rows of one run: steps in file order, attempts by time.
+    async fn rows(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>, Vec<AttemptRow>), LedgerError>;
+
+    /// Events with `seq > after`, in order.
+    async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError>;
+
+    /// Runs whose id starts or ends with this text.
+    async fn find(&self, part: &str) -> Result<Vec<RunId>, LedgerError>;
+
+    async fn definition(&self, hash: &str) -> Result<Definition, LedgerError>;
+
+    /// The content of a pinned file.
+    async fn blob(&self, sha256: &str) -> Result<Vec<u8>, LedgerError>;
+}
+
+impl RunView {
+    pub(crate) fn empty(run: &RunId, definition: &Definition) -> Result<RunView, LedgerError> {
+        let runbook = runbook::parse(definition.source.as_bytes()).map_err(|report| LedgerError::Definition {
+            run: run.clone(),
+            message: report.findings.first().map(|finding| finding.message.clone()).unwrap_or_default(),
+        })?;
+        let state = RunState::new(run.clone(), Arc::new(runbook));
+        Ok(RunView { state, head: chain::GENESIS.to_owned(), stale: false })
+    }
+
+    /// Applies events read from the ledger, each checked against the chain.
+    pub(crate) fn fold(&mut self, events: Vec<StoredEvent>, bodies: &[String]) -> Result<(), LedgerError> {
+        for (event, body) in events.iter().zip(bodies) {
+            let recorded = &event.recorded;
+            let broken = |message: &str| LedgerError::Tampered {
+                run: self.state.id.clone(),
+                seq: recorded.seq,
+                message: message.to_owned(),
+            };
+            if recorded.seq != self.state.seq + 1 {
+                return Err(broken("an event is missing before it"));
+            }
+            let hash = chain::link(&self.head, &self.state.id, recorded.seq, recorded.at, &recorded.actor, body);
+            if hash != event.hash {
+                return Err(broken("it, or an event before it, was changed after it was recorded"));
+            }
+            apply(&mut self.state, recorded);
+            self.head = hash;
+        }
+        self.state.take_touched();
+        Ok(())
+    }
+
+    /// Decides commands one after the other; the events come back with their bodies and hashes, ready to be stored.
+    pub(crate) fn advance(
+        &mut self,
+        next: &mut Next<'_>,
+        now: i64,
+        actor: &str,
+    ) -> (Vec<Result<(), Reject>>, Vec<(StoredEvent, String)>) {
+        let mut stored = Vec::new();
+        let mut replies = Vec::new();
+        while let Some(command) = next(&self.state) {
+            let reply = execute(&mut self.state, &command, now, actor);
+            replies.push(reply.map(|recorded| {
+                stored.extend(recorded.into_iter().map(|recorded| self.chain(recorded)));
+            }));
+        }
+        (replies, stored)
+    }
+
+    /// The first events of a run.
+    pub(crate) fn begin(&mut self, new: &NewRun, now: i64) -> Vec<(StoredEvent, String)> {
+        let created = Event::RunCreated {
+            name: new.definition.name.clone(),
+            definition: new.definition.hash(),
+            params: new.params.clone(),
+            trigger: new.trigger.clone(),
+            key: new.key.clone(),
+            seed: new.seed,
+        };
+        let recorded = create(&mut self.state, created, now, &new.actor);
+        recorded.into_iter().map(|recorded| self.chain(recorded)).collect()
+    }
+
+    fn chain(&mut self, recorded: Recorded) -> (StoredEvent, String) {
+        let body = serde_json::to_string(&recorded.event).expect("events are plain data: their JSON cannot fail");
+        let hash = chain::link(&self.head, &self.state.id, recorded.seq, recorded.at, &recorded.actor, &body);
+        self.head.clone_from(&hash);
+        (StoredEvent { recorded, hash }, body)
+    }
+}
+
+/// The ledger's clock where the ledger is this machine, in epoch milliseconds.
+pub(crate) fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
+}

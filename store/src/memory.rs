@@ -1,0 +1,134 @@
+//! The ledger in memory: for tests of everything above it. It forgets with its process.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use runward_engine::plan::Definition;
+use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
+use runward_engine::run::{Recorded, RunId};
+
+use crate::error::LedgerError;
+use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
+
+#[derive(Debug, Default)]
+pub struct MemoryLedger {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    runs: BTreeMap<RunId, MemoryRun>,
+    keys: BTreeMap<String, RunId>,
+    definitions: BTreeMap<String, Definition>,
+    blobs: BTreeMap<String, Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct MemoryRun {
+    /// Always at the last event.
+    view: RunView,
+    events: Vec<(StoredEvent, String)>,
+}
+
+impl MemoryLedger {
+    fn with<T>(&self, f: impl FnOnce(&mut Inner) -> T) -> T {
+        f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn read<T>(&self, run: &RunId, f: impl FnOnce(&MemoryRun) -> T) -> Result<T, LedgerError> {
+        self.with(|inner| inner.runs.get(run).map(f).ok_or_else(|| LedgerError::NoSuchRun(run.clone())))
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryLedger {
+    async fn trigger(&self, new: NewRun) -> Result<Triggered, LedgerError> {
+        self.with(|inner| {
+            if let Some(existing) =
+                new.key.as_ref().and_then(|key| inner.keys.get(key)).and_then(|id| inner.runs.get(id))
+            {
+                return Ok(Triggered { view: existing.view.clone(), created: false });
+            }
+            let mut view = RunView::empty(&new.id, &new.definition)?;
+            let events = view.begin(&new, now_ms());
+            view.state.take_touched();
+            if let Some(key) = &new.key {
+                inner.keys.insert(key.clone(), new.id.clone());
+            }
+            inner.blobs.extend(new.blobs);
+            inner.definitions.insert(new.definition.hash(), new.definition);
+            inner.runs.insert(new.id, MemoryRun { view: view.clone(), events });
+            Ok(Triggered { view, created: true })
+        })
+    }
+
+    async fn load(&self, run: &RunId) -> Result<RunView, LedgerError> {
+        let (definition, events) = self.read(run, |run| (run.view.state.definition.clone(), run.events.clone()))?;
+        let mut view = RunView::empty(run, &self.definition(&definition).await?)?;
+        let (events, bodies): (Vec<_>, Vec<_>) = events.into_iter().unzip();
+        view.fold(events, &bodies)?;
+        Ok(view)
+    }
+
+    async fn refresh(&self, view: &mut RunView) -> Result<Vec<Recorded>, LedgerError> {
+        let (newer, news) = self.read(&view.state.id, |run| {
+            let news = run.events.iter().skip(view.state.seq as usize).map(|(event, _)| event.recorded.clone());
+            (run.view.clone(), news.collect::<Vec<_>>())
+        })?;
+        if view.stale || !news.is_empty() {
+            *view = newer;
+        }
+        Ok(news)
+    }
+
+    async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError> {
+        self.with(|inner| {
+            let run =
+                inner.runs.get_mut(&view.state.id).ok_or_else(|| LedgerError::NoSuchRun(view.state.id.clone()))?;
+            let (replies, events) = run.view.advance(next, now_ms(), actor);
+            run.view.state.take_touched();
+            run.events.extend(events);
+            let news = run.events.iter().skip(view.state.seq as usize).map(|(event, _)| event.recorded.clone());
+            let news = news.collect();
+            *view = run.view.clone();
+            Ok(Committed { replies, news })
+        })
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, LedgerError> {
+        self.with(|inner| {
+            let rows = inner.runs.values().rev().map(|run| rows::run_row(&run.view.state));
+            let wanted = rows.filter(|row| {
+                query.name.as_ref().is_none_or(|name| *name == row.name)
+                    && (!query.unfinished || row.finished_at.is_none())
+            });
+            Ok(wanted.take(query.limit.unwrap_or(u32::MAX) as usize).collect())
+        })
+    }
+
+    async fn rows(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>, Vec<AttemptRow>), LedgerError> {
+        self.read(run, |run| rows::all(&run.view.state))
+    }
+
+    async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError> {
+        self.read(run, |run| run.events.iter().skip(after as usize).map(|(event, _)| event.clone()).collect())
+    }
+
+    async fn find(&self, part: &str) -> Result<Vec<RunId>, LedgerError> {
+        let matches = |id: &&RunId| id.0.starts_with(part) || id.0.ends_with(part);
+        self.with(|inner| Ok(inner.runs.keys().filter(matches).cloned().collect()))
+    }
+
+    async fn definition(&self, hash: &str) -> Result<Definition, LedgerError> {
+        self.with(|inner| {
+            inner.definitions.get(hash).cloned().ok_or_else(|| LedgerError::NoSuchDefinition(hash.to_owned()))
+        })
+    }
+
+    async fn blob(&self, sha256: &str) -> Result<Vec<u8>, LedgerError> {
+        self.with(|inner| {
+            inner.blobs.get(sha256).cloned().ok_or_else(|| LedgerError::NoSuchDefinition(sha256.to_owned()))
+        })
+    }
+}

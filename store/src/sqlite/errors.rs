@@ -1,0 +1,49 @@
+//! SQLite's result codes as something a person can act on.
+
+use std::path::Path;
+
+use crate::error::LedgerError;
+use crate::sqlite::BUSY_SECONDS;
+
+/// An error of the database, or one that already says what is wrong.
+pub(super) enum ReadError {
+    Database(sqlx::Error),
+    Ledger(LedgerError),
+}
+
+impl From<sqlx::Error> for ReadError {
+    fn from(error: sqlx::Error) -> Self {
+        ReadError::Database(error)
+    }
+}
+
+impl From<LedgerError> for ReadError {
+    fn from(error: LedgerError) -> Self {
+        ReadError::Ledger(error)
+    }
+}
+
+impl ReadError {
+    pub(super) fn at(self, path: &Path) -> LedgerError {
+        match self {
+            ReadError::Database(error) => translate(path, error),
+            ReadError::Ledger(error) => error,
+        }
+    }
+}
+
+/// The primary result code is the low byte of the extended one (sqlite.org/rescode.html).
+pub(super) fn translate(path: &Path, error: sqlx::Error) -> LedgerError {
+    let file = path.display().to_string();
+    let sqlx::Error::Database(database) = &error else { return LedgerError::Other(error.to_string()) };
+    let message = database.message().to_owned();
+    let code: i64 = database.code().and_then(|code| code.parse().ok()).unwrap_or(0);
+    match code & 0xff {
+        5 | 6 => LedgerError::Busy { path: file, seconds: BUSY_SECONDS },
+        3 | 8 => LedgerError::ReadOnly { path: file, message },
+        11 | 26 => LedgerError::Corrupt { path: file, message },
+        13 => LedgerError::Full { path: file },
+        14 => LedgerError::Open { path: file, message },
+        _ => LedgerError::Other(format!("{message} (SQLite code {code}, {file})")),
+    }
+}

@@ -1,0 +1,149 @@
+//! The ledger in one SQLite file, used by many processes at once.
+//!
+//! WAL with `synchronous=FULL`: what is acknowledged survives power loss. Every write begins with `BEGIN IMMEDIATE`, so
+//! that processes queue up for the write lock instead of failing in the middle. Opening, the switch to WAL and
+//! migrations are serialised by a lock on a file beside it, because SQLite alone answers "database is locked" there.
+
+mod errors;
+mod open;
+mod read;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use runward_engine::plan::Definition;
+use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
+use runward_engine::run::{Recorded, RunId};
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::Mutex;
+
+use crate::error::LedgerError;
+use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
+
+/// How long a writer waits for the others, in seconds.
+pub(crate) const BUSY_SECONDS: u64 = 60;
+
+pub struct SqliteLedger {
+    path: PathBuf,
+    connection: Mutex<SqliteConnection>,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger in this file; creates it, and brings its schema up to date, if need be.
+    pub async fn open(path: &Path) -> Result<SqliteLedger, LedgerError> {
+        let connection = open::open(path).await?;
+        Ok(SqliteLedger { path: path.to_owned(), connection: Mutex::new(connection) })
+    }
+
+    /// SQLite's own check of the file; `Ok` holds what it complains about, nothing if all is well.
+    pub async fn integrity(&self) -> Result<Vec<String>, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        let lines: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(|error| self.error(error))?;
+        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    fn error(&self, error: sqlx::Error) -> LedgerError {
+        errors::translate(&self.path, error)
+    }
+}
+
+#[async_trait]
+impl Ledger for SqliteLedger {
+    async fn trigger(&self, new: NewRun) -> Result<Triggered, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))?;
+        if let Some(key) = &new.key {
+            let existing: Option<String> = sqlx::query_scalar("SELECT id FROM runs WHERE key = $1")
+                .bind(key)
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(|error| self.error(error))?;
+            if let Some(id) = existing {
+                let view = read::load(&mut tx, &RunId(id)).await.map_err(|error| error.at(&self.path))?;
+                return Ok(Triggered { view, created: false });
+            }
+        }
+        let mut view = RunView::empty(&new.id, &new.definition)?;
+        let events = view.begin(&new, now_ms());
+        write::definition(&mut tx, &new).await.map_err(|error| self.error(error))?;
+        write::run(&mut tx, &mut view, &events).await.map_err(|error| self.error(error))?;
+        tx.commit().await.map_err(|error| self.error(error))?;
+        Ok(Triggered { view, created: true })
+    }
+
+    async fn load(&self, run: &RunId) -> Result<RunView, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        let mut tx = connection.begin().await.map_err(|error| self.error(error))?;
+        read::load(&mut tx, run).await.map_err(|error| error.at(&self.path))
+    }
+
+    async fn refresh(&self, view: &mut RunView) -> Result<Vec<Recorded>, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        read::catch_up(&mut connection, view).await.map_err(|error| error.at(&self.path))
+    }
+
+    async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))?;
+        let mut news = read::catch_up(&mut tx, view).await.map_err(|error| error.at(&self.path))?;
+        // From here on the view runs ahead of the ledger until the commit is acknowledged.
+        view.stale = true;
+        let (replies, events) = view.advance(next, now_ms(), actor);
+        if !events.is_empty() {
+            write::changes(&mut tx, view, &events).await.map_err(|error| self.error(error))?;
+            tx.commit().await.map_err(|error| self.error(error))?;
+        }
+        view.stale = false;
+        news.extend(events.into_iter().map(|(event, _)| event.recorded));
+        Ok(Committed { replies, news })
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        read::runs(&mut connection, query).await.map_err(|error| self.error(error))
+    }
+
+    async fn rows(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>, Vec<AttemptRow>), LedgerError> {
+        let mut connection = self.connection.lock().await;
+        let mut tx = connection.begin().await.map_err(|error| self.error(error))?;
+        let row = read::run(&mut tx, run).await.map_err(|error| self.error(error))?;
+        let row = row.ok_or_else(|| LedgerError::NoSuchRun(run.clone()))?;
+        let steps = read::steps(&mut tx, run).await.map_err(|error| self.error(error))?;
+        let attempts = read::attempts(&mut tx, run).await.map_err(|error| self.error(error))?;
+        Ok((row, steps, attempts))
+    }
+
+    async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        let (events, _) = read::events(&mut connection, run, after).await.map_err(|error| error.at(&self.path))?;
+        Ok(events)
+    }
+
+    async fn find(&self, part: &str) -> Result<Vec<RunId>, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        let sql =
+            "SELECT id FROM runs WHERE substr(id, 1, length($1)) = $1 OR substr(id, -length($1)) = $1 ORDER BY id";
+        let ids: Vec<String> =
+            sqlx::query_scalar(sql).bind(part).fetch_all(&mut *connection).await.map_err(|error| self.error(error))?;
+        Ok(ids.into_iter().map(RunId).collect())
+    }
+
+    async fn definition(&self, hash: &str) -> Result<Definition, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        read::definition(&mut connection, hash).await.map_err(|error| error.at(&self.path))
+    }
+
+    async fn blob(&self, sha256: &str) -> Result<Vec<u8>, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        let bytes: Option<Vec<u8>> = sqlx::query_scalar("SELECT bytes FROM blobs WHERE sha256 = $1")
+            .bind(sha256)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(|error| self.error(error))?;
+        bytes.ok_or_else(|| LedgerError::NoSuchDefinition(sha256.to_owned()))
+    }
+}

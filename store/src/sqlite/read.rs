@@ -1,0 +1,183 @@
+//! Reading rows and events.
+
+use runward_engine::plan::Definition;
+use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
+use runward_engine::run::{Recorded, RunId};
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::errors::ReadError;
+use crate::error::LedgerError;
+use crate::ledger::{RunQuery, RunView, StoredEvent};
+
+const RUN_COLUMNS: &str = "SELECT id, name, status, generation, held, trigger, actor, key, params, definition, \
+     created_at, started_at, finished_at, seq FROM runs";
+
+pub(super) async fn load(connection: &mut SqliteConnection, run: &RunId) -> Result<RunView, ReadError> {
+    let hash: Option<String> = sqlx::query_scalar("SELECT definition FROM runs WHERE id = $1")
+        .bind(&run.0)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let hash = hash.ok_or_else(|| LedgerError::NoSuchRun(run.clone()))?;
+    let mut view = RunView::empty(run, &definition(connection, &hash).await?)?;
+    let (events, bodies) = events(connection, run, 0).await?;
+    view.fold(events, &bodies)?;
+    Ok(view)
+}
+
+/// Brings a view up to date, and says what was new.
+pub(super) async fn catch_up(
+    connection: &mut SqliteConnection,
+    view: &mut RunView,
+) -> Result<Vec<Recorded>, ReadError> {
+    let id = view.state.id.clone();
+    if view.stale {
+        *view = load(connection, &id).await?;
+        return Ok(Vec::new());
+    }
+    let seq: Option<i64> =
+        sqlx::query_scalar("SELECT seq FROM runs WHERE id = $1").bind(&id.0).fetch_optional(&mut *connection).await?;
+    let seq = seq.ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
+    if seq as u64 == view.state.seq {
+        return Ok(Vec::new());
+    }
+    let (events, bodies) = events(connection, &id, view.state.seq).await?;
+    let news = events.iter().map(|event| event.recorded.clone()).collect();
+    view.fold(events, &bodies)?;
+    Ok(news)
+}
+
+pub(super) async fn events(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    after: u64,
+) -> Result<(Vec<StoredEvent>, Vec<String>), ReadError> {
+    let sql = "SELECT seq, at, actor, body, hash FROM events WHERE run_id = $1 AND seq > $2 ORDER BY seq";
+    let rows = sqlx::query(sql).bind(&run.0).bind(after as i64).fetch_all(connection).await?;
+    let mut events = Vec::with_capacity(rows.len());
+    let mut bodies = Vec::with_capacity(rows.len());
+    for row in rows {
+        let body: String = row.try_get("body")?;
+        let seq = row.try_get::<i64, _>("seq")? as u64;
+        let event = serde_json::from_str(&body).map_err(|error| LedgerError::Tampered {
+            run: run.clone(),
+            seq,
+            message: format!("its body cannot be read: {error}"),
+        })?;
+        let recorded = Recorded { seq, at: row.try_get("at")?, actor: row.try_get("actor")?, event };
+        events.push(StoredEvent { recorded, hash: row.try_get("hash")? });
+        bodies.push(body);
+    }
+    Ok((events, bodies))
+}
+
+pub(super) async fn definition(connection: &mut SqliteConnection, hash: &str) -> Result<Definition, ReadError> {
+    let body: Option<String> = sqlx::query_scalar("SELECT body FROM definitions WHERE hash = $1")
+        .bind(hash)
+        .fetch_optional(connection)
+        .await?;
+    let body = body.ok_or_else(|| LedgerError::NoSuchDefinition(hash.to_owned()))?;
+    let definition: Definition = serde_json::from_str(&body)
+        .map_err(|error| LedgerError::Other(format!("the definition {hash} cannot be read: {error}")))?;
+    if definition.hash() != hash {
+        return Err(LedgerError::Other(format!("the definition {hash} was changed after it was recorded")).into());
+    }
+    Ok(definition)
+}
+
+pub(super) async fn runs(connection: &mut SqliteConnection, query: &RunQuery) -> Result<Vec<RunRow>, sqlx::Error> {
+    let sql = format!(
+        "{RUN_COLUMNS} WHERE ($1 IS NULL OR name = $1) AND (NOT $2 OR finished_at IS NULL) ORDER BY id DESC LIMIT $3"
+    );
+    let limit = query.limit.map_or(-1, i64::from);
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(query.name.as_deref())
+        .bind(query.unfinished)
+        .bind(limit)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(run_of).collect()
+}
+
+pub(super) async fn run(connection: &mut SqliteConnection, run: &RunId) -> Result<Option<RunRow>, sqlx::Error> {
+    let sql = format!("{RUN_COLUMNS} WHERE id = $1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&run.0).fetch_optional(connection).await?;
+    row.as_ref().map(run_of).transpose()
+}
+
+pub(super) async fn steps(connection: &mut SqliteConnection, run: &RunId) -> Result<Vec<StepRow>, sqlx::Error> {
+    let sql = "SELECT unit, position, status, attempts, started_at, ended_at, error, outputs FROM steps \
+               WHERE run_id = $1 ORDER BY position, length(unit), unit";
+    let rows = sqlx::query(sql).bind(&run.0).fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(StepRow {
+                unit: row.try_get("unit")?,
+                position: number(row, "position")?,
+                status: row.try_get("status")?,
+                attempts: number(row, "attempts")?,
+                started_at: row.try_get("started_at")?,
+                ended_at: row.try_get("ended_at")?,
+                error: row.try_get("error")?,
+                outputs: json(row, "outputs")?,
+            })
+        })
+        .collect()
+}
+
+pub(super) async fn attempts(connection: &mut SqliteConnection, run: &RunId) -> Result<Vec<AttemptRow>, sqlx::Error> {
+    let sql = "SELECT claim, unit, attempt, generation, session, status, claimed_at, started_at, ended_at, code, signal, \
+               error, log_bytes, log_dropped, log_sha256 FROM attempts WHERE run_id = $1 ORDER BY claimed_at, claim";
+    let rows = sqlx::query(sql).bind(&run.0).fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(AttemptRow {
+                claim: row.try_get("claim")?,
+                unit: row.try_get("unit")?,
+                attempt: number(row, "attempt")?,
+                generation: number(row, "generation")?,
+                session: row.try_get("session")?,
+                status: row.try_get("status")?,
+                claimed_at: row.try_get("claimed_at")?,
+                started_at: row.try_get("started_at")?,
+                ended_at: row.try_get("ended_at")?,
+                code: row.try_get("code")?,
+                signal: row.try_get("signal")?,
+                error: row.try_get("error")?,
+                log_bytes: row.try_get::<i64, _>("log_bytes")? as u64,
+                log_dropped: row.try_get::<i64, _>("log_dropped")? as u64,
+                log_sha256: row.try_get("log_sha256")?,
+            })
+        })
+        .collect()
+}
+
+fn run_of(row: &SqliteRow) -> Result<RunRow, sqlx::Error> {
+    Ok(RunRow {
+        id: RunId(row.try_get("id")?),
+        name: row.try_get("name")?,
+        status: row.try_get("status")?,
+        generation: number(row, "generation")?,
+        held: row.try_get("held")?,
+        trigger: row.try_get("trigger")?,
+        actor: row.try_get("actor")?,
+        key: row.try_get("key")?,
+        params: json(row, "params")?,
+        definition: row.try_get("definition")?,
+        created_at: row.try_get("created_at")?,
+        started_at: row.try_get("started_at")?,
+        finished_at: row.try_get("finished_at")?,
+        seq: row.try_get::<i64, _>("seq")? as u64,
+    })
+}
+
+fn number(row: &SqliteRow, column: &str) -> Result<u32, sqlx::Error> {
+    Ok(row.try_get::<i64, _>(column)? as u32)
+}
+
+fn json<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, sqlx::Error> {
+    let text: String = row.try_get(column)?;
+    serde_json::from_str(&text)
+        .map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
+}
