@@ -13,6 +13,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use runward_engine::run::{ClaimId, RunId, SessionId};
@@ -97,6 +98,10 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), HomeError> {
         .map_err(|error| HomeError::new("cannot create the folder", path, error))
 }
 
+/// How often, and how far apart, a taken lock is tried again.
+const LOOKS: u32 = 5;
+const LOOK_FOR: Duration = Duration::from_millis(10);
+
 /// The right to drive a run. The kernel gives it back when its holder dies, however it dies.
 #[derive(Debug)]
 pub struct DriverLock {
@@ -125,18 +130,20 @@ impl DriverLock {
             .mode(0o600)
             .open(&path)
             .map_err(broken)?;
-        match Flock::lock(file.try_clone().map_err(broken)?, FlockArg::LockExclusiveNonblock) {
-            Ok(mut lock) => {
-                lock.set_len(0).map_err(broken)?;
-                write!(lock, "{}", std::process::id()).map_err(broken)?;
-                Ok(DriverLock { _file: lock })
-            }
-            Err(_) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid).map_err(broken)?;
-                Err(DriverLockError::Taken { pid: if pid.is_empty() { "unknown".into() } else { pid } })
+        for _ in 0..LOOKS {
+            match Flock::lock(file.try_clone().map_err(broken)?, FlockArg::LockExclusiveNonblock) {
+                Ok(mut lock) => {
+                    lock.set_len(0).map_err(broken)?;
+                    write!(lock, "{}", std::process::id()).map_err(broken)?;
+                    return Ok(DriverLock { _file: lock });
+                }
+                // Somebody who only looks ([`DriverLock::holder`]) holds it for a moment, too.
+                Err(_) => std::thread::sleep(LOOK_FOR),
             }
         }
+        let mut pid = String::new();
+        file.read_to_string(&mut pid).map_err(broken)?;
+        Err(DriverLockError::Taken { pid: if pid.is_empty() { "unknown".into() } else { pid } })
     }
 
     /// The process that drives the run now.
