@@ -1,7 +1,7 @@
 //! Simple commands: which one is it, and does it evaluate what it is given?
 
 use super::interpreters;
-use super::lexer::{HOLE, Lexer, Word};
+use super::lexer::{DEPTH_MAX, HOLE, Lexer, Word};
 use super::refusal::Refusal;
 
 /// Builtins that evaluate their arguments even when they are quoted, take names, or define what later words mean.
@@ -94,6 +94,16 @@ impl Lexer<'_> {
 
     /// `words[0]` stands where a command stands.
     pub fn command_words(&mut self, node: usize, words: &[Word]) {
+        if self.depth >= DEPTH_MAX {
+            self.refuse_words(words, Refusal::DynamicCommand);
+            return;
+        }
+        self.depth += 1;
+        self.known_command(node, words);
+        self.depth -= 1;
+    }
+
+    fn known_command(&mut self, node: usize, words: &[Word]) {
         let Some((first, arguments)) = words.split_first() else { return };
         if first.has_values() {
             self.refuse_words(std::slice::from_ref(first), Refusal::Command);
@@ -103,6 +113,7 @@ impl Lexer<'_> {
             self.nodes[node].reads_code = Some("a command known only when it runs");
             return;
         };
+        self.nodes[node].calls = program.to_owned();
         if let Some(&name) = EVALUATING.iter().find(|&&name| name == program) {
             self.evaluating(node, name, arguments);
             return;
@@ -113,7 +124,10 @@ impl Lexer<'_> {
             "test" | "[" => self.test_command(arguments),
             "set" => self.set_command(arguments),
             "command" if arguments.first().is_some_and(|option| matches!(option.text.as_str(), "-v" | "-V")) => {}
-            "builtin" => self.command_words(node, arguments),
+            "builtin" => {
+                let ended = arguments.first().is_some_and(|word| word.text == "--");
+                self.command_words(node, &arguments[usize::from(ended)..]);
+            }
             _ => interpreters::judge(self, node, program, words),
         }
     }
@@ -179,7 +193,8 @@ impl Lexer<'_> {
 /// The last part of the path of a program, if it is known: `"$DIR"/tool` is `tool`, `$tool` is not known.
 pub(super) fn program_name(text: &str) -> Option<&str> {
     let name = text.rsplit('/').next()?;
-    (!name.contains(HOLE)).then_some(name)
+    let may_glob = name.contains('[') && !matches!(name, "[" | "[[");
+    (!name.contains(HOLE) && !may_glob).then_some(name)
 }
 
 pub(super) fn is_standard_input(file: &str) -> bool {
