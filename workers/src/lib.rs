@@ -1,1 +1,3 @@
 //! What does.
+
+pub mod supervisor;
