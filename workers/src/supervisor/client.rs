@@ -5,19 +5,23 @@
 //! connections; who comes back asks for the list and reads the journal.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
 
 use super::protocol::{self, Garbled, Launch, PROTOCOL_VERSION, Refusal, Reply, Request};
 use super::server::SOCKET;
+
+/// How often a full socket is tried again: it holds hundreds of requests, and the supervisor is never busy for long.
+const BACKLOG_POLL: Duration = Duration::from_millis(1);
 
 /// A connection to a supervisor.
 pub struct Supervisor {
@@ -28,7 +32,15 @@ pub struct Supervisor {
 /// The half that asks. Cheap to clone; nothing here waits, so nothing can be cancelled half-way.
 #[derive(Clone)]
 pub struct Requests {
-    queue: mpsc::UnboundedSender<Vec<u8>>,
+    outgoing: Arc<Outgoing>,
+}
+
+/// What is asked goes out at once; only what the socket does not take waits for a task.
+struct Outgoing {
+    socket: std::os::unix::net::UnixStream,
+    /// Hangs up when the last request handle is dropped.
+    _half: OwnedWriteHalf,
+    backlog: Mutex<Vec<u8>>,
 }
 
 /// The half that hears.
@@ -84,28 +96,47 @@ impl Supervisor {
         command.arg0("runward").arg("__supervisor").arg(dir).stdin(OwnedFd::from(theirs));
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn()?;
-        Ok(Supervisor::over(ours, Some(process)))
+        Supervisor::over(ours, Some(process))
     }
 
     /// Connects to the supervisor that lives in `dir`. `NotFound` and `ConnectionRefused` mean that there is none.
     pub async fn connect(dir: &Path) -> io::Result<Supervisor> {
         let opened = File::open(dir)?; // the path through /proc fits a socket address however long `dir` is
         let stream = UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", opened.as_raw_fd())).await?;
-        Ok(Supervisor::over(stream, None))
+        Supervisor::over(stream, None)
     }
 
-    fn over(stream: UnixStream, process: Option<Child>) -> Supervisor {
-        let (stream, writer) = stream.into_split();
-        let (queue, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(send_all(writer, waiting));
-        Supervisor { requests: Requests { queue }, events: Events { stream, buffer: Vec::new(), process } }
+    fn over(stream: UnixStream, process: Option<Child>) -> io::Result<Supervisor> {
+        let socket = stream.as_fd().try_clone_to_owned()?.into();
+        let (stream, _half) = stream.into_split();
+        let outgoing = Arc::new(Outgoing { socket, _half, backlog: Mutex::new(Vec::new()) });
+        Ok(Supervisor { requests: Requests { outgoing }, events: Events { stream, buffer: Vec::new(), process } })
     }
 }
 
-async fn send_all(mut writer: OwnedWriteHalf, mut waiting: mpsc::UnboundedReceiver<Vec<u8>>) {
-    while let Some(frame) = waiting.recv().await {
-        if writer.write_all(&frame).await.is_err() {
-            return; // the other half hears of it, and later requests fail
+impl Outgoing {
+    /// Sends what the socket takes; `true` when nothing is left.
+    fn flush(&self, backlog: &mut Vec<u8>) -> io::Result<bool> {
+        while !backlog.is_empty() {
+            match (&self.socket).write(backlog) {
+                Ok(len) => drop(backlog.drain(..len)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    async fn flush_later(self: Arc<Outgoing>) {
+        loop {
+            tokio::time::sleep(BACKLOG_POLL).await;
+            let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+            match self.flush(&mut backlog) {
+                Ok(false) => {}
+                Ok(true) => return,
+                Err(_) => return backlog.clear(), // heard by the other half, and by the next request
+            }
         }
     }
 }
@@ -127,7 +158,14 @@ impl Requests {
     }
 
     fn ask(&self, request: &Request) -> Result<(), AskError> {
-        self.queue.send(protocol::encode(request)?).map_err(|_| AskError::Gone)
+        let frame = protocol::encode(request)?;
+        let mut backlog = self.outgoing.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits_already = !backlog.is_empty();
+        backlog.extend_from_slice(&frame);
+        if !waits_already && !self.outgoing.flush(&mut backlog).map_err(|_| AskError::Gone)? {
+            tokio::spawn(self.outgoing.clone().flush_later());
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 
 use super::protocol::Launch;
@@ -30,8 +31,11 @@ pub(super) fn spawn(launch: &Launch, mode: Mode) -> Result<Child, NotStarted> {
     }
     command.current_dir(&launch.cwd).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let ours = umask(mode);
+    let (ours, blocked) = (umask(mode), SigSet::from(Signal::SIGCHLD));
+    // The step would inherit the mask. A SIGCHLD missed here does no harm: the dead are looked for before any wait.
+    let _ = blocked.thread_unblock();
     let child = command.spawn();
+    let _ = blocked.thread_block();
     umask(ours);
     child.map_err(|error| explain(launch, &program, &error))
 }

@@ -92,33 +92,26 @@ fn first_client() -> Option<UnixStream> {
     first.map(UnixStream::from)
 }
 
-/// Every signal gets its default meaning, because steps inherit what is ignored, and those that would end the
-/// supervisor are blocked, because steps do not inherit that. TERM too: a service manager that stops the worker sends
-/// it to everybody, and the steps are to outlive the worker. Returns the set to read from a signalfd.
+/// Signals that would end or stop the supervisor do nothing. TERM too: a service manager that stops the worker sends it
+/// to everybody, and the steps are to outlive the worker. They are caught and not ignored or blocked, because steps
+/// inherit what is ignored or blocked, and get the default of what is caught. Returns what to read from a signalfd.
 #[allow(unsafe_code)]
 fn own_signals() -> SigSet {
+    extern "C" fn nothing(_: nix::libc::c_int) {}
+    let caught = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // SAFETY: the default action runs no code of ours, so there is nothing that could be unsafe in a handler.
-        let _ = unsafe { sigaction(signal, &default) };
+    for signal in Signal::iterator() {
+        let action = match signal {
+            Signal::SIGKILL | Signal::SIGSTOP => continue,
+            Signal::SIGHUP | Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTERM | Signal::SIGPIPE => &caught,
+            Signal::SIGALRM | Signal::SIGVTALRM | Signal::SIGPROF | Signal::SIGUSR1 | Signal::SIGUSR2 => &caught,
+            Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU => &caught,
+            _ => &default,
+        };
+        // SAFETY: the only handler does nothing, which is safe at any moment.
+        let _ = unsafe { sigaction(signal, action) }; // fails only for a signal that does not exist
     }
-    let mut blocked = SigSet::empty();
-    for signal in [
-        Signal::SIGCHLD,
-        Signal::SIGHUP,
-        Signal::SIGINT,
-        Signal::SIGQUIT,
-        Signal::SIGTERM,
-        Signal::SIGPIPE,
-        Signal::SIGALRM,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-        Signal::SIGTSTP,
-        Signal::SIGTTIN,
-        Signal::SIGTTOU,
-    ] {
-        blocked.add(signal);
-    }
-    let _ = blocked.thread_set_mask(); // fails only for an invalid argument
-    SigSet::from(Signal::SIGCHLD)
+    let read = SigSet::from(Signal::SIGCHLD);
+    let _ = read.thread_set_mask(); // fails only for an invalid argument
+    read
 }
