@@ -162,8 +162,16 @@ impl Requests {
         let mut backlog = self.outgoing.backlog.lock().unwrap_or_else(PoisonError::into_inner);
         let waits_already = !backlog.is_empty();
         backlog.extend_from_slice(&frame);
-        if !waits_already && !self.outgoing.flush(&mut backlog).map_err(|_| AskError::Gone)? {
-            tokio::spawn(self.outgoing.clone().flush_later());
+        if waits_already {
+            return Ok(());
+        }
+        match self.outgoing.flush(&mut backlog) {
+            Ok(true) => {}
+            Ok(false) => drop(tokio::spawn(self.outgoing.clone().flush_later())),
+            Err(_) => {
+                backlog.clear();
+                return Err(AskError::Gone);
+            }
         }
         Ok(())
     }
