@@ -79,7 +79,10 @@ impl Failure {
             help: finding.help.clone(),
             label: LabeledSpan::new_with_span(
                 Some(finding.label.clone()),
-                (finding.span.start.min(source.len()), finding.span.len().min(source.len().saturating_sub(finding.span.start))),
+                (
+                    finding.span.start.min(source.len()),
+                    finding.span.len().min(source.len().saturating_sub(finding.span.start)),
+                ),
             ),
             source_code: NamedSource::new(path, source.to_owned()),
         });
@@ -125,8 +128,9 @@ impl From<DriveError> for Failure {
         match error {
             DriveError::Ledger(error) => error.into(),
             DriveError::Home(error) => error.into(),
-            DriveError::Supervisor(_) => Failure::new(EXIT_LEDGER, error.to_string())
-                .help("what runs goes on; `runward resume RUN` picks it up"),
+            DriveError::Supervisor(_) => {
+                Failure::new(EXIT_LEDGER, error.to_string()).help("what runs goes on; `runward resume RUN` picks it up")
+            }
         }
     }
 }

@@ -80,7 +80,9 @@ pub async fn find_run(ledger: &dyn Ledger, text: &str) -> Result<RunId, Failure>
         return newest.map(|row| row.id).ok_or_else(|| Failure::usage("there are no runs yet"));
     }
     if text.len() < 4 {
-        return Err(Failure::usage(format!("`{text}` is too short to name a run: give at least 4 characters of its id")));
+        return Err(Failure::usage(format!(
+            "`{text}` is too short to name a run: give at least 4 characters of its id"
+        )));
     }
     let mut found = ledger.find(text).await?;
     match found.len() {

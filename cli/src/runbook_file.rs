@@ -28,7 +28,8 @@ pub fn locate(text: &str) -> Result<PathBuf, Failure> {
     if path.is_file() {
         return Ok(path.to_owned());
     }
-    let named: Vec<PathBuf> = ["yaml", "yml"].iter().map(|end| Path::new(FOLDER).join(format!("{text}.{end}"))).collect();
+    let named: Vec<PathBuf> =
+        ["yaml", "yml"].iter().map(|end| Path::new(FOLDER).join(format!("{text}.{end}"))).collect();
     if let Some(found) = named.iter().find(|path| path.is_file()) {
         return Ok(found.clone());
     }
@@ -45,8 +46,8 @@ pub fn load(path: &Path) -> Result<RunbookFile, Failure> {
     let most = limits::RUNBOOK_BYTES_MAX as u64 + 1;
     fs::File::open(path).map_err(unreadable)?.take(most).read_to_end(&mut bytes).map_err(unreadable)?;
     let shown = path.display().to_string();
-    let runbook = runbook::parse(&bytes)
-        .map_err(|report| Failure::runbook(&shown, &String::from_utf8_lossy(&bytes), &report))?;
+    let runbook =
+        runbook::parse(&bytes).map_err(|report| Failure::runbook(&shown, &String::from_utf8_lossy(&bytes), &report))?;
     let source = String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{shown} is not UTF-8")))?;
     let name = runbook.name.clone().unwrap_or_else(|| name_of(path));
     Ok(RunbookFile { path: path.to_owned(), source, runbook, name })
@@ -75,8 +76,13 @@ pub fn refuse_unbuilt(file: &RunbookFile) -> Result<(), Failure> {
         .unbuilt
         .iter()
         .map(|unbuilt| runbook::Finding {
-            message: format!("`{}` is part of the format, but this version of runward does not carry it out yet", unbuilt.path),
-            help: Some("remove it, or wait for a version that does: nothing in a runbook is ever ignored silently".into()),
+            message: format!(
+                "`{}` is part of the format, but this version of runward does not carry it out yet",
+                unbuilt.path
+            ),
+            help: Some(
+                "remove it, or wait for a version that does: nothing in a runbook is ever ignored silently".into(),
+            ),
             span: unbuilt.span.clone(),
             label: "not built yet".into(),
         })
@@ -117,7 +123,9 @@ pub fn pin(file: &RunbookFile) -> Result<(Definition, Vec<(String, Vec<u8>)>), F
         total += meta.len();
         if total > limits::PINNED_BYTES_MAX {
             let max = runward_engine::units::format_size(limits::PINNED_BYTES_MAX);
-            return Err(Failure::usage(format!("the files named by `files:` and `script:` are more than {max} together")));
+            return Err(Failure::usage(format!(
+                "the files named by `files:` and `script:` are more than {max} together"
+            )));
         }
         let bytes = fs::read(&full).map_err(unreadable)?;
         let path = path.to_str().ok_or_else(|| Failure::usage(format!("{} is not a UTF-8 name", path.display())))?;
@@ -133,8 +141,10 @@ pub fn pin(file: &RunbookFile) -> Result<(Definition, Vec<(String, Vec<u8>)>), F
 fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Failure> {
     let escaped = glob::Pattern::escape(&folder.display().to_string());
     let full = format!("{escaped}/{pattern}");
-    let options = glob::MatchOptions { require_literal_leading_dot: true, require_literal_separator: true, case_sensitive: true };
-    let found = glob::glob_with(&full, options).map_err(|error| Failure::usage(format!("`files: {pattern}`: {error}")))?;
+    let options =
+        glob::MatchOptions { require_literal_leading_dot: true, require_literal_separator: true, case_sensitive: true };
+    let found =
+        glob::glob_with(&full, options).map_err(|error| Failure::usage(format!("`files: {pattern}`: {error}")))?;
     let mut paths = Vec::new();
     for path in found {
         let path = path.map_err(|error| Failure::usage(format!("`files: {pattern}`: {error}")))?;

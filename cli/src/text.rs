@@ -19,9 +19,9 @@ pub fn clock(at_ms: i64) -> String {
 /// How long, or nothing where one end is missing.
 pub fn took(from: Option<i64>, to: Option<i64>) -> String {
     match (from, to) {
-        (Some(from), Some(to)) => {
-            runward_engine::units::format_duration(std::time::Duration::from_millis(to.saturating_sub(from).max(0) as u64))
-        }
+        (Some(from), Some(to)) => runward_engine::units::format_duration(std::time::Duration::from_millis(
+            to.saturating_sub(from).max(0) as u64,
+        )),
         _ => String::new(),
     }
 }

@@ -55,7 +55,8 @@ impl HomeError {
 impl Home {
     /// The state folder at `root` (made absolute); creates it, private to this user.
     pub fn open(root: &Path) -> Result<Home, HomeError> {
-        let root = std::path::absolute(root).map_err(|error| HomeError::new("cannot use the state folder", root, error))?;
+        let root =
+            std::path::absolute(root).map_err(|error| HomeError::new("cannot use the state folder", root, error))?;
         make_dir(&root)?;
         Ok(Home { root })
     }

@@ -35,10 +35,14 @@ pub async fn run(state: Option<&Path>, command: AuditCommand) -> Result<i32, Fai
         Format::Json => print_json(&json!({"runs": ids.len(), "events": events, "problems": bad, "heads": heads})),
         Format::Text => {
             bad.iter().for_each(|line| print_line(line));
-            print_line(&format!("{} runs, {events} events: {}", ids.len(), match bad.len() {
-                0 => "every hash fits, every row is what its events say".to_owned(),
-                n => format!("{n} problems"),
-            }));
+            print_line(&format!(
+                "{} runs, {events} events: {}",
+                ids.len(),
+                match bad.len() {
+                    0 => "every hash fits, every row is what its events say".to_owned(),
+                    n => format!("{n} problems"),
+                }
+            ));
         }
     }
     Ok(i32::from(!bad.is_empty()))

@@ -72,7 +72,10 @@ pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, ending: End
 }
 
 /// Drives while showing, and while listening to signals and keys.
-async fn watch(driver: &mut Driver<'_>, screen: &RefCell<Screen>) -> Result<Drive, runward_workers::driver::DriveError> {
+async fn watch(
+    driver: &mut Driver<'_>,
+    screen: &RefCell<Screen>,
+) -> Result<Drive, runward_workers::driver::DriveError> {
     let (ask, mut asks) = mpsc::unbounded_channel();
     let mut seen = Seen(screen);
     let driving = driver.drive(&mut asks, &mut seen);
@@ -118,8 +121,11 @@ pub fn detach(opened: &Opened, id: &RunId, format: Format) -> Result<i32, Failur
     }
     if line.trim() != OWNED {
         let reason = if line.trim().is_empty() { "it ended at once" } else { line.trim() };
-        return Err(Failure::new(EXIT_LEDGER, format!("the run is recorded, but its driver could not start: {reason}"))
-            .help(format!("`runward resume {}` carries it on", words::short(&id.0))));
+        return Err(Failure::new(
+            EXIT_LEDGER,
+            format!("the run is recorded, but its driver could not start: {reason}"),
+        )
+        .help(format!("`runward resume {}` carries it on", words::short(&id.0))));
     }
     match format {
         Format::Json => print_json(&json!({"run": id, "detached": true, "driver_pid": child.id()})),

@@ -38,7 +38,12 @@ pub fn run(args: &ListArgs) -> Result<i32, Failure> {
                 match file {
                     Ok(file) => {
                         let about = file.runbook.description.as_deref().unwrap_or("").lines().next().unwrap_or("");
-                        print_line(&format!("{:<28} {:>3} steps  {}", file.name, file.runbook.steps.len(), crate::text::safe(about)));
+                        print_line(&format!(
+                            "{:<28} {:>3} steps  {}",
+                            file.name,
+                            file.runbook.steps.len(),
+                            crate::text::safe(about)
+                        ));
                     }
                     Err(failure) => print_line(&format!(
                         "{:<28} INVALID    {} (runward validate {})",

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use runward_engine::run::rows::{self, AttemptRow};
 use runward_engine::run::ClaimId;
+use runward_engine::run::rows::{self, AttemptRow};
 use runward_engine::units::format_size;
 use runward_store::{Ledger, RunView};
 use runward_workers::home::{DriverLock, Home};
@@ -103,7 +103,8 @@ impl Printer<'_> {
         for reading in &mut self.readers {
             while let Some(item) = reading.reader.next() {
                 any = true;
-                let item = item.map_err(|error| Failure::new(1, format!("the log of {} cannot be read: {error}", reading.unit)))?;
+                let item = item
+                    .map_err(|error| Failure::new(1, format!("the log of {} cannot be read: {error}", reading.unit)))?;
                 let written = match self.args.format {
                     Format::Json => reading.json(&mut out, &item),
                     Format::Text if self.args.raw => raw(&mut out, &item, self.args.stdout),

@@ -47,6 +47,9 @@ fn ask_for(name: &str, description: Option<&str>) -> Result<String, Failure> {
     let read = std::io::stdin().lock().read_line(&mut line);
     match read {
         Ok(n) if n > 0 => Ok(line.trim_end_matches(['\n', '\r']).to_owned()),
-        _ => Err(Failure::usage(format!("the parameter `{name}` is required")).help(format!("give it with -p {name}=VALUE"))),
+        _ => {
+            Err(Failure::usage(format!("the parameter `{name}` is required"))
+                .help(format!("give it with -p {name}=VALUE")))
+        }
     }
 }

@@ -93,7 +93,9 @@ fn notes(step: &Step) -> Vec<String> {
     }
     let mut line = format!("timeout {}", format_duration(step.timeout));
     match &step.retry {
-        Some(retry) => line += &format!(", up to {} starts, first again after {}", retry.attempts, format_duration(retry.delay)),
+        Some(retry) => {
+            line += &format!(", up to {} starts, first again after {}", retry.attempts, format_duration(retry.delay))
+        }
         None => line += ", starts at most once",
     }
     match step.on_lost {
@@ -114,6 +116,7 @@ fn command_lines(step: &Step, known: &Context) -> Vec<String> {
         lines.push(format!("{name}={}", shown(template, known)));
     }
     match &step.action {
+        Action::Unbuilt(kind) => lines.push(format!("{kind} (not carried out by this version)")),
         Action::Cmd(argv) => {
             let words: Vec<String> = argv.iter().map(|word| format!("{:?}", shown(word, known))).collect();
             lines.push(format!("cmd [{}]", words.join(", ")));
@@ -159,7 +162,9 @@ fn shown(template: &Template, known: &Context) -> String {
 }
 
 fn value(expression: &Expression, known: &Context) -> String {
-    expression.evaluate_text(known).map_or_else(|_| format!("${{{{ {} }}}}", expression.source), |text| format!("{text:?}"))
+    expression
+        .evaluate_text(known)
+        .map_or_else(|_| format!("${{{{ {} }}}}", expression.source), |text| format!("{text:?}"))
 }
 
 fn shown_params(runbook: &Runbook, params: &Map<String, Value>) -> Map<String, Value> {

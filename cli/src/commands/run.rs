@@ -37,8 +37,10 @@ pub async fn run(state: Option<&Path>, args: RunArgs) -> Result<i32, Failure> {
     if !triggered.created {
         drop(lock);
         if view.state.definition != hash || view.state.params != wanted {
-            return Err(Failure::usage(format!("the key belongs to run {id}, which has another definition or other parameters"))
-                .help("use a new key for a new job"));
+            return Err(Failure::usage(format!(
+                "the key belongs to run {id}, which has another definition or other parameters"
+            ))
+            .help("use a new key for a new job"));
         }
         return existing(&opened, args, &id.0).await;
     }

@@ -23,7 +23,10 @@ pub async fn run(state: Option<&Path>, args: RunsArgs) -> Result<i32, Failure> {
         print_line("no runs");
         return Ok(0);
     }
-    print_line(&format!("{:<36}  {:<24} {:<22} {:<19}  {:>10}  {}", "RUN", "RUNBOOK", "STATUS", "CREATED", "TOOK", "BY"));
+    print_line(&format!(
+        "{:<36}  {:<24} {:<22} {:<19}  {:>10}  {}",
+        "RUN", "RUNBOOK", "STATUS", "CREATED", "TOOK", "BY"
+    ));
     for row in rows {
         let unattended = row.finished_at.is_none() && DriverLock::holder(&opened.home, &row.id).is_none();
         let status = match (row.held, unattended) {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::Verdict;
+use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_store::{Ledger, StoredEvent};
 use runward_workers::home::DriverLock;
 use serde_json::json;
@@ -38,7 +38,8 @@ pub async fn run(state: Option<&Path>, args: &ShowArgs) -> Result<i32, Failure> 
             header(&opened, &run, driver.as_deref(), verdict);
             for spec in 0..view.state.runbook.steps.len() as u32 {
                 let id = &view.state.spec(spec).id;
-                let own = |name: &str| name == id || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('['));
+                let own =
+                    |name: &str| name == id || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('['));
                 let rows: Vec<&StepRow> = steps.iter().filter(|row| own(&row.unit)).collect();
                 if rows.is_empty() {
                     print_line(&format!("  {} {:<24} {}", words::symbol("pending"), id, "pending"));
@@ -70,7 +71,11 @@ fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict)
     print_line(&format!("by          {} through {}", run.actor, run.trigger));
     print_line(&format!("created     {}", text::time(run.created_at)));
     if let Some(finished) = run.finished_at {
-        print_line(&format!("finished    {} after {}", text::time(finished), text::took(run.started_at.or(Some(run.created_at)), Some(finished))));
+        print_line(&format!(
+            "finished    {} after {}",
+            text::time(finished),
+            text::took(run.started_at.or(Some(run.created_at)), Some(finished))
+        ));
     }
     if run.generation > 1 {
         print_line(&format!("generation  {}", run.generation));
@@ -118,13 +123,17 @@ fn next(run: &RunRow, driver: Option<&str>, verdict: Verdict) {
         (Verdict::Unfinished, None, _) => format!("nobody drives this run: `runward resume {short}` carries it on"),
         (Verdict::Unfinished, Some(_), _) => format!("`runward logs -f {short}` follows it"),
         (Verdict::Unknown, _, None) => {
-            format!("look whether the held step took effect, then: runward resolve {short} STEP --as succeeded|failed|retry")
+            format!(
+                "look whether the held step took effect, then: runward resolve {short} STEP --as succeeded|failed|retry"
+            )
         }
         (Verdict::Unknown, _, Some(_)) => {
             format!("look whether the lost step took effect; `runward resume {short}` starts it once more")
         }
         (Verdict::Failed | Verdict::TimedOut | Verdict::Cancelled, ..) => {
-            format!("`runward logs {short}` shows what was printed, `runward resume {short}` tries again what did not succeed")
+            format!(
+                "`runward logs {short}` shows what was printed, `runward resume {short}` tries again what did not succeed"
+            )
         }
         (Verdict::Succeeded, ..) => return,
     };
@@ -144,5 +153,12 @@ fn event_line(event: &StoredEvent) -> String {
         map.remove("kind");
     }
     let body = text::safe(&body.to_string());
-    format!("{:>5}  {}  {:<16} {}  by {}", recorded.seq, text::time(recorded.at), recorded.event.kind(), body, recorded.actor)
+    format!(
+        "{:>5}  {}  {:<16} {}  by {}",
+        recorded.seq,
+        text::time(recorded.at),
+        recorded.event.kind(),
+        body,
+        recorded.actor
+    )
 }

@@ -17,7 +17,8 @@ pub fn run(args: &ValidateArgs) -> Result<i32, Failure> {
                 let unbuilt = match file.runbook.unbuilt.len() {
                     0 => String::new(),
                     _ => {
-                        let keys: Vec<&str> = file.runbook.unbuilt.iter().map(|unbuilt| unbuilt.path.as_str()).collect();
+                        let keys: Vec<&str> =
+                            file.runbook.unbuilt.iter().map(|unbuilt| unbuilt.path.as_str()).collect();
                         format!(" (not carried out by this version yet: {})", keys.join(", "))
                     }
                 };
@@ -25,7 +26,9 @@ pub fn run(args: &ValidateArgs) -> Result<i32, Failure> {
             }
             (Ok(file), Format::Json) => {
                 let unbuilt: Vec<&str> = file.runbook.unbuilt.iter().map(|unbuilt| unbuilt.path.as_str()).collect();
-                results.push(json!({"file": file.path, "name": file.name, "valid": true, "findings": [], "unbuilt": unbuilt}));
+                results.push(
+                    json!({"file": file.path, "name": file.name, "valid": true, "findings": [], "unbuilt": unbuilt}),
+                );
             }
             (Err(failure), Format::Text) => {
                 code = EXIT_USAGE;

@@ -2,12 +2,14 @@
 //!
 //! A lost terminal changes nothing: SIGHUP is received and ignored, and the run goes on.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsFd;
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use runward_workers::driver::Ask;
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::commands::cancel_by;
 
@@ -54,9 +56,12 @@ impl Keys {
 }
 
 async fn heard(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) if signal.recv().await.is_some() => {}
-        _ => std::future::pending().await,
+    let received = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if received.is_none() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -69,45 +74,39 @@ async fn pressed(keyboard: &mut Option<Keyboard>) -> Option<u8> {
 
 /// The terminal, giving single keys without showing them. As it was again when this is dropped.
 struct Keyboard {
-    tty: AsyncFd<std::fs::File>,
+    tty: File,
     before: Termios,
+    pressed: mpsc::UnboundedReceiver<u8>,
 }
 
 impl Keyboard {
     fn open() -> Option<Keyboard> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let tty = std::fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
-            .open("/dev/tty")
-            .ok()?;
-        let before = tcgetattr(tty.as_fd()).ok()?;
-        let mut single = before.clone();
-        single.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+        let tty = File::open("/dev/tty").ok()?;
         // Only whoever stands in the foreground may change the terminal; elsewhere this would stop the program.
         if nix::unistd::tcgetpgrp(tty.as_fd()).ok()? != nix::unistd::getpgrp() {
             return None;
         }
+        let before = tcgetattr(tty.as_fd()).ok()?;
+        let mut single = before.clone();
+        single.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+        let mut reader = tty.try_clone().ok()?;
         tcsetattr(tty.as_fd(), SetArg::TCSANOW, &single).ok()?;
-        let tty = AsyncFd::new(tty).ok()?;
-        Some(Keyboard { tty, before })
+        let (press, pressed) = mpsc::unbounded_channel();
+        // Ends with the process: a terminal has no read that can be called off.
+        std::thread::spawn(move || {
+            let mut byte = [0];
+            while matches!(reader.read(&mut byte), Ok(1)) && press.send(byte[0]).is_ok() {}
+        });
+        Some(Keyboard { tty, before, pressed })
     }
 
     async fn read(&mut self) -> Option<u8> {
-        loop {
-            let mut ready = self.tty.readable().await.ok()?;
-            let mut byte = [0];
-            match ready.try_io(|tty| std::io::Read::read(&mut tty.get_ref(), &mut byte)) {
-                Ok(Ok(1)) => return Some(byte[0]),
-                Ok(_) => return None,
-                Err(_would_block) => {}
-            }
-        }
+        self.pressed.recv().await
     }
 }
 
 impl Drop for Keyboard {
     fn drop(&mut self) {
-        let _ = tcsetattr(self.tty.get_ref().as_fd(), SetArg::TCSANOW, &self.before);
+        let _ = tcsetattr(self.tty.as_fd(), SetArg::TCSANOW, &self.before);
     }
 }

@@ -39,7 +39,9 @@ impl Live {
         for recorded in news {
             match &recorded.event {
                 Event::AttemptClaimed { unit, claim, .. } => tails.add(state, claim, unit.clone(), recorded.at),
-                Event::AttemptSettled { claim, .. } | Event::AttemptLost { claim, .. } | Event::AttemptVoided { claim, .. } => {
+                Event::AttemptSettled { claim, .. }
+                | Event::AttemptLost { claim, .. }
+                | Event::AttemptVoided { claim, .. } => {
                     let Some(mut tail) = tails.take(claim) else { continue };
                     let fine = matches!(recorded.event, Event::AttemptSettled { outcome: Outcome::Succeeded, .. });
                     if !fine {
@@ -125,12 +127,16 @@ impl Live {
 
     /// A line a step, at most `room`: what is pending gives way first, then what is done.
     fn steps(&self, state: &RunState, tails: Option<&Tails>, room: usize) -> Vec<String> {
-        let all: Vec<Unit> = units(state).filter(|unit| unit.item.is_none() || self.interesting(state, *unit)).collect();
+        let all: Vec<Unit> =
+            units(state).filter(|unit| unit.item.is_none() || self.interesting(state, *unit)).collect();
         let status = |unit: &Unit| state.unit(*unit).map_or(StepStatus::Pending, |unit| unit.status);
         let mut chosen = all.clone();
         if chosen.len() > room {
-            let active: Vec<Unit> =
-                all.iter().filter(|unit| !matches!(status(unit), StepStatus::Pending | StepStatus::Ready)).copied().collect();
+            let active: Vec<Unit> = all
+                .iter()
+                .filter(|unit| !matches!(status(unit), StepStatus::Pending | StepStatus::Ready))
+                .copied()
+                .collect();
             chosen = active[active.len().saturating_sub(room.saturating_sub(1))..].to_vec();
         }
         let mut lines: Vec<String> = chosen.iter().map(|unit| self.line(state, *unit, tails)).collect();
@@ -143,7 +149,8 @@ impl Live {
     /// Items are shown while something happens to them.
     fn interesting(&self, state: &RunState, unit: Unit) -> bool {
         state.unit(unit).is_some_and(|unit| {
-            matches!(unit.status, StepStatus::Running | StepStatus::Backoff | StepStatus::Held) || unit.status.is_failure()
+            matches!(unit.status, StepStatus::Running | StepStatus::Backoff | StepStatus::Held)
+                || unit.status.is_failure()
         })
     }
 
@@ -160,7 +167,9 @@ impl Live {
         let about = match (tail.and_then(|tail| tail.last.back()), &found.error, found.status) {
             (Some(line), _, StepStatus::Running) => self.dim(line),
             (_, Some(error), _) => text::safe(error),
-            (_, _, status) if status.is_terminal() && status != StepStatus::Succeeded => status.as_str().replace('_', " "),
+            (_, _, status) if status.is_terminal() && status != StepStatus::Succeeded => {
+                status.as_str().replace('_', " ")
+            }
             (_, _, StepStatus::Succeeded) if unit.item.is_none() => self.items(state, unit),
             (_, _, StepStatus::Running) => self.items(state, unit),
             _ => String::new(),

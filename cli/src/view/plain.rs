@@ -41,7 +41,9 @@ impl Plain {
                     say(&format!("▶ {unit}{nth}"));
                     tails.add(state, claim, unit.clone(), recorded.at);
                 }
-                Event::AttemptSettled { claim, .. } | Event::AttemptLost { claim, .. } | Event::AttemptVoided { claim, .. } => {
+                Event::AttemptSettled { claim, .. }
+                | Event::AttemptLost { claim, .. }
+                | Event::AttemptVoided { claim, .. } => {
                     let failed = !matches!(&recorded.event, Event::AttemptSettled { outcome: Outcome::Succeeded, .. });
                     let since = self.finish(tails.take(claim), failed);
                     say(&sentence(state, recorded, since));
@@ -54,7 +56,9 @@ impl Plain {
                     }
                 }
                 Event::UnitFailed { unit, error } => say(&format!("✗ {unit} did not start: {}", text::safe(error))),
-                Event::StepSkipped { step, condition } => say(&format!("− {step} skipped: `{condition}` does not hold")),
+                Event::StepSkipped { step, condition } => {
+                    say(&format!("− {step} skipped: `{condition}` does not hold"))
+                }
                 Event::ItemsExpanded { step, items } => say(&format!("▶ {step}: {} items", items.len())),
                 Event::CancelRequested { force, reason } => {
                     let how = if *force { "cancelled at once" } else { "cancelled" };
@@ -120,7 +124,8 @@ pub fn summary(state: &RunState) -> Vec<String> {
 pub fn sentence(state: &RunState, recorded: &Recorded, since: Option<i64>) -> String {
     let took = text::took(since, Some(recorded.at));
     match &recorded.event {
-        Event::AttemptSettled { unit, outcome, then, error, orphans, .. } => {
+        Event::AttemptSettled { unit, outcome, then, error, orphans, started_at, ended_at, .. } => {
+            let took = if started_at.is_some() { text::took(*started_at, *ended_at) } else { took };
             let status = match outcome {
                 Outcome::Succeeded => "succeeded",
                 Outcome::TimedOut => "timed_out",

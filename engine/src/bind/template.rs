@@ -60,6 +60,15 @@ impl Template {
         if errors.is_empty() { Ok(Template { parts }) } else { Err(errors) }
     }
 
+    /// The text as it was written, up to the spaces inside the braces.
+    pub fn source(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Value { expression, .. } => format!("{OPEN} {} {CLOSE}", expression.source),
+        };
+        self.parts.iter().map(part).collect()
+    }
+
     pub fn expressions(&self) -> impl Iterator<Item = (&Expression, &Range<usize>)> {
         self.parts.iter().filter_map(|part| match part {
             Part::Value { expression, range } => Some((expression, range)),

@@ -30,7 +30,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// What whoever watches a run can ask of its driver.
 #[derive(Debug, Clone)]
 pub enum Ask {
-    Cancel { force: bool, actor: String, reason: Option<String> },
+    Cancel {
+        force: bool,
+        actor: String,
+        reason: Option<String>,
+    },
     /// Stop driving; running steps go on.
     Leave,
 }
@@ -175,10 +179,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    async fn commit(
-        &mut self,
-        observer: &mut dyn Observer,
-    ) -> Result<Vec<(ClaimId, Unit, Prepared)>, DriveError> {
+    async fn commit(&mut self, observer: &mut dyn Observer) -> Result<Vec<(ClaimId, Unit, Prepared)>, DriveError> {
         // Commands of other people carry their own name, so they get a commit of their own.
         let mut news = Vec::new();
         while let Some(at) = self.queue.iter().position(|(_, actor)| actor.is_some()) {

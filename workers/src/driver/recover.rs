@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use runward_engine::run::{ClaimId, Command};
 use runward_engine::run::state::Attempt;
+use runward_engine::run::{ClaimId, Command};
 
 use super::{DriveError, Driver};
 use crate::step::report;
@@ -20,13 +20,22 @@ impl Driver<'_> {
     pub(super) async fn take_over(&mut self) -> Result<(), DriveError> {
         let found: Vec<Attempt> = {
             let state = &self.view.state;
-            state.live().keys().filter_map(|claim| state.live_attempt(claim)).map(|(_, attempt)| attempt.clone()).collect()
+            state
+                .live()
+                .keys()
+                .filter_map(|claim| state.live_attempt(claim))
+                .map(|(_, attempt)| attempt.clone())
+                .collect()
         };
         for attempt in found {
             let claim = attempt.claim.clone();
             let dir = self.setting.home.attempt(&self.view.state.id, &claim);
             let same_boot = attempt.boot == self.setting.boot;
-            if same_boot && dir.is_dir() && journal::is_alive(&dir).unwrap_or(false) && self.crew.join(&attempt.session).await {
+            if same_boot
+                && dir.is_dir()
+                && journal::is_alive(&dir).unwrap_or(false)
+                && self.crew.join(&attempt.session).await
+            {
                 let session = self.setting.session.clone();
                 self.queue.push_back((Command::Adopt { claim, session }, None));
                 // It may have ended between the look and the handshake; then nobody will say so again.
@@ -66,7 +75,9 @@ impl Driver<'_> {
             }
             Ok(Found::NeverStarted) => Command::Void { claim: claim.clone() },
             Ok(Found::Nothing) => lose("its supervisor is gone and left no result".to_owned()),
-            Ok(Found::StillAlive) => lose(format!("its processes outlived their supervisor by {} s", DYING_MAX.as_secs())),
+            Ok(Found::StillAlive) => {
+                lose(format!("its processes outlived their supervisor by {} s", DYING_MAX.as_secs()))
+            }
             Err(error) => lose(format!("its journal cannot be read: {error}")),
         };
         self.settle(command);

@@ -54,5 +54,6 @@ pub async fn materialise(
 /// Writes a new file with this mode.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), HomeError> {
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    file.and_then(|mut file| file.write_all(bytes)).map_err(|error| HomeError::new("cannot write the file", path, error))
+    file.and_then(|mut file| file.write_all(bytes))
+        .map_err(|error| HomeError::new("cannot write the file", path, error))
 }

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use runward_engine::run::Outcome;
 use runward_engine::run::command::Report;
 use runward_engine::run::event::LogDigest;
 use runward_engine::run::outputs::{self, OutputError, Outputs};
-use runward_engine::run::Outcome;
 use runward_engine::runbook::model::Step;
 use runward_engine::units::format_duration;
 
@@ -20,11 +20,7 @@ pub fn report(dir: &Path, step: &Step, result: &AttemptResult) -> Report {
         outcome,
         outputs: Outputs::new(),
         error: None,
-        log: LogDigest {
-            bytes: result.log.bytes,
-            dropped: result.log.dropped,
-            sha256: result.log.sha256.clone(),
-        },
+        log: LogDigest { bytes: result.log.bytes, dropped: result.log.dropped, sha256: result.log.sha256.clone() },
         started_at: Some(result.started_at_ms as i64),
         ended_at: Some(result.ended_at_ms as i64),
         orphans: result.orphans.iter().map(|orphan| format!("{} {}", orphan.pid, orphan.command)).collect(),
@@ -59,9 +55,10 @@ fn outcome(step: &Step, end: &End) -> (Outcome, Option<String>) {
     match end {
         End::Exited { code: 0 } => (Outcome::Succeeded, None),
         End::Exited { code } => (Outcome::Failed { code: Some(*code), signal: None }, Some(exit_text(*code))),
-        End::Signaled { signal } => {
-            (Outcome::Failed { code: None, signal: Some(*signal) }, Some(format!("killed by signal {signal}{}", name_of(*signal))))
-        }
+        End::Signaled { signal } => (
+            Outcome::Failed { code: None, signal: Some(*signal) },
+            Some(format!("killed by signal {signal}{}", name_of(*signal))),
+        ),
         End::TimedOut { .. } => (Outcome::TimedOut, Some(format!("timed out after {}", format_duration(step.timeout)))),
         End::Killed { .. } => (Outcome::Killed, None),
         End::NotStarted { error, hint } => (Outcome::NotStarted, Some(format!("{error}: {hint}"))),
