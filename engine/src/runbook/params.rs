@@ -58,7 +58,7 @@ fn typed(kind: ValueType, node: &Node, findings: &mut Vec<Finding>) -> Option<se
         Ok(value) => Some(value),
         Err(message) => {
             let span = super::check::visible(node);
-            findings.push(Finding::new(&span, format!("not a {}", kind.name()), message));
+            findings.push(Finding::new(&span, format!("not {}", kind.with_article()), message));
             None
         }
     }
@@ -73,8 +73,8 @@ fn bound(kind: ValueType, node: Option<&Node>, findings: &mut Vec<Finding>) -> O
         }
         (ValueType::Duration, None) => Err("the bound of a duration is a duration such as `10s` or `10m`".into()),
         (ValueType::Size, Some(text)) => parse_size(text).map(|bytes| bytes as f64).map_err(|e| e.to_string()),
-        (ValueType::Bool | ValueType::Map, _) => Err(format!("a {} has no least or greatest value", kind.name())),
-        (_, Some(_)) => Err(format!("the bound of a {} is a number", kind.name())),
+        (ValueType::Bool | ValueType::Map, _) => Err(format!("{} has no least or greatest value", kind.with_article())),
+        (_, Some(_)) => Err(format!("the bound of {} is a number", kind.with_article())),
         (_, None) => return node.number(),
     };
     bound.map_err(|message| findings.push(Finding::new(&node.span, "not a bound", message))).ok()
@@ -92,7 +92,7 @@ fn bounds(param: &Param, node: &Node, findings: &mut Vec<Finding>) {
     }
     if let (Some((key, _)), false) = (node.entry("pattern"), matches!(param.kind, ValueType::String | ValueType::Path))
     {
-        let message = format!("`pattern` is for text; `{}` is a {}", param.name, param.kind.name());
+        let message = format!("`pattern` is for text; `{}` is {}", param.name, param.kind.with_article());
         findings.push(Finding::new(&key.span, "not text", message));
     }
 }

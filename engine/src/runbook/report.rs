@@ -87,6 +87,9 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 fn likeness(folded: &str, candidate: &str) -> f64 {
     let other = candidate.to_lowercase().replace('_', "-");
+    if folded.len() >= 3 && strsim::osa_distance(folded, &other) == 1 {
+        return 2.0; // one slip of the fingers: nothing is more alike
+    }
     strsim::jaro_winkler(folded, &other).max(strsim::normalized_damerau_levenshtein(folded, &other))
 }
 

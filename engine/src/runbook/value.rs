@@ -12,6 +12,11 @@ impl ValueType {
         serde_json::from_value(Value::String(name.to_owned())).ok()
     }
 
+    /// For messages: `an int`.
+    pub fn with_article(self) -> String {
+        format!("{} {}", if self == ValueType::Int { "an" } else { "a" }, self.name())
+    }
+
     /// As it is written in a runbook.
     pub fn name(self) -> &'static str {
         match self {
@@ -85,7 +90,7 @@ pub fn from_json(kind: ValueType, value: &Value) -> Result<Value, String> {
             (ValueType::String | ValueType::Path, Value::Number(_) | Value::Bool(_)) => ": write it in quotes",
             _ => "",
         };
-        format!("`{value}` is not a {}{quotes}", kind.name())
+        format!("`{value}` is not {}{quotes}", kind.with_article())
     })
 }
 
