@@ -162,7 +162,11 @@ fn insert(into: &mut serde_json::Map<String, Value>, keys: &[&str], from: Option
 }
 
 fn lookup<'a>(path: &Path, context: &'a Context) -> Option<&'a Value> {
-    let (first, rest) = path.parts.split_first()?;
+    at(&path.parts, context)
+}
+
+fn at<'a>(parts: &[String], context: &'a Context) -> Option<&'a Value> {
+    let (first, rest) = parts.split_first()?;
     rest.iter().try_fold(context.root().get(first)?, |value, key| value.get(key))
 }
 
@@ -172,29 +176,24 @@ fn no_value(expression: &Expression, message: String) -> EvalError {
 
 /// Names the first part of the path that is missing and lists what stands beside it.
 fn undefined(expression: &Expression, path: &Path, context: &Context) -> EvalError {
-    let mut here = Value::Object(context.root().clone());
-    for (depth, part) in path.parts.iter().enumerate() {
-        if let Some(next) = here.get(part) {
-            here = next.clone();
-            continue;
-        }
-        let parent = path.parts[..depth].join(".");
-        let mut message = format!("`{}` is not defined", path.parts[..=depth].join("."));
-        let mut names: Vec<&str> =
-            here.as_object().map_or_else(Vec::new, |map| map.keys().map(String::as_str).collect());
-        names.sort_unstable();
-        if let Some(near) = suggest(part, &names) {
-            message += &format!("; did you mean `{near}`?");
-        } else if depth > 0 && names.is_empty() {
-            message += &format!("; `{parent}` has no names");
-        } else if depth > 0 {
-            let more = if names.len() > 20 { ", ..." } else { "" };
-            names.truncate(20);
-            message += &format!("; `{parent}` has {}{more}", names.join(", "));
-        } else if matches!(part.as_str(), "item" | "index") {
-            message += "; it exists only in a step with `for-each`";
-        }
-        return no_value(expression, message);
+    let missing = (1..=path.parts.len()).find(|&length| at(&path.parts[..length], context).is_none());
+    let depth = missing.unwrap_or(path.parts.len()).saturating_sub(1);
+    let (parent, part) = (&path.parts[..depth], path.parts[depth].as_str());
+    let siblings = if depth == 0 { Some(context.root()) } else { at(parent, context).and_then(Value::as_object) };
+    let mut names: Vec<&str> = siblings.map_or_else(Vec::new, |map| map.keys().map(String::as_str).collect());
+    names.sort_unstable();
+    let parent = parent.join(".");
+    let mut message = format!("`{}` is not defined", path.parts[..=depth].join("."));
+    if let Some(near) = suggest(part, &names) {
+        message += &format!("; did you mean `{near}`?");
+    } else if matches!(part, "item" | "index") && depth == 0 {
+        message += "; it exists only in a step with `for-each`";
+    } else if depth > 0 && names.is_empty() {
+        message += &format!("; `{parent}` has no names");
+    } else if depth > 0 {
+        let more = if names.len() > 20 { ", ..." } else { "" };
+        names.truncate(20);
+        message += &format!("; `{parent}` has {}{more}", names.join(", "));
     }
-    no_value(expression, "it is not defined".into())
+    no_value(expression, message)
 }

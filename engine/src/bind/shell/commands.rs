@@ -1,7 +1,7 @@
 //! Simple commands: which one is it, and does it evaluate what it is given?
 
 use super::interpreters;
-use super::lexer::{HOLE, Lexer, Word};
+use super::lexer::{DEPTH_MAX, HOLE, Lexer, Word};
 use super::refusal::Refusal;
 
 /// Builtins that evaluate their arguments even when they are quoted, take names, or define what later words mean.
@@ -62,6 +62,9 @@ const SPECIAL_VARIABLES: &[&str] = &[
     "EXECIGNORE",
     "GLOBIGNORE",
     "DIRSTACK",
+    "BASH_ALIASES",
+    "BASH_CMDS",
+    "BASH_LOADABLES_PATH",
     "FUNCNAME",
     "LD_PRELOAD",
     "LD_LIBRARY_PATH",
@@ -94,6 +97,16 @@ impl Lexer<'_> {
 
     /// `words[0]` stands where a command stands.
     pub fn command_words(&mut self, node: usize, words: &[Word]) {
+        if self.depth >= DEPTH_MAX {
+            self.refuse_words(words, Refusal::DynamicCommand);
+            return;
+        }
+        self.depth += 1;
+        self.known_command(node, words);
+        self.depth -= 1;
+    }
+
+    fn known_command(&mut self, node: usize, words: &[Word]) {
         let Some((first, arguments)) = words.split_first() else { return };
         if first.has_values() {
             self.refuse_words(std::slice::from_ref(first), Refusal::Command);
@@ -103,6 +116,7 @@ impl Lexer<'_> {
             self.nodes[node].reads_code = Some("a command known only when it runs");
             return;
         };
+        self.nodes[node].calls = program.to_owned();
         if let Some(&name) = EVALUATING.iter().find(|&&name| name == program) {
             self.evaluating(node, name, arguments);
             return;
@@ -110,10 +124,16 @@ impl Lexer<'_> {
         match program {
             "export" | "readonly" => self.export(program == "export", arguments),
             "printf" => self.printf(arguments),
+            // With redirections alone: from here on the shell, and all it starts, reads and writes there.
+            "exec" if arguments.is_empty() => self.shell_streams.push(node),
             "test" | "[" => self.test_command(arguments),
             "set" => self.set_command(arguments),
             "command" if arguments.first().is_some_and(|option| matches!(option.text.as_str(), "-v" | "-V")) => {}
-            "builtin" => self.command_words(node, arguments),
+            "builtin" => {
+                let ended = arguments.first().is_some_and(|word| word.text == "--");
+                self.command_words(node, &arguments[usize::from(ended)..]);
+            }
+            _ if self.function_names.contains(program) => self.function_call(node, arguments),
             _ => interpreters::judge(self, node, program, words),
         }
     }
@@ -131,6 +151,15 @@ impl Lexer<'_> {
                 self.integer_variables |= options.into_iter().any(|word| word.text.contains(['i', 'n', HOLE]));
             }
             _ => {}
+        }
+    }
+
+    /// `retry() { "$@"; }; retry eval ...`: a function may run its arguments as a command.
+    fn function_call(&mut self, node: usize, arguments: &[Word]) {
+        let starts = |word: &Word| EVALUATING.contains(&word.text.as_str()) || interpreters::may_start_code(word);
+        if let Some(at) = arguments.iter().position(starts) {
+            self.refuse_words(&arguments[at..], Refusal::DynamicCommand);
+            self.nodes[node].reads_code = Some("a function that is given a program");
         }
     }
 
@@ -179,7 +208,8 @@ impl Lexer<'_> {
 /// The last part of the path of a program, if it is known: `"$DIR"/tool` is `tool`, `$tool` is not known.
 pub(super) fn program_name(text: &str) -> Option<&str> {
     let name = text.rsplit('/').next()?;
-    (!name.contains(HOLE)).then_some(name)
+    let may_glob = name.contains('[') && !matches!(name, "[" | "[[");
+    (!name.contains(HOLE) && !may_glob).then_some(name)
 }
 
 pub(super) fn is_standard_input(file: &str) -> bool {

@@ -1,5 +1,7 @@
 //! Commands: lists, pipelines, compound commands, redirections. Hands each simple command to [`super::commands`].
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::lexer::{Lexer, Read, Word};
 use super::refusal::Refusal;
 use super::{Reading, Symbol};
@@ -13,10 +15,15 @@ pub(super) struct Node {
     pub input: Vec<usize>,
     /// The program that runs its input as code.
     pub reads_code: Option<&'static str>,
+    /// The command it runs; it may be a function of the script.
+    pub calls: String,
     /// It writes into a `>( )`.
     pub feeds: bool,
     pub children: Vec<usize>,
 }
+
+/// Functions by name, each with the program in it that runs its input as code.
+type Readers = BTreeMap<String, &'static str>;
 
 const CLOSERS: &[&str] = &["then", "elif", "else", "fi", "do", "done", "esac", "}"];
 const ASSIGNMENT_EVALUATES: Refusal = Refusal::IntegerVariable;
@@ -33,14 +40,44 @@ pub(super) fn read(symbols: &[Symbol]) -> Reading {
         depth: 0,
         nodes: Vec::new(),
         pipelines: Vec::new(),
+        functions: Vec::new(),
+        function_names: function_names(symbols),
+        shell_streams: Vec::new(),
         integer_variables: false,
         aliases: false,
         assigned: Vec::new(),
     };
     let broken = lexer.script().err();
-    lexer.judge_pipelines();
+    let readers = lexer.reading_functions();
+    lexer.judge_pipelines(&readers);
+    lexer.judge_streams(&readers);
     lexer.judge_declarations();
     Reading { places: lexer.places, refusals: lexer.refusals, broken }
+}
+
+/// Whatever looks like `name()` or `function name`, wherever it stands.
+fn function_names(symbols: &[Symbol]) -> BTreeSet<String> {
+    let text: String = symbols
+        .iter()
+        .map(|symbol| match symbol {
+            Symbol::Byte(byte) => *byte as char,
+            Symbol::Value(_) => '\0',
+        })
+        .collect();
+    let last_word =
+        |text: &str| text.split([' ', '\t', '\n', ';', '&', '|', '(', ')', '{', '}']).next_back().map(str::to_owned);
+    let mut names = BTreeSet::new();
+    for (at, _) in text.match_indices('(') {
+        if text[at + 1..].trim_start_matches([' ', '\t']).starts_with(')') {
+            names.extend(last_word(text[..at].trim_end_matches([' ', '\t'])));
+        }
+    }
+    for (at, keyword) in text.match_indices("function") {
+        let rest = text[at + keyword.len()..].trim_start_matches([' ', '\t']);
+        names.extend(rest.split([' ', '\t', '\n', '(', '{']).next().map(str::to_owned));
+    }
+    names.remove("");
+    names
 }
 
 impl Lexer<'_> {
@@ -63,9 +100,26 @@ impl Lexer<'_> {
         }
     }
 
-    fn code_reader(&self, node: usize) -> Option<&'static str> {
+    fn code_reader(&self, node: usize, functions: &Readers) -> Option<&'static str> {
         let found = &self.nodes[node];
-        found.reads_code.or_else(|| found.children.iter().find_map(|&child| self.code_reader(child)))
+        let children = || found.children.iter().find_map(|&child| self.code_reader(child, functions));
+        found.reads_code.or_else(|| functions.get(&found.calls).copied()).or_else(children)
+    }
+
+    /// The functions of the script in which something runs its input as code, directly or through each other.
+    fn reading_functions(&self) -> Readers {
+        let mut readers = Readers::new();
+        loop {
+            let before = readers.len();
+            for (name, body) in &self.functions {
+                if let Some(program) = self.code_reader(*body, &readers) {
+                    readers.entry(name.clone()).or_insert(program);
+                }
+            }
+            if readers.len() == before {
+                return readers;
+            }
+        }
     }
 
     fn feeds(&self, node: usize) -> bool {
@@ -73,10 +127,10 @@ impl Lexer<'_> {
     }
 
     /// What reaches an interpreter through a pipe, a here-document or `>( )` is code.
-    fn judge_pipelines(&mut self) {
+    fn judge_pipelines(&mut self, functions: &Readers) {
         for commands in std::mem::take(&mut self.pipelines) {
             for (position, &node) in commands.iter().enumerate() {
-                let Some(program) = self.code_reader(node) else { continue };
+                let Some(program) = self.code_reader(node, functions) else { continue };
                 let mut values = Vec::new();
                 let feeds = self.feeds(node);
                 for &earlier in &commands[..position + usize::from(feeds)] {
@@ -86,6 +140,19 @@ impl Lexer<'_> {
                 for value in values {
                     self.refuse(value, Refusal::InterpreterInput(program));
                 }
+            }
+        }
+    }
+
+    /// A shell behind `exec > >(sh)` or `coproc sh` can be handed any value later on.
+    fn judge_streams(&mut self, functions: &Readers) {
+        let streams = std::mem::take(&mut self.shell_streams);
+        for value in streams.iter().flat_map(|&node| self.nodes[node].input.clone()).collect::<Vec<_>>() {
+            self.refuse(value, Refusal::InterpreterInput("exec"));
+        }
+        if let Some(program) = streams.iter().find_map(|&node| self.code_reader(node, functions)) {
+            for value in 0..self.refusals.len() {
+                self.refuse(value, Refusal::InterpreterInput(program));
             }
         }
     }
@@ -205,14 +272,16 @@ impl Lexer<'_> {
                 }
                 self.at += word.len();
                 self.skip_blanks()?;
-                if self.starts_with("-p ") {
+                while word == "time" && matches!(self.plain_word().as_str(), "-p" | "--") {
                     self.at += 2;
+                    self.skip_blanks()?;
                 }
                 return self.nested(Self::command);
             }
             "coproc" => {
                 self.at += word.len();
                 let node = self.nested(Self::command)?;
+                self.shell_streams.push(node);
                 let mut values = Vec::new();
                 self.collect_values(node, &mut values);
                 for value in values {
@@ -323,12 +392,12 @@ impl Lexer<'_> {
         self.body()
     }
 
-    fn name(&mut self) -> Read<()> {
+    fn name(&mut self) -> Read<String> {
         let name = self.word()?;
         for value in name.all_values().collect::<Vec<_>>() {
             self.refuse(value, Refusal::Name);
         }
-        Ok(())
+        Ok(name.text)
     }
 
     fn case(&mut self, node: usize) -> Read<Vec<usize>> {
@@ -412,13 +481,15 @@ impl Lexer<'_> {
     fn function(&mut self, keyword: usize) -> Read<Vec<usize>> {
         self.at += keyword;
         self.skip_blanks()?;
-        self.name()?;
+        let name = self.name()?;
         self.skip_blanks()?;
         if self.starts_with("()") {
             self.at += 2;
         }
         self.skip_lines()?;
-        Ok(vec![self.nested(Self::command)?])
+        let body = self.nested(Self::command)?;
+        self.functions.push((name, body));
+        Ok(vec![body])
     }
 
     /// Whether `( )` stands here: the word before is the name of a function.
@@ -457,6 +528,7 @@ impl Lexer<'_> {
                 self.skip_lines()?;
                 let body = self.nested(Self::command)?;
                 self.nodes[node].children.push(body);
+                self.functions.push((word.text, body));
                 return Ok(node);
             }
             words.push(word);

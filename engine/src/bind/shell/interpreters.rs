@@ -258,6 +258,11 @@ impl Judge<'_, '_> {
         self.lexer.refuse_words(words, Refusal::Interpreter(self.name));
     }
 
+    /// Shells also have options that begin with `+`.
+    fn is_shell(&self) -> bool {
+        self.name.ends_with("sh")
+    }
+
     /// From here on nothing is known to be data.
     fn code(&mut self, words: &[Word]) {
         self.refuse(words);
@@ -273,6 +278,8 @@ impl Judge<'_, '_> {
             let text = word.text.as_str();
             if text == "--" {
                 ended = true;
+            } else if !ended && text.starts_with('+') && self.is_shell() {
+                at += usize::from(text.ends_with(['o', 'O']));
             } else if !ended && text.starts_with("--") {
                 let name = text.split(['=', HOLE]).next().unwrap_or_default();
                 if self.name == "jq" && matches!(name, "--arg" | "--argjson") {
@@ -417,14 +424,25 @@ fn remote(lexer: &mut Lexer, node: usize, name: &'static str, words: &[Word]) {
             lexer.refuse_words(std::slice::from_ref(word), Refusal::Command);
         }
     }
-    let shell = arguments.iter().position(|word| {
-        word.is_static() && (takes_code(word) || WRAPPERS.iter().any(|one| one.names.contains(&word.text.as_str())))
-    });
-    if let Some(at) = shell {
+    // `docker exec env sh -c`: whether `env` is a container or the program is not known, so each is judged.
+    let starts: Vec<usize> = (0..arguments.len()).filter(|&at| may_start_code(&arguments[at])).collect();
+    if !starts.is_empty() && (starts.len() > 8 || arguments.iter().any(|word| find(REMOTE, &word.text).is_some())) {
+        lexer.refuse_words(arguments, Refusal::Interpreter(name));
+        lexer.nodes[node].reads_code = Some(name);
+        return;
+    }
+    for &at in &starts {
         lexer.command_words(node, &arguments[at..]);
-    } else if matches!(name, "nsenter" | "unshare" | "machinectl" | "systemd-nspawn") {
+    }
+    if starts.is_empty() && matches!(name, "nsenter" | "unshare" | "machinectl" | "systemd-nspawn") {
         lexer.nodes[node].reads_code = Some(name);
     }
+}
+
+pub(super) fn may_start_code(word: &Word) -> bool {
+    let wrapper = || WRAPPERS.iter().any(|one| one.names.contains(&word.text.as_str()));
+    let subcommand = matches!(word.text.as_str(), "exec" | "command" | "time");
+    word.is_static() && !subcommand && (takes_code(word) || wrapper())
 }
 
 /// Everything after the host is read again by the shell there.
@@ -464,7 +482,10 @@ fn ssh(lexer: &mut Lexer, node: usize, words: &[Word]) {
     let runs_input = command.is_empty()
         || command.iter().any(|word| {
             let known = |part: &str| interpreter(base_of(part)).is_some() || OPAQUE.contains(&part) || part == "eval";
-            !word.is_static() || word.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(known)
+            let login = |part: &str| matches!(part, "-i" | "-s" | "--login" | "--shell");
+            !word.is_static()
+                || word.text.split_whitespace().any(login)
+                || word.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(known)
         });
     if runs_input {
         lexer.nodes[node].reads_code = Some(name);

@@ -1,12 +1,17 @@
 //! Characters and words: quotes, expansions, here-documents. Decides the [`Place`] of each value.
 
+use std::collections::BTreeSet;
+
 use super::refusal::Refusal;
 use super::{Broken, Place, Symbol};
 
 pub(super) type Read<T> = Result<T, Broken>;
 
 /// How deep quotes, expansions and compound commands may nest, together.
-const DEPTH_MAX: usize = 60;
+pub(super) const DEPTH_MAX: usize = 80;
+
+/// How far ahead the end of `{a,b}` is looked for; what is longer counts as one.
+const BRACES_MAX: usize = 1024;
 
 /// One word of a command.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +74,12 @@ pub(super) struct Lexer<'a> {
     pub depth: usize,
     pub nodes: Vec<super::grammar::Node>,
     pub pipelines: Vec<Vec<usize>>,
+    /// The functions of the script: name and body.
+    pub functions: Vec<(String, usize)>,
+    /// The names of all functions of the script, found before anything else is read.
+    pub function_names: BTreeSet<String>,
+    /// Commands whose redirections last: `exec >file`, `coproc`.
+    pub shell_streams: Vec<usize>,
     /// `declare -i`, `declare -n`: assignments evaluate.
     pub integer_variables: bool,
     pub aliases: bool,
@@ -168,13 +179,12 @@ impl Lexer<'_> {
         }
     }
 
-    /// One word. In `pattern`, a `(` after `?*+@!` opens an extended pattern, as it does elsewhere in bash.
+    /// One word. A `(` after one of `?*+@!` opens an extended pattern.
     pub fn word(&mut self) -> Read<Word> {
         let mut word = Word { plain: true, ..Word::default() };
         let mut subscript = false;
         let start = self.at;
-        loop {
-            let Some(symbol) = self.peek(0) else { break };
+        while let Some(symbol) = self.peek(0) {
             let byte = match symbol {
                 Symbol::Value(value) => {
                     self.place(value, Place::Bare);
@@ -228,24 +238,18 @@ impl Lexer<'_> {
     }
 
     fn plain_byte(&mut self, byte: u8, word: &mut Word, subscript: &mut bool) {
-        let is_name = !word.text.is_empty() && word.plain && word.text.bytes().all(is_name_byte);
         match byte {
-            b'[' if is_name || (word.text.is_empty() && word.plain && !self.is_bracket_command()) => *subscript = true,
+            b'[' => return self.bracket(word, subscript),
             b']' => *subscript = false,
             b'=' if word.assigns.is_none() => word.assigns = assigned_name(&word.text),
             _ => {}
         }
         let expands = match byte {
             b'*' | b'?' | b'~' => true,
-            b'[' => !self.is_bracket_command(),
-            b'{' => self.byte(1) != Some(b'}') && !word.text.is_empty() || self.is_brace_list(),
+            b'{' => (self.byte(1) != Some(b'}') && !word.text.is_empty()) || self.is_brace_list(),
             _ => false,
         };
-        if expands && byte != b'[' {
-            word.text.push(HOLE);
-        } else if expands && word.assigns.is_none() && !word.text.is_empty() && is_name {
-            word.text.push('[');
-        } else if expands {
+        if expands {
             word.text.push(HOLE);
         } else if byte.is_ascii() {
             word.text.push(byte as char);
@@ -256,18 +260,28 @@ impl Lexer<'_> {
         self.at += 1;
     }
 
+    /// An unquoted `[`: a command, a subscript (`name[`, or an element of an array) or a pattern.
+    fn bracket(&mut self, word: &mut Word, subscript: &mut bool) {
+        let is_command = word.text.is_empty() && self.is_bracket_command();
+        let is_name = word.plain && word.text.bytes().all(is_name_byte);
+        *subscript |= is_name && !is_command;
+        let literal = is_command || (is_name && !word.text.is_empty());
+        word.text.push(if literal { '[' } else { HOLE });
+        self.at += 1;
+    }
+
     fn is_bracket_command(&self) -> bool {
-        self.starts_with("[[") || matches!(self.byte(1), Some(b' ' | b'\t' | b'\n') | None)
+        self.starts_with("[[") || matches!(self.peek(1), None | Some(Symbol::Byte(b' ' | b'\t' | b'\n')))
     }
 
     fn is_brace_list(&self) -> bool {
-        let rest = self.symbols[self.at..self.end].iter().map_while(|symbol| match symbol {
+        let rest = self.symbols[self.at..self.end].iter().take(BRACES_MAX).map_while(|symbol| match symbol {
             Symbol::Byte(b' ' | b'\t' | b'\n' | b';') => None,
             Symbol::Byte(byte) => Some(*byte),
             Symbol::Value(_) => Some(b'x'),
         });
         let rest: Vec<u8> = rest.collect();
-        rest.contains(&b',') || rest.windows(2).any(|pair| pair == b"..")
+        rest.len() == BRACES_MAX || rest.contains(&b',') || rest.windows(2).any(|pair| pair == b"..")
     }
 
     fn at_extended_pattern(&self) -> bool {
@@ -553,6 +567,10 @@ impl Lexer<'_> {
                 }
             }
             Some(b'"') => self.nested(|lexer| lexer.double_quoted(&mut inner))?,
+            Some(b'$') if singles && self.byte(1) == Some(b'\'') => {
+                self.at += 1;
+                self.ansi_quoted(&mut inner)?;
+            }
             Some(b'\\') => self.backslash(&mut inner)?,
             Some(b'$') => self.nested(|lexer| lexer.dollar(&mut inner, true))?,
             Some(b'`') => self.backticks(&mut inner, true)?,
