@@ -1,5 +1,7 @@
 //! Values reach a program byte for byte and never run, in real bash and real dash.
 
+#![allow(clippy::unwrap_used)]
+
 mod binding_support;
 
 use binding_support::{Rng, adversarial, compile, payloads, run};

@@ -62,6 +62,9 @@ const SPECIAL_VARIABLES: &[&str] = &[
     "EXECIGNORE",
     "GLOBIGNORE",
     "DIRSTACK",
+    "BASH_ALIASES",
+    "BASH_CMDS",
+    "BASH_LOADABLES_PATH",
     "FUNCNAME",
     "LD_PRELOAD",
     "LD_LIBRARY_PATH",
@@ -121,6 +124,8 @@ impl Lexer<'_> {
         match program {
             "export" | "readonly" => self.export(program == "export", arguments),
             "printf" => self.printf(arguments),
+            // With redirections alone: from here on the shell, and all it starts, reads and writes there.
+            "exec" if arguments.is_empty() => self.shell_streams.push(node),
             "test" | "[" => self.test_command(arguments),
             "set" => self.set_command(arguments),
             "command" if arguments.first().is_some_and(|option| matches!(option.text.as_str(), "-v" | "-V")) => {}
@@ -128,6 +133,7 @@ impl Lexer<'_> {
                 let ended = arguments.first().is_some_and(|word| word.text == "--");
                 self.command_words(node, &arguments[usize::from(ended)..]);
             }
+            _ if self.function_names.contains(program) => self.function_call(node, arguments),
             _ => interpreters::judge(self, node, program, words),
         }
     }
@@ -145,6 +151,15 @@ impl Lexer<'_> {
                 self.integer_variables |= options.into_iter().any(|word| word.text.contains(['i', 'n', HOLE]));
             }
             _ => {}
+        }
+    }
+
+    /// `retry() { "$@"; }; retry eval ...`: a function may run its arguments as a command.
+    fn function_call(&mut self, node: usize, arguments: &[Word]) {
+        let starts = |word: &Word| EVALUATING.contains(&word.text.as_str()) || interpreters::may_start_code(word);
+        if let Some(at) = arguments.iter().position(starts) {
+            self.refuse_words(&arguments[at..], Refusal::DynamicCommand);
+            self.nodes[node].reads_code = Some("a function that is given a program");
         }
     }
 

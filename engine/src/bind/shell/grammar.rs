@@ -1,6 +1,6 @@
 //! Commands: lists, pipelines, compound commands, redirections. Hands each simple command to [`super::commands`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::lexer::{Lexer, Read, Word};
 use super::refusal::Refusal;
@@ -41,6 +41,8 @@ pub(super) fn read(symbols: &[Symbol]) -> Reading {
         nodes: Vec::new(),
         pipelines: Vec::new(),
         functions: Vec::new(),
+        function_names: function_names(symbols),
+        shell_streams: Vec::new(),
         integer_variables: false,
         aliases: false,
         assigned: Vec::new(),
@@ -48,8 +50,34 @@ pub(super) fn read(symbols: &[Symbol]) -> Reading {
     let broken = lexer.script().err();
     let readers = lexer.reading_functions();
     lexer.judge_pipelines(&readers);
+    lexer.judge_streams(&readers);
     lexer.judge_declarations();
     Reading { places: lexer.places, refusals: lexer.refusals, broken }
+}
+
+/// Whatever looks like `name()` or `function name`, wherever it stands.
+fn function_names(symbols: &[Symbol]) -> BTreeSet<String> {
+    let text: String = symbols
+        .iter()
+        .map(|symbol| match symbol {
+            Symbol::Byte(byte) => *byte as char,
+            Symbol::Value(_) => '\0',
+        })
+        .collect();
+    let last_word =
+        |text: &str| text.split([' ', '\t', '\n', ';', '&', '|', '(', ')', '{', '}']).next_back().map(str::to_owned);
+    let mut names = BTreeSet::new();
+    for (at, _) in text.match_indices('(') {
+        if text[at + 1..].trim_start_matches([' ', '\t']).starts_with(')') {
+            names.extend(last_word(text[..at].trim_end_matches([' ', '\t'])));
+        }
+    }
+    for (at, keyword) in text.match_indices("function") {
+        let rest = text[at + keyword.len()..].trim_start_matches([' ', '\t']);
+        names.extend(rest.split([' ', '\t', '\n', '(', '{']).next().map(str::to_owned));
+    }
+    names.remove("");
+    names
 }
 
 impl Lexer<'_> {
@@ -112,6 +140,19 @@ impl Lexer<'_> {
                 for value in values {
                     self.refuse(value, Refusal::InterpreterInput(program));
                 }
+            }
+        }
+    }
+
+    /// A shell behind `exec > >(sh)` or `coproc sh` can be handed any value later on.
+    fn judge_streams(&mut self, functions: &Readers) {
+        let streams = std::mem::take(&mut self.shell_streams);
+        for value in streams.iter().flat_map(|&node| self.nodes[node].input.clone()).collect::<Vec<_>>() {
+            self.refuse(value, Refusal::InterpreterInput("exec"));
+        }
+        if let Some(program) = streams.iter().find_map(|&node| self.code_reader(node, functions)) {
+            for value in 0..self.refusals.len() {
+                self.refuse(value, Refusal::InterpreterInput(program));
             }
         }
     }
@@ -240,6 +281,7 @@ impl Lexer<'_> {
             "coproc" => {
                 self.at += word.len();
                 let node = self.nested(Self::command)?;
+                self.shell_streams.push(node);
                 let mut values = Vec::new();
                 self.collect_values(node, &mut values);
                 for value in values {

@@ -439,7 +439,7 @@ fn remote(lexer: &mut Lexer, node: usize, name: &'static str, words: &[Word]) {
     }
 }
 
-fn may_start_code(word: &Word) -> bool {
+pub(super) fn may_start_code(word: &Word) -> bool {
     let wrapper = || WRAPPERS.iter().any(|one| one.names.contains(&word.text.as_str()));
     let subcommand = matches!(word.text.as_str(), "exec" | "command" | "time");
     word.is_static() && !subcommand && (takes_code(word) || wrapper())

@@ -1,5 +1,7 @@
 //! Characters and words: quotes, expansions, here-documents. Decides the [`Place`] of each value.
 
+use std::collections::BTreeSet;
+
 use super::refusal::Refusal;
 use super::{Broken, Place, Symbol};
 
@@ -74,6 +76,10 @@ pub(super) struct Lexer<'a> {
     pub pipelines: Vec<Vec<usize>>,
     /// The functions of the script: name and body.
     pub functions: Vec<(String, usize)>,
+    /// The names of all functions of the script, found before anything else is read.
+    pub function_names: BTreeSet<String>,
+    /// Commands whose redirections last: `exec >file`, `coproc`.
+    pub shell_streams: Vec<usize>,
     /// `declare -i`, `declare -n`: assignments evaluate.
     pub integer_variables: bool,
     pub aliases: bool,
@@ -178,8 +184,7 @@ impl Lexer<'_> {
         let mut word = Word { plain: true, ..Word::default() };
         let mut subscript = false;
         let start = self.at;
-        loop {
-            let Some(symbol) = self.peek(0) else { break };
+        while let Some(symbol) = self.peek(0) {
             let byte = match symbol {
                 Symbol::Value(value) => {
                     self.place(value, Place::Bare);
