@@ -1,8 +1,8 @@
 //! The worker's end of the supervisor's socket.
 //!
-//! A connection is two halves, so that one task can wait for events while others ask. Both are one connection: when
-//! either is dropped, the supervisor hangs up and the other half learns it. What happens to attempts does not depend on
-//! connections; who comes back asks for the list and reads the journal.
+//! A connection is two halves, so that one task can wait for events while others ask. It is over when the last handle
+//! of the asking half is dropped; whoever keeps one keeps hearing, too, because events pile up otherwise. What happens
+//! to attempts does not depend on connections: who comes back asks for the list and reads the journal.
 
 use std::fs::File;
 use std::io::{self, Write};

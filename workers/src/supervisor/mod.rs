@@ -14,7 +14,8 @@
 //!
 //! - [`protocol`]: the words on the socket; [`client`]: the worker's end of it
 //! - [`journal`]: what is proven about an attempt; [`spool`] and [`log`]: its output, written and read
-//! - `server`, `peer`: the supervisor; `attempt`, `exec`, `tree`: the subreaper, the step, the processes below
+//! - `server`, `peer`: the supervisor; `attempt`, `watch`: the subreaper; `exec`, `tree`: the step's
+//!   process and all processes below
 
 mod attempt;
 pub mod client;
@@ -26,6 +27,7 @@ pub mod protocol;
 mod server;
 pub mod spool;
 mod tree;
+mod watch;
 
 use std::fs::{self, File};
 use std::io::Write;
