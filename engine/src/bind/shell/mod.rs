@@ -1,10 +1,12 @@
 //! `${{ }}` in shell scripts: the author's text is read once, and each value becomes a reference to a private
 //! environment variable, quoted for the place where it stands. The script's text never contains a value.
 //!
-//! - [`lexer`]: quotes, expansions, here-documents: where does a value stand?
-//! - [`grammar`]: commands, pipelines, compound commands
+//! - [`lexer`], [`expansions`], [`here`]: words, quotes, expansions, here-documents: where does a value stand?
+//! - [`grammar`], [`compound`]: lists, pipelines, simple and compound commands
+//! - [`flow`]: what reaches an interpreter from elsewhere in the script
 //! - [`commands`]: which commands evaluate what they are given
 //! - [`interpreters`]: programs that take code: what is code and what is data among their arguments
+//! - [`programs`]: the tables of those programs
 //! - [`refusal`]: what the author is told, with the fix to write
 //!
 //! What it understands is the common ground of bash 5 and dash. Before changing anything: a mistake here cannot put a
@@ -14,9 +16,14 @@
 //! and an argument that begins with `-`.
 
 mod commands;
+mod compound;
+mod expansions;
+mod flow;
 mod grammar;
+mod here;
 mod interpreters;
 mod lexer;
+mod programs;
 mod refusal;
 
 use std::ops::Range;
