@@ -116,7 +116,9 @@ fn no_trick_gets_a_value_evaluated() {
         for part in accepted.chunks(accepted.len().div_ceil(4)) {
             scope.spawn(move || {
                 for (trick, script) in part {
-                    for (shell, payload) in ["bash", "dash"].into_iter().flat_map(|s| payloads().map(move |p| (s, p))) {
+                    // bash evaluates in more places than dash, so it gets every payload and dash the general ones.
+                    let bash = payloads().map(|payload| ("bash", payload));
+                    for (shell, payload) in bash.chain(payloads().take(5).map(|payload| ("dash", payload))) {
                         let folder = tempfile::tempdir().unwrap();
                         run(shell, folder.path(), script, |_| payload.to_owned());
                         assert!(!folder.path().join("CANARY").exists(), "{shell} ran {payload:?} in:\n{trick}");

@@ -1,7 +1,7 @@
 //! One `${{ expression }}`: its syntax, what it reads, its value.
 //!
-//! The language is Tera's expression language, one expression and nothing around it. [`scan`] finds the references by
-//! reading the tokens itself, [`evaluate`] computes values. Before changing anything: a plain dotted reference
+//! The language is Tera's expression language, one expression and nothing around it. `scan` finds the references by
+//! reading the tokens itself, `evaluate` computes values. Before changing anything: a plain dotted reference
 //! (`params.x`) never meets Tera, because a run has up to 20,000 steps and a step 10,000 items.
 
 mod evaluate;

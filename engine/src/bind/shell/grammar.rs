@@ -1,6 +1,4 @@
-//! Commands: lists, pipelines, compound commands, redirections. Hands each simple command to [`super::commands`].
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Commands: lists, pipelines, simple commands, redirections; compound commands are in [`super::compound`]. Hands each simple command to [`super::commands`].
 
 use super::lexer::{Lexer, Read, Word};
 use super::refusal::Refusal;
@@ -22,11 +20,7 @@ pub(super) struct Node {
     pub children: Vec<usize>,
 }
 
-/// Functions by name, each with the program in it that runs its input as code.
-type Readers = BTreeMap<String, &'static str>;
-
 const CLOSERS: &[&str] = &["then", "elif", "else", "fi", "do", "done", "esac", "}"];
-const ASSIGNMENT_EVALUATES: Refusal = Refusal::IntegerVariable;
 
 pub(super) fn read(symbols: &[Symbol]) -> Reading {
     let count = symbols.iter().filter(|symbol| matches!(symbol, Symbol::Value(_))).count();
@@ -41,7 +35,7 @@ pub(super) fn read(symbols: &[Symbol]) -> Reading {
         nodes: Vec::new(),
         pipelines: Vec::new(),
         functions: Vec::new(),
-        function_names: function_names(symbols),
+        function_names: super::flow::function_names(symbols),
         shell_streams: Vec::new(),
         integer_variables: false,
         aliases: false,
@@ -53,31 +47,6 @@ pub(super) fn read(symbols: &[Symbol]) -> Reading {
     lexer.judge_streams(&readers);
     lexer.judge_declarations();
     Reading { places: lexer.places, refusals: lexer.refusals, broken }
-}
-
-/// Whatever looks like `name()` or `function name`, wherever it stands.
-fn function_names(symbols: &[Symbol]) -> BTreeSet<String> {
-    let text: String = symbols
-        .iter()
-        .map(|symbol| match symbol {
-            Symbol::Byte(byte) => *byte as char,
-            Symbol::Value(_) => '\0',
-        })
-        .collect();
-    let last_word =
-        |text: &str| text.split([' ', '\t', '\n', ';', '&', '|', '(', ')', '{', '}']).next_back().map(str::to_owned);
-    let mut names = BTreeSet::new();
-    for (at, _) in text.match_indices('(') {
-        if text[at + 1..].trim_start_matches([' ', '\t']).starts_with(')') {
-            names.extend(last_word(text[..at].trim_end_matches([' ', '\t'])));
-        }
-    }
-    for (at, keyword) in text.match_indices("function") {
-        let rest = text[at + keyword.len()..].trim_start_matches([' ', '\t']);
-        names.extend(rest.split([' ', '\t', '\n', '(', '{']).next().map(str::to_owned));
-    }
-    names.remove("");
-    names
 }
 
 impl Lexer<'_> {
@@ -92,85 +61,7 @@ impl Lexer<'_> {
         Ok(())
     }
 
-    pub fn collect_values(&self, node: usize, values: &mut Vec<usize>) {
-        let found = &self.nodes[node];
-        values.extend(found.values.iter().chain(&found.input));
-        for &child in &found.children {
-            self.collect_values(child, values);
-        }
-    }
-
-    fn code_reader(&self, node: usize, functions: &Readers) -> Option<&'static str> {
-        let found = &self.nodes[node];
-        let children = || found.children.iter().find_map(|&child| self.code_reader(child, functions));
-        found.reads_code.or_else(|| functions.get(&found.calls).copied()).or_else(children)
-    }
-
-    /// The functions of the script in which something runs its input as code, directly or through each other.
-    fn reading_functions(&self) -> Readers {
-        let mut readers = Readers::new();
-        loop {
-            let before = readers.len();
-            for (name, body) in &self.functions {
-                if let Some(program) = self.code_reader(*body, &readers) {
-                    readers.entry(name.clone()).or_insert(program);
-                }
-            }
-            if readers.len() == before {
-                return readers;
-            }
-        }
-    }
-
-    fn feeds(&self, node: usize) -> bool {
-        self.nodes[node].feeds || self.nodes[node].children.iter().any(|&child| self.feeds(child))
-    }
-
-    /// What reaches an interpreter through a pipe, a here-document or `>( )` is code.
-    fn judge_pipelines(&mut self, functions: &Readers) {
-        for commands in std::mem::take(&mut self.pipelines) {
-            for (position, &node) in commands.iter().enumerate() {
-                let Some(program) = self.code_reader(node, functions) else { continue };
-                let mut values = Vec::new();
-                let feeds = self.feeds(node);
-                for &earlier in &commands[..position + usize::from(feeds)] {
-                    self.collect_values(earlier, &mut values);
-                }
-                values.extend(&self.nodes[node].input);
-                for value in values {
-                    self.refuse(value, Refusal::InterpreterInput(program));
-                }
-            }
-        }
-    }
-
-    /// A shell behind `exec > >(sh)` or `coproc sh` can be handed any value later on.
-    fn judge_streams(&mut self, functions: &Readers) {
-        let streams = std::mem::take(&mut self.shell_streams);
-        for value in streams.iter().flat_map(|&node| self.nodes[node].input.clone()).collect::<Vec<_>>() {
-            self.refuse(value, Refusal::InterpreterInput("exec"));
-        }
-        if let Some(program) = streams.iter().find_map(|&node| self.code_reader(node, functions)) {
-            for value in 0..self.refusals.len() {
-                self.refuse(value, Refusal::InterpreterInput(program));
-            }
-        }
-    }
-
-    fn judge_declarations(&mut self) {
-        if self.aliases {
-            for value in 0..self.refusals.len() {
-                self.refuse(value, Refusal::Alias);
-            }
-        }
-        if self.integer_variables {
-            for value in std::mem::take(&mut self.assigned) {
-                self.refuse(value, ASSIGNMENT_EVALUATES);
-            }
-        }
-    }
-
-    fn node(&mut self) -> usize {
+    pub fn node(&mut self) -> usize {
         self.nodes.push(Node::default());
         self.nodes.len() - 1
     }
@@ -185,7 +76,7 @@ impl Lexer<'_> {
     }
 
     /// Commands up to the end, a `)`, a `;;`, or one of the words in `stops`, which is left to be read.
-    fn list(&mut self, stops: &[&str]) -> Read<Vec<usize>> {
+    pub fn list(&mut self, stops: &[&str]) -> Read<Vec<usize>> {
         let mut commands = Vec::new();
         loop {
             self.skip_blanks()?;
@@ -228,7 +119,7 @@ impl Lexer<'_> {
         Ok(commands)
     }
 
-    fn skip_lines(&mut self) -> Read<()> {
+    pub fn skip_lines(&mut self) -> Read<()> {
         loop {
             self.skip_blanks()?;
             if self.byte(0) != Some(b'\n') {
@@ -239,7 +130,7 @@ impl Lexer<'_> {
     }
 
     /// The unquoted word that stands here, if it is one that could be a reserved word.
-    fn plain_word(&self) -> String {
+    pub fn plain_word(&self) -> String {
         let mut word = String::new();
         for ahead in 0.. {
             match self.peek(ahead) {
@@ -254,7 +145,7 @@ impl Lexer<'_> {
         word
     }
 
-    fn expect(&mut self, word: &'static str, message: &'static str) -> Read<()> {
+    pub fn expect(&mut self, word: &'static str, message: &'static str) -> Read<()> {
         if self.plain_word() != word {
             return self.broken(message);
         }
@@ -262,7 +153,7 @@ impl Lexer<'_> {
         Ok(())
     }
 
-    fn command(&mut self) -> Read<usize> {
+    pub fn command(&mut self) -> Read<usize> {
         self.skip_blanks()?;
         let word = self.plain_word();
         match word.as_str() {
@@ -311,185 +202,6 @@ impl Lexer<'_> {
         self.nodes[node].children.extend(children);
         self.redirections(node)?;
         Ok(node)
-    }
-
-    fn group(&mut self) -> Read<Vec<usize>> {
-        self.at += 1;
-        let commands = self.list(&["}"])?;
-        self.expect("}", "`{` is never closed")?;
-        Ok(commands)
-    }
-
-    fn arithmetic_command(&mut self, node: usize) -> Read<Vec<usize>> {
-        self.at += 2;
-        let mut word = Word::default();
-        self.arithmetic(&mut word, b')')?;
-        self.keep(node, word);
-        Ok(Vec::new())
-    }
-
-    fn condition(&mut self) -> Read<Vec<usize>> {
-        self.at += 2;
-        let mut commands = self.list(&["then"])?;
-        self.expect("then", "`if` without `then`")?;
-        loop {
-            commands.extend(self.list(&["elif", "else", "fi"])?);
-            match self.plain_word().as_str() {
-                "elif" => {
-                    self.at += 4;
-                    commands.extend(self.list(&["then"])?);
-                    self.expect("then", "`elif` without `then`")?;
-                }
-                "else" => self.at += 4,
-                _ => break,
-            }
-        }
-        self.expect("fi", "`if` without `fi`")?;
-        Ok(commands)
-    }
-
-    fn repeat(&mut self, keyword: usize) -> Read<Vec<usize>> {
-        self.at += keyword;
-        let mut commands = self.list(&["do"])?;
-        commands.extend(self.body()?);
-        Ok(commands)
-    }
-
-    fn body(&mut self) -> Read<Vec<usize>> {
-        if self.plain_word() == "{" {
-            return self.group();
-        }
-        self.expect("do", "a loop without `do`")?;
-        let commands = self.list(&["done"])?;
-        self.expect("done", "a loop without `done`")?;
-        Ok(commands)
-    }
-
-    fn for_each(&mut self, node: usize, keyword: usize) -> Read<Vec<usize>> {
-        self.at += keyword;
-        self.skip_blanks()?;
-        if self.starts_with("((") {
-            self.arithmetic_command(node)?;
-        } else {
-            self.name()?;
-            self.skip_lines()?;
-            if self.plain_word() == "in" {
-                self.at += 2;
-                self.skip_blanks()?;
-                while !self.at_word_end() || self.starts_with("<(") {
-                    let word = self.word()?;
-                    self.assigned.extend(word.values.iter().copied());
-                    self.keep(node, word);
-                    self.skip_blanks()?;
-                }
-            }
-        }
-        self.skip_blanks()?;
-        if self.byte(0) == Some(b';') {
-            self.at += 1;
-        }
-        self.skip_lines()?;
-        self.body()
-    }
-
-    fn name(&mut self) -> Read<String> {
-        let name = self.word()?;
-        for value in name.all_values().collect::<Vec<_>>() {
-            self.refuse(value, Refusal::Name);
-        }
-        Ok(name.text)
-    }
-
-    fn case(&mut self, node: usize) -> Read<Vec<usize>> {
-        self.at += 4;
-        self.skip_blanks()?;
-        let word = self.word()?;
-        self.keep(node, word);
-        self.skip_lines()?;
-        self.expect("in", "`case` without `in`")?;
-        let mut commands = Vec::new();
-        loop {
-            self.skip_lines()?;
-            if self.plain_word() == "esac" {
-                self.at += 4;
-                return Ok(commands);
-            }
-            if self.byte(0) == Some(b'(') {
-                self.at += 1;
-            }
-            loop {
-                self.skip_blanks()?;
-                let pattern = self.word()?;
-                self.keep(node, pattern);
-                self.skip_blanks()?;
-                if self.byte(0) != Some(b'|') {
-                    break;
-                }
-                self.at += 1;
-            }
-            if self.byte(0) != Some(b')') {
-                return self.broken("a pattern of `case` without `)`");
-            }
-            self.at += 1;
-            commands.extend(self.list(&["esac"])?);
-            if self.byte(0) == Some(b';') {
-                self.at += if self.starts_with(";;&") { 3 } else { 2 };
-            } else if self.plain_word() != "esac" {
-                return self.broken("`case` without `esac`");
-            }
-        }
-    }
-
-    /// `[[ ... ]]`.
-    fn test(&mut self, node: usize) -> Read<Vec<usize>> {
-        self.at += 2;
-        let mut words: Vec<Word> = Vec::new();
-        loop {
-            self.skip_blanks()?;
-            match self.byte(0) {
-                Some(b'\n') => self.newline()?,
-                Some(b'(' | b')' | b'|') => self.at += 1,
-                Some(b'<' | b'>') if self.byte(1) != Some(b'(') => self.at += 1,
-                Some(b'&') if self.byte(1) == Some(b'&') => self.at += 2,
-                Some(b';' | b'&') => return self.broken("this inside `[[ ]]`"),
-                None if self.peek(0).is_none() => return self.broken("`[[` is never closed"),
-                _ => {
-                    let word = self.word()?;
-                    if word.plain && word.text == "]]" {
-                        break;
-                    }
-                    words.push(word);
-                }
-            }
-        }
-        for (at, word) in words.iter().enumerate() {
-            let (before, after) = match word.text.as_str() {
-                "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge" => (at.checked_sub(1), Some(at + 1)),
-                "-v" | "-R" => (None, Some(at + 1)),
-                _ => continue,
-            };
-            for operand in [before, after].into_iter().flatten().filter_map(|at| words.get(at)) {
-                self.refuse_words(std::slice::from_ref(operand), Refusal::TestOperand);
-            }
-        }
-        for word in words {
-            self.keep(node, word);
-        }
-        Ok(Vec::new())
-    }
-
-    fn function(&mut self, keyword: usize) -> Read<Vec<usize>> {
-        self.at += keyword;
-        self.skip_blanks()?;
-        let name = self.name()?;
-        self.skip_blanks()?;
-        if self.starts_with("()") {
-            self.at += 2;
-        }
-        self.skip_lines()?;
-        let body = self.nested(Self::command)?;
-        self.functions.push((name, body));
-        Ok(vec![body])
     }
 
     /// Whether `( )` stands here: the word before is the name of a function.
@@ -551,7 +263,7 @@ impl Lexer<'_> {
         word.plain && (number || named) && matches!(self.byte(0), Some(b'<' | b'>'))
     }
 
-    fn at_redirection(&self) -> bool {
+    pub fn at_redirection(&self) -> bool {
         match self.byte(0) {
             Some(b'<' | b'>') => self.byte(1) != Some(b'('),
             Some(b'&') => self.byte(1) == Some(b'>'),
@@ -615,7 +327,7 @@ impl Lexer<'_> {
     }
 
     /// What a word holds belongs to the command it stands in.
-    fn keep(&mut self, node: usize, word: Word) {
+    pub fn keep(&mut self, node: usize, word: Word) {
         let found = &mut self.nodes[node];
         found.values.extend(word.values);
         found.children.extend(word.children);

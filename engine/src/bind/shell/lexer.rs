@@ -1,4 +1,4 @@
-//! Characters and words: quotes, expansions, here-documents. Decides the [`Place`] of each value.
+//! Characters and words. Decides, with [`super::expansions`] and [`super::here`], the [`Place`] of each value.
 
 use std::collections::BTreeSet;
 
@@ -48,19 +48,10 @@ impl Word {
         self.values.iter().chain(&self.nested).copied()
     }
 
-    fn hole(&mut self) {
+    pub fn hole(&mut self) {
         self.plain = false;
         self.text.push(HOLE);
     }
-}
-
-/// A here-document whose body has not been reached yet.
-pub(super) struct Pending {
-    delimiter: String,
-    quoted: bool,
-    strip_tabs: bool,
-    /// The command that reads it.
-    owner: usize,
 }
 
 pub(super) struct Lexer<'a> {
@@ -70,7 +61,7 @@ pub(super) struct Lexer<'a> {
     pub end: usize,
     pub places: Vec<Option<Place>>,
     pub refusals: Vec<Option<Refusal>>,
-    pub pending: Vec<Pending>,
+    pub pending: Vec<super::here::Pending>,
     pub depth: usize,
     pub nodes: Vec<super::grammar::Node>,
     pub pipelines: Vec<Vec<usize>>,
@@ -118,7 +109,7 @@ impl Lexer<'_> {
         }
     }
 
-    fn place(&mut self, value: usize, place: Place) {
+    pub fn place(&mut self, value: usize, place: Place) {
         self.places[value] = Some(place);
     }
 
@@ -159,7 +150,7 @@ impl Lexer<'_> {
     }
 
     /// Between a here-document's operator and its body, only the rest of one line is read for certain.
-    fn check_no_pending(&self) -> Read<()> {
+    pub fn check_no_pending(&self) -> Read<()> {
         if self.pending.is_empty() { Ok(()) } else { self.broken("a line break between `<<` and the end of its line") }
     }
 
@@ -335,7 +326,7 @@ impl Lexer<'_> {
         })
     }
 
-    fn single_quoted(&mut self, word: &mut Word) -> Read<()> {
+    pub fn single_quoted(&mut self, word: &mut Word) -> Read<()> {
         let start = self.at;
         self.at += 1;
         while let Some(symbol) = self.peek(0) {
@@ -354,7 +345,7 @@ impl Lexer<'_> {
         self.broken("this quote is never closed")
     }
 
-    fn quoted_byte(&mut self, byte: u8, word: &mut Word) -> Read<()> {
+    pub fn quoted_byte(&mut self, byte: u8, word: &mut Word) -> Read<()> {
         if byte == b'\n' {
             self.check_no_pending()?;
         }
@@ -366,7 +357,7 @@ impl Lexer<'_> {
         Ok(())
     }
 
-    fn double_quoted(&mut self, word: &mut Word) -> Read<()> {
+    pub fn double_quoted(&mut self, word: &mut Word) -> Read<()> {
         let start = self.at;
         self.at += 1;
         loop {
@@ -385,7 +376,7 @@ impl Lexer<'_> {
     }
 
     /// One piece of text in which `$`, backticks and backslashes mean something: double quotes, here-documents.
-    fn expanding(&mut self, word: &mut Word, quotes: bool) -> Read<()> {
+    pub fn expanding(&mut self, word: &mut Word, quotes: bool) -> Read<()> {
         match self.peek(0) {
             Some(Symbol::Value(value)) => {
                 self.place(value, Place::Expanding);
@@ -432,7 +423,7 @@ impl Lexer<'_> {
         self.at += 1;
     }
 
-    fn backslash(&mut self, word: &mut Word) -> Read<()> {
+    pub fn backslash(&mut self, word: &mut Word) -> Read<()> {
         self.at += 1;
         match self.peek(0) {
             Some(Symbol::Value(value)) => self.value_without_form(value, Refusal::AfterBackslash, word),
@@ -446,341 +437,6 @@ impl Lexer<'_> {
             }
             None => {}
         }
-        Ok(())
-    }
-
-    /// What begins with `$`.
-    fn dollar(&mut self, word: &mut Word, quoted: bool) -> Read<()> {
-        self.at += 1;
-        if let Some(Symbol::Value(value)) = self.peek(0) {
-            self.value_without_form(value, Refusal::AfterDollar, word);
-            return Ok(());
-        }
-        match self.byte(0) {
-            Some(b'(') if self.byte(1) == Some(b'(') => {
-                self.at += 2;
-                word.hole();
-                self.arithmetic(word, b')')
-            }
-            Some(b'(') => {
-                self.at += 1;
-                self.substitution(word)
-            }
-            Some(b'{') => {
-                self.at += 1;
-                word.hole();
-                self.braces(word, quoted)
-            }
-            Some(b'[') => {
-                self.at += 1;
-                word.hole();
-                self.arithmetic(word, b']')
-            }
-            Some(b'\'') if !quoted => self.ansi_quoted(word),
-            Some(b'"') if !quoted => self.locale_quoted(word),
-            Some(byte) if is_name_byte(byte) && !byte.is_ascii_digit() => {
-                word.hole();
-                while self.byte(0).is_some_and(is_name_byte) {
-                    self.at += 1;
-                }
-                Ok(())
-            }
-            Some(byte) if byte.is_ascii_digit() || b"@*#?-$!".contains(&byte) => {
-                word.hole();
-                self.at += 1;
-                Ok(())
-            }
-            _ => {
-                word.text.push('$');
-                Ok(())
-            }
-        }
-    }
-
-    /// `$( )`, `<( )` and `>( )`, after the opening.
-    fn substitution(&mut self, word: &mut Word) -> Read<()> {
-        word.hole();
-        let outer = std::mem::take(&mut self.pending);
-        let had_pending = !outer.is_empty();
-        let start = self.at;
-        let children = self.nested(|lexer| lexer.command_list_until_paren())?;
-        let crossed = self.symbols[start..self.at].contains(&Symbol::Byte(b'\n'));
-        if !self.pending.is_empty() || (had_pending && crossed) {
-            return self.broken("a here-document and a command substitution in each other's way");
-        }
-        self.pending = outer;
-        for child in children {
-            let mut values = Vec::new();
-            self.collect_values(child, &mut values);
-            word.nested.extend(values);
-            word.children.push(child);
-        }
-        Ok(())
-    }
-
-    /// Up to the closing `))` or `]`.
-    pub fn arithmetic(&mut self, word: &mut Word, close: u8) -> Read<()> {
-        let start = self.at;
-        let mut depth = 0usize;
-        loop {
-            match self.peek(0) {
-                Some(Symbol::Value(value)) => self.value_without_form(value, Refusal::Arithmetic, word),
-                Some(Symbol::Byte(byte)) => match byte {
-                    b']' if close == b']' && depth == 0 => {
-                        self.at += 1;
-                        return Ok(());
-                    }
-                    b')' if close == b')' && depth == 0 => {
-                        if self.byte(1) != Some(b')') {
-                            self.at = start;
-                            return self.broken("`((` that is not closed by `))`; write `( (` for nested subshells");
-                        }
-                        self.at += 2;
-                        return Ok(());
-                    }
-                    b'(' | b'[' if (byte == b'(') == (close == b')') => {
-                        depth += 1;
-                        self.at += 1;
-                    }
-                    b')' | b']' if (byte == b')') == (close == b')') => {
-                        depth = depth.saturating_sub(1);
-                        self.at += 1;
-                    }
-                    _ => self.inside(word, Refusal::Arithmetic, true)?,
-                },
-                None => {
-                    self.at = start;
-                    return self.broken("this arithmetic is never closed");
-                }
-            }
-        }
-    }
-
-    /// One piece of a place where every value is refused with `refusal`. `singles`: whether `'` quotes.
-    fn inside(&mut self, word: &mut Word, refusal: Refusal, singles: bool) -> Read<()> {
-        let mut inner = Word::default();
-        match self.byte(0) {
-            Some(b'\'') if singles => {
-                self.single_quoted(&mut inner)?;
-                for &value in &inner.values {
-                    self.refuse(value, Refusal::QuotedInBraces);
-                }
-            }
-            Some(b'"') => self.nested(|lexer| lexer.double_quoted(&mut inner))?,
-            Some(b'$') if singles && self.byte(1) == Some(b'\'') => {
-                self.at += 1;
-                self.ansi_quoted(&mut inner)?;
-            }
-            Some(b'\\') => self.backslash(&mut inner)?,
-            Some(b'$') => self.nested(|lexer| lexer.dollar(&mut inner, true))?,
-            Some(b'`') => self.backticks(&mut inner, true)?,
-            Some(b'\n') => {
-                self.check_no_pending()?;
-                self.at += 1;
-            }
-            _ => self.at += 1,
-        }
-        for value in inner.all_values().collect::<Vec<_>>() {
-            self.refuse(value, refusal);
-        }
-        word.take_from(inner);
-        Ok(())
-    }
-
-    /// `${...}`, after the opening brace.
-    fn braces(&mut self, word: &mut Word, quoted: bool) -> Read<()> {
-        let start = self.at;
-        if let Some(Symbol::Value(value)) = self.peek(0) {
-            self.value_without_form(value, Refusal::ParameterName, word);
-        }
-        if matches!(self.byte(0), Some(b' ' | b'\t' | b'\n' | b'|')) {
-            return self.broken("`${` with a command in it");
-        }
-        if matches!(self.byte(0), Some(b'!' | b'#')) && self.byte(1) != Some(b'}') {
-            self.at += 1;
-            if let Some(Symbol::Value(value)) = self.peek(0) {
-                self.value_without_form(value, Refusal::ParameterName, word);
-            }
-        }
-        while self.byte(0).is_some_and(is_name_byte) {
-            self.at += 1;
-        }
-        if let Some(Symbol::Value(value)) = self.peek(0) {
-            self.value_without_form(value, Refusal::ParameterName, word);
-        }
-        let operator = self.byte(0).unwrap_or(0);
-        // In double quotes `'` is a plain character in `${x:-it's}`, and a quote in `${x%'.sql'}`.
-        let singles = !quoted || b"#%/^,".contains(&operator);
-        loop {
-            match self.peek(0) {
-                Some(Symbol::Byte(b'}')) => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                Some(Symbol::Value(value)) => self.value_without_form(value, Refusal::Braces, word),
-                Some(_) => self.inside(word, Refusal::Braces, singles)?,
-                None => {
-                    self.at = start;
-                    return self.broken("`${` is never closed");
-                }
-            }
-        }
-    }
-
-    fn ansi_quoted(&mut self, word: &mut Word) -> Read<()> {
-        let start = self.at;
-        self.at += 1;
-        word.hole();
-        while let Some(symbol) = self.peek(0) {
-            match symbol {
-                Symbol::Value(value) => {
-                    self.value_without_form(value, Refusal::AnsiQuotes, word);
-                    self.place(value, Place::Ansi);
-                    continue;
-                }
-                Symbol::Byte(b'\\') => {
-                    self.at += 1;
-                    if let Some(Symbol::Value(value)) = self.peek(0) {
-                        self.value_without_form(value, Refusal::AfterBackslash, word);
-                        continue;
-                    }
-                }
-                Symbol::Byte(b'\n') => self.check_no_pending()?,
-                Symbol::Byte(b'\'') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                Symbol::Byte(_) => {}
-            }
-            self.at += 1;
-        }
-        self.at = start;
-        self.broken("this quote is never closed")
-    }
-
-    fn locale_quoted(&mut self, word: &mut Word) -> Read<()> {
-        let before = word.values.len();
-        word.hole();
-        self.double_quoted(word)?;
-        for index in before..word.values.len() {
-            self.refuse(word.values[index], Refusal::LocaleQuotes);
-        }
-        Ok(())
-    }
-
-    fn backticks(&mut self, word: &mut Word, quoted: bool) -> Read<()> {
-        let start = self.at;
-        self.at += 1;
-        word.hole();
-        let mut values = Vec::new();
-        let mut simple = !quoted;
-        loop {
-            let Some(symbol) = self.peek(0) else {
-                self.at = start;
-                return self.broken("this backtick is never closed");
-            };
-            self.at += 1;
-            match symbol {
-                Symbol::Byte(b'`') => break,
-                Symbol::Byte(b'\\') => {
-                    simple = false;
-                    if let Some(Symbol::Byte(_)) = self.peek(0) {
-                        self.at += 1;
-                    }
-                }
-                Symbol::Byte(b'\'' | b'"' | b'$' | b'<' | b'#' | b'[') => simple = false,
-                Symbol::Byte(b'\n') => self.check_no_pending()?,
-                Symbol::Byte(_) => {}
-                Symbol::Value(value) => values.push(value),
-            }
-        }
-        for value in values {
-            self.place(value, Place::Bare);
-            self.refuse(value, if simple { Refusal::Backticks } else { Refusal::QuotedBackticks });
-            word.nested.push(value);
-        }
-        Ok(())
-    }
-
-    /// `<<` and `<<-`, after the operator.
-    pub fn here_operator(&mut self, strip_tabs: bool, owner: usize) -> Read<()> {
-        while matches!(self.byte(0), Some(b' ' | b'\t')) {
-            self.at += 1;
-        }
-        let start = self.at;
-        let word = self.word()?;
-        for value in word.all_values().collect::<Vec<_>>() {
-            self.refuse(value, Refusal::Delimiter);
-        }
-        let raw: Vec<u8> = self.symbols[start..self.at]
-            .iter()
-            .filter_map(|symbol| if let Symbol::Byte(byte) = symbol { Some(*byte) } else { None })
-            .collect();
-        let odd = raw.iter().any(|byte| b"$`(){}*?[~".contains(byte)) || !raw.is_ascii();
-        if odd || (!word.is_static() && !word.has_values()) {
-            self.at = start;
-            return self.broken("the delimiter of a here-document: write a plain word");
-        }
-        let quoted = raw.iter().any(|byte| b"'\"\\".contains(byte));
-        self.pending.push(Pending { delimiter: word.text, quoted, strip_tabs, owner });
-        Ok(())
-    }
-
-    fn here_document(&mut self, here: &Pending) -> Read<()> {
-        let start = self.at;
-        let (mut line, mut joined) = (self.at, false);
-        loop {
-            if line >= self.end {
-                self.at = start;
-                return self.broken("this here-document never ends");
-            }
-            let length = self.symbols[line..self.end].iter().position(|symbol| *symbol == Symbol::Byte(b'\n'));
-            let line_end = length.map_or(self.end, |length| line + length);
-            if self.is_delimiter(line, line_end, here) {
-                if joined && !here.quoted {
-                    self.at = line;
-                    return self.broken("a backslash at the end of a here-document's last line");
-                }
-                self.here_body(start, line, here)?;
-                // The newline after it is left for whoever reads on.
-                self.at = (line_end + 1).min(self.end);
-                return Ok(());
-            }
-            joined = line_end > line && self.symbols[line_end - 1] == Symbol::Byte(b'\\');
-            line = line_end + 1;
-        }
-    }
-
-    fn is_delimiter(&self, mut start: usize, end: usize, here: &Pending) -> bool {
-        while here.strip_tabs && start < end && self.symbols[start] == Symbol::Byte(b'\t') {
-            start += 1;
-        }
-        let line = &self.symbols[start..end];
-        line.len() == here.delimiter.len()
-            && line.iter().zip(here.delimiter.bytes()).all(|(symbol, byte)| *symbol == Symbol::Byte(byte))
-    }
-
-    fn here_body(&mut self, start: usize, end: usize, here: &Pending) -> Read<()> {
-        let outer = std::mem::replace(&mut self.end, end);
-        let mut body = Word::default();
-        self.at = start;
-        if here.quoted {
-            for index in start..end {
-                if let Symbol::Value(value) = self.symbols[index] {
-                    self.place(value, Place::Expanding);
-                    self.refuse(value, Refusal::QuotedHereDocument);
-                    body.values.push(value);
-                }
-            }
-        } else {
-            while self.at < end {
-                self.nested(|lexer| lexer.expanding(&mut body, false))?;
-            }
-        }
-        self.end = outer;
-        let values: Vec<usize> = body.all_values().collect();
-        self.nodes[here.owner].input.extend(values);
-        self.nodes[here.owner].children.extend(body.children);
         Ok(())
     }
 }

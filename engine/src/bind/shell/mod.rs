@@ -1,22 +1,30 @@
 //! `${{ }}` in shell scripts: the author's text is read once, and each value becomes a reference to a private
 //! environment variable, quoted for the place where it stands. The script's text never contains a value.
 //!
-//! - [`lexer`]: quotes, expansions, here-documents: where does a value stand?
-//! - [`grammar`]: commands, pipelines, compound commands
-//! - [`commands`]: which commands evaluate what they are given
-//! - [`interpreters`]: programs that take code: what is code and what is data among their arguments
-//! - [`refusal`]: what the author is told, with the fix to write
+//! - `lexer`, `expansions`, `here`: words, quotes, expansions, here-documents: where does a value stand?
+//! - `grammar`, `compound`: lists, pipelines, simple and compound commands
+//! - `flow`: what reaches an interpreter from elsewhere in the script
+//! - `commands`: which commands evaluate what they are given
+//! - `interpreters`: programs that take code: what is code and what is data among their arguments
+//! - `programs`: the tables of those programs
+//! - `refusal`: what the author is told, with the fix to write
 //!
 //! What it understands is the common ground of bash 5 and dash. Before changing anything: a mistake here cannot put a
 //! value into the text; the worst is a reference where a command evaluates its arguments, so whatever is not
 //! understood around a value is refused. Not knowable from the text, and therefore the author's: a function or a file
-//! of the author that evaluates its arguments, a variable that a value was assigned to and that is evaluated later,
-//! and an argument that begins with `-`.
+//! of the author that evaluates its arguments, a variable, file or fifo that a value was put into and that is evaluated
+//! later, a program of the author that runs its data (awk's `system($0)`, sed's `e`), and an argument that begins with
+//! `-` where the program is not known here.
 
 mod commands;
+mod compound;
+mod expansions;
+mod flow;
 mod grammar;
+mod here;
 mod interpreters;
 mod lexer;
+mod programs;
 mod refusal;
 
 use std::ops::Range;
