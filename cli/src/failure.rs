@@ -68,10 +68,6 @@ impl Failure {
         self
     }
 
-    pub fn code(&self) -> i32 {
-        self.code
-    }
-
     /// Every finding of a runbook, each with its place.
     pub fn runbook(path: &str, source: &str, report: &Report) -> Failure {
         let places = report.findings.iter().map(|finding| Problem {

@@ -93,8 +93,11 @@ pub fn refuse_unbuilt(file: &RunbookFile) -> Result<(), Failure> {
     Err(Failure::runbook(&file.path.display().to_string(), &file.source, &runbook::Report { findings }))
 }
 
+/// Contents of files by their SHA-256.
+pub type Blobs = Vec<(String, Vec<u8>)>;
+
 /// The definition a run is pinned to, with the contents of the files it names.
-pub fn pin(file: &RunbookFile) -> Result<(Definition, Vec<(String, Vec<u8>)>), Failure> {
+pub fn pin(file: &RunbookFile) -> Result<(Definition, Blobs), Failure> {
     let folder = file.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut paths = Vec::new();
     for step in &file.runbook.steps {

@@ -25,7 +25,7 @@ pub struct Screen {
 }
 
 enum Kind {
-    Live(Live),
+    Live(Box<Live>),
     Plain(Plain),
     Json,
     Silent,
@@ -39,7 +39,9 @@ impl Screen {
         let kind = match ending {
             Ending { silent: true, .. } => Kind::Silent,
             Ending { format: Format::Json, .. } => Kind::Json,
-            _ if terminal && std::env::var("TERM").is_ok_and(|term| term != "dumb") => Kind::Live(Live::new()),
+            _ if terminal && std::env::var("TERM").is_ok_and(|term| term != "dumb") => {
+                Kind::Live(Box::new(Live::new()))
+            }
             Ending { quiet, .. } => Kind::Plain(Plain::new(quiet)),
         };
         Screen { kind, tails: Tails::new(home.clone()) }

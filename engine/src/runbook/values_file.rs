@@ -17,7 +17,8 @@ pub fn parse_values(source: &[u8]) -> Result<Vec<(String, Value)>, Report> {
         Data::Map(entries) => Ok(entries.iter().map(|(key, node)| (key.text.clone(), node.json())).collect()),
         _ => {
             let message = "a file of parameters is a map from name to value";
-            let finding = Finding::new(&visible(&document.root), "not a map", message).help("write `name: value` lines");
+            let finding =
+                Finding::new(&visible(&document.root), "not a map", message).help("write `name: value` lines");
             Err(Report::one(finding))
         }
     }
