@@ -304,3 +304,15 @@ proptest! {
         let _ = parse(&bytes);
     }
 }
+
+#[test]
+fn thousands_of_mistakes_cost_no_more_than_reading_them() {
+    let needs: String = (0..10_000).map(|i| format!("- {{id: s{i}, run: a, needs: [t{i}]}}\n")).collect();
+    let reads: String = (0..10_000).map(|i| format!("- {{id: s{i}, cmd: ['${{{{params.t{i}}}}}']}}\n")).collect();
+    for steps in [needs, reads] {
+        let started = std::time::Instant::now();
+        let report = parse(with_steps(&steps).as_bytes()).unwrap_err();
+        println!("{} findings: {:?}", report.findings.len(), started.elapsed());
+        assert_eq!(report.findings.len(), 1_001);
+    }
+}

@@ -43,8 +43,12 @@ fn named(
     for (name, span) in needs {
         match index.get(name.as_str()) {
             None => {
-                let help =
-                    did_you_mean(name, links.iter().map(|link| link.id.as_str()).filter(|id| *id != links[step].id));
+                // Comparing with every id is dear: after many mistakes there are no more guesses.
+                let help = (findings.len() < 50)
+                    .then(|| {
+                        did_you_mean(name, links.iter().map(|link| link.id.as_str()).filter(|id| *id != links[step].id))
+                    })
+                    .flatten();
                 findings
                     .push(Finding::new(span, "unknown step", format!("no step has the id `{name}`")).maybe_help(help));
             }

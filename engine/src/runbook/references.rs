@@ -39,7 +39,9 @@ pub fn check(places: &mut Places<'_>, scope: &Scope<'_>) -> BTreeSet<String> {
                 match (index.get(step.as_str()), site.place.step) {
                     (None, _) => Some((
                         format!("no step has the id `{step}`"),
-                        did_you_mean(step, scope.steps.iter().map(|step| step.id.as_str())),
+                        (places.findings.len() < 50)
+                            .then(|| did_you_mean(step, scope.steps.iter().map(|step| step.id.as_str())))
+                            .flatten(),
                     )),
                     (Some(_), None) => Some((format!("no step has run yet where this is read: `{step}`"), None)),
                     (Some(&other), Some(reader)) => {
