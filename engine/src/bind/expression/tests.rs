@@ -1,3 +1,5 @@
+//! What expressions read, and what they are refused for.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What the rewriter accepts and refuses, place by place.
+
 use super::*;
 
 fn compile(source: &str) -> Result<ShellScript, Vec<ExpressionError>> {

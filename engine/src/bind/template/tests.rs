@@ -1,3 +1,5 @@
+//! Text with values in it.
+
 use serde_json::json;
 
 use super::*;
