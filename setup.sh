@@ -15,5 +15,8 @@ need() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${@:2}" >&2
 }
 
-need cargo cargo
+if ! command -v cargo >/dev/null; then
+  echo "missing: cargo. Install Rust 1.95 or newer with rustup, then run this again." >&2
+  exit 1
+fi
 need cc gcc libc6-dev

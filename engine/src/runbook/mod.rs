@@ -7,7 +7,7 @@
 //!   [`schema`] (the same, for editors), and the list of what is not built yet
 //! - [`steps`], [`params`], [`places`]: a well-formed tree -> the parts of the [`model`]
 //! - [`references`] and [`graph`]: what the parts say about each other
-//! - [`parse`]: all of it, in order
+//! - [`mod@parse`]: all of it, in order
 //!
 //! [`values_file`] reads a file of parameters. [`value`] types the values of parameters and outputs; [`locate`] turns offsets into lines and columns.
 
