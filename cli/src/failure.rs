@@ -50,7 +50,7 @@ impl SourceCode for NamedText {
         let at = *found.span();
         let column = match found.column() {
             0 => 0,
-            _ => runward_engine::runbook::position(&self.text, at.offset()).1.saturating_sub(1) as usize,
+            _ => runward_engine::runbook::position(&self.text, at.offset()).1.saturating_sub(1),
         };
         let (name, data, lines) = (self.name.clone(), found.data(), found.line_count());
         Ok(Box::new(MietteSpanContents::new_named(name, data, at, found.line(), column, lines)))
