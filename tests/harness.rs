@@ -86,6 +86,24 @@ impl Scene {
         self.json(&["show", "last"])
     }
 
+    /// How many runs are on the record. A scene without a ledger has none, and looking makes none.
+    pub fn runs_recorded(&self) -> usize {
+        match self.path("state/ledger.db").exists() {
+            true => self.json(&["runs"]).as_array().expect("a list").len(),
+            false => 0,
+        }
+    }
+
+    /// `dir=FOLDER`, for runbooks with a parameter `dir`.
+    pub fn dir(&self) -> String {
+        format!("dir={}", self.dir.path().display())
+    }
+
+    /// The status of a step of the newest run; nothing where it was never touched.
+    pub fn step(&self, unit: &str) -> Value {
+        step_of(&self.last(), unit)["status"].clone()
+    }
+
     /// Waits until a file below the scene contains this text.
     pub fn wait_for(&self, name: &str, text: &str) {
         wait(&format!("{name} to contain {text:?}"), || self.read(name).contains(text));
@@ -100,6 +118,12 @@ pub fn finish(command: &mut Command) -> Done {
         stderr: String::from_utf8_lossy(&stderr).into_owned(),
         stdout_bytes: stdout,
     }
+}
+
+/// One step in what `show` knows; `Null` where it was never touched.
+pub fn step_of(show: &Value, unit: &str) -> Value {
+    let steps = show["steps"].as_array().expect("steps");
+    steps.iter().find(|step| step["unit"] == unit).cloned().unwrap_or(Value::Null)
 }
 
 /// Waits for a condition, not for a time.
@@ -121,6 +145,20 @@ pub fn kill_9(child: &mut Child) {
 pub fn is_alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+}
+
+/// Processes whose parent this is.
+pub fn children(parent: u32) -> Vec<u32> {
+    let parent_of = |pid: &u32| -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
+    };
+    processes().into_iter().filter(|pid| parent_of(pid) == Some(parent)).collect()
+}
+
+pub fn processes() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("a mounted /proc");
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// The root of the repository.

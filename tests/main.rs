@@ -4,5 +4,7 @@ mod harness;
 
 #[path = "stories/code_base.rs"]
 mod code_base;
+#[path = "stories/findings.rs"]
+mod findings;
 #[path = "stories/survival.rs"]
 mod survival;

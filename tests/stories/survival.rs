@@ -1,11 +1,9 @@
 //! A running step survives the death of the program that started it, and never starts twice.
 
-use std::process::Command;
-
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Scene, kill_9, wait};
+use crate::harness::{Scene, children, kill_9, wait};
 
 /// Three steps; the middle one waits for a file `go` and counts its own starts and ends in `effects`.
 const CHAIN: &str = "\
@@ -118,9 +116,9 @@ fn a_supervisor_that_is_killed_takes_its_step_along_and_the_step_is_lost() {
     let (scene, dir) = chain();
     let mut driver = scene.start(&["run", "chain.yaml", "-p", &dir]);
     scene.wait_for("effects", "start");
-    let listed = Command::new("pgrep").args(["-P", &driver.id().to_string()]).output().unwrap();
-    let supervisor: i32 = String::from_utf8_lossy(&listed.stdout).trim().parse().expect("one child: the supervisor");
-    kill(Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
+    let supervisor = children(driver.id());
+    assert_eq!(supervisor.len(), 1, "one child: the supervisor");
+    kill(Pid::from_raw(supervisor[0] as i32), Signal::SIGKILL).unwrap();
     assert_eq!(driver.wait().unwrap().code(), Some(8));
     assert_eq!(scene.last()["steps"][1]["status"], "lost");
     scene.file("go", "");
