@@ -6,5 +6,9 @@ mod harness;
 mod code_base;
 #[path = "stories/findings.rs"]
 mod findings;
+#[path = "stories/flow.rs"]
+mod flow;
 #[path = "stories/survival.rs"]
 mod survival;
+#[path = "stories/values.rs"]
+mod values;

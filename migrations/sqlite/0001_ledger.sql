@@ -65,6 +65,7 @@ CREATE TABLE attempts (
     attempt     INTEGER NOT NULL,
     generation  INTEGER NOT NULL,
     session     TEXT NOT NULL,
+    watched_by  TEXT NOT NULL,
     status      TEXT NOT NULL CHECK (status IN
                 ('running', 'succeeded', 'failed', 'timed_out', 'cancelled', 'lost', 'never_started')),
     claimed_at  INTEGER NOT NULL,

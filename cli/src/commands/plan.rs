@@ -1,6 +1,7 @@
 //! `runward plan`: what a run would do. Nothing is recorded and nothing is executed.
 
 use runward_engine::bind::{Context, Expression, ShellScript, Template};
+use runward_engine::plan::params::shown;
 use runward_engine::runbook::model::{Action, Items, OnLost, Param, Runbook, Script, Shell, Step};
 use runward_engine::units::format_duration;
 use serde_json::{Map, Value, json};
@@ -25,12 +26,13 @@ pub fn run(args: &PlanArgs) -> Result<i32, Failure> {
         }
     };
     let (definition, _) = pin(&file)?;
+    let params = shown(&file.runbook, &params);
     let known = known_values(&params);
     match args.format {
         Format::Json => print_json(&json!({
             "runbook": file.name,
             "definition": definition.hash(),
-            "params": shown_params(&file.runbook, &params),
+            "params": params,
             "files": definition.files,
             "steps": file.runbook.steps.iter().map(|step| step_json(&file.runbook, step, &known)).collect::<Vec<_>>(),
         })),
@@ -45,7 +47,7 @@ fn print_text(file: &RunbookFile, hash: &str, files: usize, params: &Map<String,
     if let Some(description) = &runbook.description {
         print_line(&format!("  {}", text::safe(description.trim())));
     }
-    for (name, value) in shown_params(runbook, params) {
+    for (name, value) in params {
         print_line(&format!("  {name} = {}", text::safe(&value.to_string())));
     }
     if files > 0 {
@@ -113,12 +115,12 @@ fn notes(step: &Step) -> Vec<String> {
 fn command_lines(step: &Step, known: &Context) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, template) in &step.env {
-        lines.push(format!("{name}={}", shown(template, known)));
+        lines.push(format!("{name}={}", rendered(template, known)));
     }
     match &step.action {
         Action::Unbuilt(kind) => lines.push(format!("{kind} (not carried out by this version)")),
         Action::Cmd(argv) => {
-            let words: Vec<String> = argv.iter().map(|word| format!("{:?}", shown(word, known))).collect();
+            let words: Vec<String> = argv.iter().map(|word| format!("{:?}", rendered(word, known))).collect();
             lines.push(format!("cmd [{}]", words.join(", ")));
         }
         Action::Shell { shell, script } => {
@@ -157,7 +159,7 @@ fn known_values(params: &Map<String, Value>) -> Context {
     context
 }
 
-fn shown(template: &Template, known: &Context) -> String {
+fn rendered(template: &Template, known: &Context) -> String {
     template.render(known).unwrap_or_else(|_| template.source())
 }
 
@@ -165,15 +167,6 @@ fn value(expression: &Expression, known: &Context) -> String {
     expression
         .evaluate_text(known)
         .map_or_else(|_| format!("${{{{ {} }}}}", expression.source), |text| format!("{text:?}"))
-}
-
-fn shown_params(runbook: &Runbook, params: &Map<String, Value>) -> Map<String, Value> {
-    let hidden = |name: &str| runbook.params.iter().any(|param| param.name == name && param.sensitive);
-    let show = |(name, value): (&String, &Value)| {
-        let value = if hidden(name) { Value::String("(sensitive)".into()) } else { value.clone() };
-        (name.clone(), value)
-    };
-    params.iter().map(show).collect()
 }
 
 fn param_line(param: &Param) -> String {

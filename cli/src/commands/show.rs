@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use runward_engine::run::Verdict;
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
+use runward_engine::run::{Event, Verdict};
 use runward_store::{Ledger, StoredEvent};
 use runward_workers::home::DriverLock;
 use serde_json::json;
@@ -21,7 +21,8 @@ pub async fn run(state: Option<&Path>, args: &ShowArgs) -> Result<i32, Failure> 
     // From the events, verified against their hashes: this is what an auditor reads.
     let view = opened.ledger.load(&id).await?;
     let (run, steps, attempts) = rows::all(&view.state);
-    let events = opened.ledger.events(&id, 0).await?;
+    let mut events = opened.ledger.events(&id, 0).await?;
+    hide_sensitive(&mut events, &run);
     let verdict = Verdict::of(&view.state);
     let driver = DriverLock::holder(&opened.home, &id);
     match args.format {
@@ -107,6 +108,9 @@ fn step<'a>(row: &StepRow, attempts: impl Iterator<Item = &'a AttemptRow>) {
             line += &format!(", signal {signal}");
         }
         line += &format!(", {}", text::time(attempt.claimed_at));
+        if attempt.watched_by != attempt.session {
+            line += ", adopted by a later driver";
+        }
         if attempt.log_bytes > 0 {
             line += &format!(", {} of output", runward_engine::units::format_size(attempt.log_bytes));
         }
@@ -139,6 +143,15 @@ fn next(run: &RunRow, driver: Option<&str>, verdict: Verdict) {
     };
     print_line("");
     print_line(&advice);
+}
+
+/// The record holds every parameter; what is shown does not.
+fn hide_sensitive(events: &mut [StoredEvent], run: &RunRow) {
+    for event in events {
+        if let Event::RunCreated { params, .. } = &mut event.recorded.event {
+            params.clone_from(&run.params);
+        }
+    }
 }
 
 fn event_json(event: &StoredEvent) -> serde_json::Value {

@@ -77,8 +77,8 @@ impl Plain {
     fn finish(&self, tail: Option<Tail>, failed: bool) -> Option<i64> {
         let mut tail = tail?;
         if self.quiet {
-            tail.lines(true, |_| {});
             if failed {
+                tail.lines(true, |_| {});
                 tail.last.iter().for_each(|line| say(&format!("{} | {line}", tail.unit)));
             }
         } else {

@@ -11,6 +11,9 @@ use runward_workers::supervisor::log::{LogItem, LogReader};
 const LINE_BYTES_MAX: usize = 4096;
 /// Lines kept of each attempt, for the case that it fails.
 const KEPT: usize = 20;
+/// Output beyond this at one look is not read line by line; only its end is.
+const LAG_BYTES_MAX: u64 = 1024 * 1024;
+const LAG_BYTES_KEPT: u64 = 32 * 1024;
 
 /// The ends of the output of every attempt that runs.
 pub struct Tails {
@@ -69,6 +72,13 @@ impl Tail {
             self.reader = LogReader::open(&self.dir).ok();
         }
         let Tail { reader: Some(reader), partial, last, .. } = self else { return };
+        let behind = reader.end().unwrap_or(0).saturating_sub(reader.offset());
+        if behind > LAG_BYTES_MAX
+            && let Ok(skipped) = reader.skip_to_last(LAG_BYTES_KEPT)
+        {
+            partial.clear();
+            each(&format!("[{} passed over]", runward_engine::units::format_size(skipped)));
+        }
         let mut give = |line: &[u8], last: &mut std::collections::VecDeque<String>| {
             let line = crate::text::safe(String::from_utf8_lossy(line).trim_end_matches('\r'));
             each(&line);

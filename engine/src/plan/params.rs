@@ -58,6 +58,18 @@ pub fn resolve(
     if errors.is_empty() { Ok(params) } else { Err(errors) }
 }
 
+/// What stands where a sensitive value would.
+pub const HIDDEN: &str = "(sensitive)";
+
+/// Parameters as they may be seen: the value of a `sensitive` one is replaced by [`HIDDEN`].
+pub fn shown(runbook: &Runbook, params: &Map<String, Value>) -> Map<String, Value> {
+    let hidden = |name: &str| runbook.params.iter().any(|param| param.name == name && param.sensitive);
+    let show = |(name, value): (&String, &Value)| {
+        (name.clone(), if hidden(name) { Value::String(HIDDEN.to_owned()) } else { value.clone() })
+    };
+    params.iter().map(show).collect()
+}
+
 /// Parameters a terminal can ask for: required, and not given.
 pub fn missing<'a>(runbook: &'a Runbook, given: &BTreeMap<String, Given>) -> Vec<&'a Param> {
     runbook.params.iter().filter(|param| param.required && !given.contains_key(&param.name)).collect()

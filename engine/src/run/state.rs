@@ -282,6 +282,11 @@ impl RunState {
         Some((unit, attempt))
     }
 
+    /// The parameters as they may be seen: sensitive ones are only named.
+    pub fn shown_params(&self) -> Map<String, Value> {
+        crate::plan::params::shown(&self.runbook, &self.params)
+    }
+
     pub fn max_parallel(&self) -> u32 {
         self.runbook.max_parallel.map_or(limits::PARALLEL_DEFAULT, |n| n.get())
     }

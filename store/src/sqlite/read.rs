@@ -127,7 +127,7 @@ pub(super) async fn steps(connection: &mut SqliteConnection, run: &RunId) -> Res
 }
 
 pub(super) async fn attempts(connection: &mut SqliteConnection, run: &RunId) -> Result<Vec<AttemptRow>, sqlx::Error> {
-    let sql = "SELECT claim, unit, attempt, generation, session, status, claimed_at, started_at, ended_at, code, signal, \
+    let sql = "SELECT claim, unit, attempt, generation, session, watched_by, status, claimed_at, started_at, ended_at, code, signal, \
                error, log_bytes, log_dropped, log_sha256 FROM attempts WHERE run_id = $1 ORDER BY claimed_at, claim";
     let rows = sqlx::query(sql).bind(&run.0).fetch_all(connection).await?;
     rows.iter()
@@ -138,6 +138,7 @@ pub(super) async fn attempts(connection: &mut SqliteConnection, run: &RunId) -> 
                 attempt: number(row, "attempt")?,
                 generation: number(row, "generation")?,
                 session: row.try_get("session")?,
+                watched_by: row.try_get("watched_by")?,
                 status: row.try_get("status")?,
                 claimed_at: row.try_get("claimed_at")?,
                 started_at: row.try_get("started_at")?,

@@ -131,10 +131,10 @@ async fn step(connection: &mut SqliteConnection, run: &str, row: &rows::StepRow)
 }
 
 async fn attempt(connection: &mut SqliteConnection, run: &str, row: &rows::AttemptRow) -> Result<(), sqlx::Error> {
-    let sql = "INSERT INTO attempts (claim, run_id, unit, attempt, generation, session, status, claimed_at, started_at, \
-               ended_at, code, signal, error, log_bytes, log_dropped, log_sha256) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
-               ON CONFLICT (run_id, unit, attempt) DO UPDATE SET session = excluded.session, status = excluded.status, \
+    let sql = "INSERT INTO attempts (claim, run_id, unit, attempt, generation, session, watched_by, status, claimed_at, \
+               started_at, ended_at, code, signal, error, log_bytes, log_dropped, log_sha256) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+               ON CONFLICT (run_id, unit, attempt) DO UPDATE SET watched_by = excluded.watched_by, status = excluded.status, \
                started_at = excluded.started_at, ended_at = excluded.ended_at, code = excluded.code, \
                signal = excluded.signal, error = excluded.error, log_bytes = excluded.log_bytes, \
                log_dropped = excluded.log_dropped, log_sha256 = excluded.log_sha256";
@@ -145,6 +145,7 @@ async fn attempt(connection: &mut SqliteConnection, run: &str, row: &rows::Attem
         .bind(i64::from(row.attempt))
         .bind(i64::from(row.generation))
         .bind(&row.session)
+        .bind(&row.watched_by)
         .bind(&row.status)
         .bind(row.claimed_at)
         .bind(row.started_at)

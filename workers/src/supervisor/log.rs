@@ -64,6 +64,30 @@ impl LogReader {
         Ok(reader)
     }
 
+    /// Payload bytes written so far, found from the headers of the newest segment alone.
+    pub fn end(&self) -> io::Result<u64> {
+        let mut end = self.offset();
+        for number in segments(&self.dir)?.into_iter().rev().take(1) {
+            let file = File::open(segment_path(&self.dir, number))?;
+            let mut position = 0;
+            while let Some(header) = header_at(&file, position)? {
+                end = end.max(header.offset + u64::from(header.len));
+                position += HEADER_BYTES as u64 + u64::from(header.len);
+            }
+        }
+        Ok(end)
+    }
+
+    /// Passes over everything but the last `keep` bytes; says how many it passed over.
+    pub fn skip_to_last(&mut self, keep: u64) -> io::Result<u64> {
+        let (from, to) = (self.offset(), self.end()?.saturating_sub(keep));
+        if to <= from {
+            return Ok(0);
+        }
+        *self = LogReader::open_at(&self.dir, to)?;
+        Ok(to - from)
+    }
+
     /// Payload bytes before the next item: the place to read on from.
     pub fn offset(&self) -> u64 {
         let told_later = self.waiting.iter().map(|item| match item {
