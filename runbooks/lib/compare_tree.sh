@@ -21,7 +21,7 @@ comparable < "$tree" > "$lists/expected"
 comparable < "$lists/tree" > "$lists/found"
 
 show() { # at most 20 names, newlines and control characters made visible
-  head -z -n 20 | while IFS= read -r -d '' record; do printf '  %q\n' "$record"; done
+  head -z -n 20 | while IFS= read -r -d '' record; do printf '  %s\n' "${record@Q}"; done
 }
 if ! cmp -s -- "$lists/expected" "$lists/found"; then
   echo "these should be there and are not (type, mode, owner, size, time, path):" >&2
