@@ -40,6 +40,18 @@ impl Place {
         self.path("target")
     }
 
+    /// A program that stands before the real `gzip` in the PATH of a run.
+    fn in_place_of_gzip(&self, script: &str) -> OsString {
+        let tools = self.path("tools");
+        fs::create_dir(&tools).expect("a folder");
+        fs::write(tools.join("gzip"), script).expect("a program");
+        mode(&tools.join("gzip"), 0o755);
+        let mut path = tools.into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").expect("a PATH"));
+        path
+    }
+
     fn runward(&self) -> Command {
         let mut command = Command::new(runward_tests::binary());
         command.arg("--state").arg(self.path("state")).stdin(Stdio::null());
@@ -367,13 +379,12 @@ fn prune_deletes_what_is_older_than_seven_days_and_nothing_else() {
 fn a_killed_backup_leaves_no_archive_under_its_final_name() {
     let place = Place::new();
     fs::write(place.source().join("data"), [1; 1_000_000]).expect("data");
-    // A compressor that hangs in the middle, like a full pipe or a dead disk.
-    let (tools, reached) = (place.path("tools"), place.path("reached"));
-    fs::create_dir(&tools).expect("a folder");
-    let hang = format!("#!/bin/sh\nprintf 'half an archive'\n: > '{}'\nexec sleep 600\n", reached.display());
-    fs::write(tools.join("gzip"), hang).expect("a program");
-    mode(&tools.join("gzip"), 0o755);
-    let path = format!("{}:{}", tools.display(), std::env::var("PATH").expect("a PATH"));
+    // A compressor that hangs in the middle, like a dead disk.
+    let reached = place.path("reached");
+    let path = place.in_place_of_gzip(&format!(
+        "#!/bin/sh\nprintf 'half an archive'\n: > '{}'\nexec sleep 600\n",
+        reached.display()
+    ));
 
     let mut driver =
         place.backup().env("PATH", &path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a run");
@@ -393,6 +404,23 @@ fn a_killed_backup_leaves_no_archive_under_its_final_name() {
 
     succeeds(place.backup());
     the_archive(&place.target());
+}
+
+#[test]
+fn a_source_that_changes_while_it_is_read_fails_and_leaves_nothing() {
+    let place = Place::new();
+    let data = place.source().join("data");
+    fs::write(&data, [1; 1_000_000]).expect("data");
+    let path = place.in_place_of_gzip(&format!(
+        "#!/bin/sh\necho more >> '{}'\nPATH=${{PATH#*:}} exec gzip \"$@\"\n",
+        data.display()
+    ));
+
+    let mut backup = place.backup();
+    backup.env("PATH", path);
+    let said = fails(backup);
+    assert!(said.contains("changed while it was"), "{said}");
+    assert!(names(&place.target()).is_empty(), "{:?}", names(&place.target()));
 }
 
 #[test]
