@@ -382,7 +382,7 @@ fn a_killed_backup_leaves_no_archive_under_its_final_name() {
     // A compressor that hangs in the middle, like a dead disk.
     let reached = place.path("reached");
     let path = place.in_place_of_gzip(&format!(
-        "#!/bin/sh\nprintf 'half an archive'\n: > '{}'\nexec sleep 600\n",
+        "#!/bin/sh\nprintf 'half an archive'\n: > '{}'\nexec sleep 120\n",
         reached.display()
     ));
 
