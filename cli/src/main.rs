@@ -1,1 +1,38 @@
-fn main() {}
+//! The `runward` binary: asks, shows, and turns every error into something a person can act on.
+//!
+//! One file per command in [`commands`]; what a run looks like while it happens in [`view`]. Nothing here decides.
+
+mod args;
+mod commands;
+mod failure;
+mod open;
+mod runbook_file;
+mod text;
+mod view;
+
+use std::path::Path;
+use std::process::exit;
+
+use clap::Parser;
+
+fn main() {
+    // Before anything else, so that a supervisor costs nothing it does not use and has no thread when it forks.
+    let mut raw = std::env::args_os().skip(1);
+    if raw.next().is_some_and(|first| first == "__supervisor") {
+        let dir = raw.next().unwrap_or_default();
+        exit(runward_workers::supervisor::supervise(Path::new(&dir)));
+    }
+    let args = args::Args::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let code = match runtime {
+        Ok(runtime) => match runtime.block_on(commands::run(args)) {
+            Ok(code) => code,
+            Err(failure) => failure.print(),
+        },
+        Err(error) => {
+            eprintln!("runward: the system refuses what every program needs: {error}");
+            failure::EXIT_LEDGER
+        }
+    };
+    exit(code);
+}

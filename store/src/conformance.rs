@@ -1,1 +1,234 @@
-//! The suite every ledger passes.
+//! The suite every ledger passes: the same named tests, generated for each by [`ledger_conformance!`](crate::ledger_conformance).
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::Arc;
+
+use runward_engine::plan::Definition;
+use runward_engine::plan::definition::{PinnedFile, sha256};
+use runward_engine::run::command::Report;
+use runward_engine::run::event::{LogDigest, Outcome};
+use runward_engine::run::outputs::Outputs;
+use runward_engine::run::{Command, Reject, RunId, RunStatus, Unit};
+use serde_json::{Map, json};
+
+use crate::check;
+use crate::error::LedgerError;
+use crate::ledger::{Ledger, NewRun, RunQuery, command};
+
+/// A runbook of two steps that follow each other, and one in `finally`.
+const SOURCE: &str = "params: {who: {type: string}}\nsteps:\n  - id: a\n    run: echo ${{ params.who }}\n  \
+                      - id: b\n    run: \"true\"\nfinally:\n  - id: z\n    run: \"true\"\n";
+
+/// Generates one test for each promise. `$make` is an async function that gives a fresh `Arc<dyn Ledger>`.
+#[macro_export]
+macro_rules! ledger_conformance {
+    ($make:path) => {
+        $crate::ledger_conformance!(
+            @each $make:
+            a_trigger_is_a_run_that_can_be_loaded,
+            a_repeated_key_is_the_same_run,
+            a_commit_is_seen_by_every_other_view,
+            commands_meet_what_others_recorded_meanwhile,
+            a_refused_command_changes_nothing_and_stops_no_other,
+            a_commit_with_nothing_to_record_records_nothing,
+            rows_are_what_the_events_say_at_every_step,
+            events_are_gapless_and_chained,
+            runs_are_listed_newest_first,
+            a_run_is_found_by_either_end_of_its_id,
+            what_is_unknown_is_an_error_that_names_it,
+            files_are_kept_by_content
+        );
+    };
+    (@each $make:path: $($name:ident),+) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                $crate::conformance::$name($make().await).await;
+            }
+        )+
+    };
+}
+
+fn new_run(id: &str, key: Option<&str>) -> NewRun {
+    let script = b"echo pinned".to_vec();
+    let file = PinnedFile { path: "x.sh".into(), sha256: sha256(&script), bytes: 11, executable: true };
+    NewRun {
+        id: RunId(id.to_owned()),
+        definition: Definition {
+            name: "suite".into(),
+            path: "/runbooks/suite.yaml".into(),
+            source: SOURCE.into(),
+            files: vec![file],
+        },
+        blobs: vec![(sha256(&script), script)],
+        params: Map::from_iter([("who".to_owned(), json!("备份 'x'\n"))]),
+        trigger: "test".into(),
+        key: key.map(str::to_owned),
+        seed: 42,
+        actor: "tester".into(),
+    }
+}
+
+fn claim(unit: u32, claim: &str) -> Command {
+    Command::Claim { unit: Unit::step(unit), claim: claim.into(), session: "s".into(), boot: "b".into() }
+}
+
+fn settle(claim: &str, outcome: Outcome) -> Command {
+    let report = Report {
+        outcome,
+        outputs: Outputs::from([("file".to_owned(), json!("/tmp/x"))]),
+        error: None,
+        log: LogDigest { bytes: 3, dropped: 0, sha256: sha256(b"abc") },
+        started_at: Some(5),
+        ended_at: Some(6),
+        orphans: vec!["17 sleep".into()],
+    };
+    Command::Settle { claim: claim.into(), report: Box::new(report) }
+}
+
+async fn accept(ledger: &dyn Ledger, view: &mut crate::RunView, wanted: Command) {
+    command(ledger, view, wanted, "tester").await.unwrap().unwrap();
+}
+
+pub async fn a_trigger_is_a_run_that_can_be_loaded(ledger: Arc<dyn Ledger>) {
+    let triggered = ledger.trigger(new_run("run-1", None)).await.unwrap();
+    assert!(triggered.created);
+    let loaded = ledger.load(&"run-1".into()).await.unwrap();
+    assert_eq!((loaded.state.seq, &loaded.head), (triggered.view.state.seq, &triggered.view.head));
+    assert_eq!(loaded.state.params["who"], "备份 'x'\n");
+    assert_eq!(loaded.state.status, RunStatus::Queued);
+}
+
+pub async fn a_repeated_key_is_the_same_run(ledger: Arc<dyn Ledger>) {
+    let first = ledger.trigger(new_run("run-1", Some("nightly"))).await.unwrap();
+    let second = ledger.trigger(new_run("run-2", Some("nightly"))).await.unwrap();
+    assert!(first.created && !second.created);
+    assert_eq!(second.view.state.id, "run-1".into());
+    assert!(matches!(ledger.load(&"run-2".into()).await, Err(LedgerError::NoSuchRun(_))));
+}
+
+pub async fn a_commit_is_seen_by_every_other_view(ledger: Arc<dyn Ledger>) {
+    let mut mine = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    let mut yours = ledger.load(&"run-1".into()).await.unwrap();
+    accept(&*ledger, &mut mine, claim(0, "c1")).await;
+    let news = ledger.refresh(&mut yours).await.unwrap();
+    assert_eq!(news.len(), 1);
+    assert_eq!((yours.state.seq, yours.head.clone()), (mine.state.seq, mine.head.clone()));
+    assert!(ledger.refresh(&mut yours).await.unwrap().is_empty());
+}
+
+pub async fn commands_meet_what_others_recorded_meanwhile(ledger: Arc<dyn Ledger>) {
+    let mut mine = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    let mut yours = ledger.load(&"run-1".into()).await.unwrap();
+    accept(&*ledger, &mut mine, claim(0, "c1")).await;
+    let refused = command(&*ledger, &mut yours, claim(0, "c2"), "tester").await.unwrap();
+    assert!(matches!(refused, Err(Reject::NotReady { .. })), "{refused:?}");
+    accept(&*ledger, &mut yours, settle("c1", Outcome::Succeeded)).await;
+    let news = ledger.refresh(&mut mine).await.unwrap();
+    assert_eq!(news.len(), 1);
+    assert_eq!(mine.state.step(0).whole.outputs["file"], "/tmp/x");
+}
+
+pub async fn a_refused_command_changes_nothing_and_stops_no_other(ledger: Arc<dyn Ledger>) {
+    let mut view = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    let mut commands = vec![claim(0, "c1"), claim(1, "c2"), settle("c1", Outcome::Succeeded), claim(1, "c3")];
+    let mut next = |_: &runward_engine::run::RunState| (!commands.is_empty()).then(|| commands.remove(0));
+    let committed = ledger.commit(&mut view, &mut next, "tester").await.unwrap();
+    let accepted: Vec<bool> = committed.replies.iter().map(Result::is_ok).collect();
+    assert_eq!(accepted, [true, false, true, true]);
+    assert_eq!(committed.news.len(), 3);
+    let loaded = ledger.load(&"run-1".into()).await.unwrap();
+    assert_eq!((loaded.state.seq, loaded.head), (view.state.seq, view.head));
+}
+
+pub async fn a_commit_with_nothing_to_record_records_nothing(ledger: Arc<dyn Ledger>) {
+    let mut view = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    let before = (view.state.seq, view.head.clone());
+    accept(&*ledger, &mut view, Command::Wake).await;
+    assert_eq!((view.state.seq, view.head.clone()), before);
+    assert!(!view.stale);
+}
+
+pub async fn rows_are_what_the_events_say_at_every_step(ledger: Arc<dyn Ledger>) {
+    let mut view = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    let failed = Outcome::Failed { code: Some(7), signal: None };
+    let story = [
+        claim(0, "c1"),
+        Command::Adopt { claim: "c1".into(), session: "s2".into() },
+        settle("c1", Outcome::Succeeded),
+        claim(1, "c2"),
+        Command::Void { claim: "c2".into() },
+        claim(1, "c3"),
+        settle("c3", failed),
+        claim(2, "c4"),
+        settle("c4", Outcome::Succeeded),
+        Command::Resume,
+        claim(1, "c5"),
+        Command::Cancel { force: false, reason: Some("enough".into()) },
+        settle("c5", Outcome::Killed),
+        claim(2, "c6"),
+        settle("c6", Outcome::Succeeded),
+    ];
+    for (n, wanted) in story.into_iter().enumerate() {
+        accept(&*ledger, &mut view, wanted).await;
+        let checked = check::run(&*ledger, &"run-1".into()).await.unwrap();
+        assert_eq!(checked.differences, Vec::<String>::new(), "after command {n}");
+        assert_eq!(checked.head, view.head);
+    }
+    assert_eq!(view.state.status, RunStatus::Cancelled);
+}
+
+pub async fn events_are_gapless_and_chained(ledger: Arc<dyn Ledger>) {
+    let mut view = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    accept(&*ledger, &mut view, claim(0, "c1")).await;
+    accept(&*ledger, &mut view, settle("c1", Outcome::Succeeded)).await;
+    let events = ledger.events(&"run-1".into(), 0).await.unwrap();
+    let seqs: Vec<u64> = events.iter().map(|event| event.recorded.seq).collect();
+    assert_eq!(seqs, (1..=events.len() as u64).collect::<Vec<_>>());
+    assert_eq!(events.last().unwrap().hash, view.head);
+    let tail = ledger.events(&"run-1".into(), 2).await.unwrap();
+    assert_eq!(tail, events[2..]);
+}
+
+pub async fn runs_are_listed_newest_first(ledger: Arc<dyn Ledger>) {
+    for id in ["run-1", "run-2", "run-3"] {
+        ledger.trigger(new_run(id, None)).await.unwrap();
+    }
+    let mut view = ledger.load(&"run-2".into()).await.unwrap();
+    accept(&*ledger, &mut view, Command::Cancel { force: false, reason: None }).await;
+    accept(&*ledger, &mut view, claim(2, "c1")).await;
+    accept(&*ledger, &mut view, settle("c1", Outcome::Succeeded)).await;
+    let ids = |rows: Vec<runward_engine::run::rows::RunRow>| rows.into_iter().map(|row| row.id.0).collect::<Vec<_>>();
+    assert_eq!(ids(ledger.runs(&RunQuery::default()).await.unwrap()), ["run-3", "run-2", "run-1"]);
+    let unfinished = RunQuery { unfinished: true, ..RunQuery::default() };
+    assert_eq!(ids(ledger.runs(&unfinished).await.unwrap()), ["run-3", "run-1"]);
+    let one = RunQuery { limit: Some(1), name: Some("suite".into()), ..RunQuery::default() };
+    assert_eq!(ids(ledger.runs(&one).await.unwrap()), ["run-3"]);
+    let other = RunQuery { name: Some("other".into()), ..RunQuery::default() };
+    assert!(ledger.runs(&other).await.unwrap().is_empty());
+}
+
+pub async fn a_run_is_found_by_either_end_of_its_id(ledger: Arc<dyn Ledger>) {
+    ledger.trigger(new_run("aaaa-bbbb", None)).await.unwrap();
+    ledger.trigger(new_run("aaaa-cccc", None)).await.unwrap();
+    assert_eq!(ledger.find("bbbb").await.unwrap(), ["aaaa-bbbb".into()]);
+    assert_eq!(ledger.find("aaaa").await.unwrap().len(), 2);
+    assert!(ledger.find("a-b").await.unwrap().is_empty());
+    assert!(ledger.find("%").await.unwrap().is_empty());
+}
+
+pub async fn what_is_unknown_is_an_error_that_names_it(ledger: Arc<dyn Ledger>) {
+    assert!(matches!(ledger.load(&"nope".into()).await, Err(LedgerError::NoSuchRun(id)) if id.0 == "nope"));
+    assert!(matches!(ledger.rows(&"nope".into()).await, Err(LedgerError::NoSuchRun(_))));
+    assert!(matches!(ledger.definition("nope").await, Err(LedgerError::NoSuchDefinition(_))));
+    assert!(matches!(ledger.blob("nope").await, Err(LedgerError::NoSuchDefinition(_))));
+}
+
+pub async fn files_are_kept_by_content(ledger: Arc<dyn Ledger>) {
+    let view = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    ledger.trigger(new_run("run-2", None)).await.unwrap();
+    let definition = ledger.definition(&view.state.definition).await.unwrap();
+    assert_eq!(definition.source, SOURCE);
+    assert_eq!(ledger.blob(&definition.files[0].sha256).await.unwrap(), b"echo pinned");
+}

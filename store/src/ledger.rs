@@ -63,11 +63,17 @@ pub struct RunView {
 /// Says what to do next, given the state as the commands so far have left it.
 pub type Next<'a> = dyn FnMut(&RunState) -> Option<Command> + Send + 'a;
 
+/// The answer to one command.
+pub type Reply = Result<(), Reject>;
+
+/// An event with its hash, and its body as it is stored.
+pub(crate) type Linked = (StoredEvent, String);
+
 /// What a commit did.
 #[derive(Debug, Default)]
 pub struct Committed {
     /// One answer a command.
-    pub replies: Vec<Result<(), Reject>>,
+    pub replies: Vec<Reply>,
     /// Everything recorded since the view was last up to date, by others and by this commit.
     pub news: Vec<Recorded>,
 }
@@ -78,7 +84,7 @@ pub async fn command(
     view: &mut RunView,
     command: Command,
     actor: &str,
-) -> Result<Result<(), Reject>, LedgerError> {
+) -> Result<Reply, LedgerError> {
     let mut once = Some(command);
     let mut committed = ledger.commit(view, &mut |_| once.take(), actor).await?;
     Ok(committed.replies.pop().unwrap_or(Ok(())))
@@ -151,12 +157,7 @@ impl RunView {
     }
 
     /// Decides commands one after the other; the events come back with their bodies and hashes, ready to be stored.
-    pub(crate) fn advance(
-        &mut self,
-        next: &mut Next<'_>,
-        now: i64,
-        actor: &str,
-    ) -> (Vec<Result<(), Reject>>, Vec<(StoredEvent, String)>) {
+    pub(crate) fn advance(&mut self, next: &mut Next<'_>, now: i64, actor: &str) -> (Vec<Reply>, Vec<Linked>) {
         let mut stored = Vec::new();
         let mut replies = Vec::new();
         while let Some(command) = next(&self.state) {
@@ -169,7 +170,7 @@ impl RunView {
     }
 
     /// The first events of a run.
-    pub(crate) fn begin(&mut self, new: &NewRun, now: i64) -> Vec<(StoredEvent, String)> {
+    pub(crate) fn begin(&mut self, new: &NewRun, now: i64) -> Vec<Linked> {
         let created = Event::RunCreated {
             name: new.definition.name.clone(),
             definition: new.definition.hash(),
@@ -182,7 +183,7 @@ impl RunView {
         recorded.into_iter().map(|recorded| self.chain(recorded)).collect()
     }
 
-    fn chain(&mut self, recorded: Recorded) -> (StoredEvent, String) {
+    fn chain(&mut self, recorded: Recorded) -> Linked {
         let body = serde_json::to_string(&recorded.event).expect("events are plain data: their JSON cannot fail");
         let hash = chain::link(&self.head, &self.state.id, recorded.seq, recorded.at, &recorded.actor, &body);
         self.head.clone_from(&hash);

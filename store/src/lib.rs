@@ -13,6 +13,6 @@ mod memory;
 mod sqlite;
 
 pub use error::LedgerError;
-pub use ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, command};
+pub use ledger::{Committed, Ledger, NewRun, Next, Reply, RunQuery, RunView, StoredEvent, Triggered, command};
 pub use memory::MemoryLedger;
 pub use sqlite::SqliteLedger;

@@ -9,7 +9,7 @@ use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
 
 use crate::error::LedgerError;
-use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
+use crate::ledger::{Committed, Ledger, Linked, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
 
 #[derive(Debug, Default)]
 pub struct MemoryLedger {
@@ -28,7 +28,7 @@ struct Inner {
 struct MemoryRun {
     /// Always at the last event.
     view: RunView,
-    events: Vec<(StoredEvent, String)>,
+    events: Vec<Linked>,
 }
 
 impl MemoryLedger {

@@ -1,1 +1,11 @@
-//! What does.
+//! Everything of runward that *does*.
+//!
+//! - [`home`]: where things lie on this machine
+//! - [`supervisor`]: the small process that owns running steps and outlives the driver
+//! - [`step`]: how a prepared step becomes a launch, and its result a report
+//! - [`driver`]: carries one run to its end, and picks up what an earlier driver left running
+
+pub mod driver;
+pub mod home;
+pub mod step;
+pub mod supervisor;

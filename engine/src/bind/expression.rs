@@ -1,3 +1,12 @@
+//! One `${{ expression }}`: its syntax, what it reads, its value.
+//!
+//! The language is Tera's expression language, one expression and nothing around it. `scan` finds the references by
+//! reading the tokens itself, `evaluate` computes values. Before changing anything: a plain dotted reference
+//! (`params.x`) never meets Tera, because a run has up to 20,000 steps and a step 10,000 items.
+
+mod evaluate;
+mod scan;
+
 use std::ops::Range;
 
 use serde_json::Value;
@@ -11,6 +20,17 @@ pub struct Expression {
     pub source: String,
     /// What it reads, each with its bytes in `source`.
     pub references: Vec<(Reference, Range<usize>)>,
+    /// The whole dotted path of each reference, in the same order.
+    paths: Vec<Path>,
+    /// The expression is one dotted path and nothing else.
+    plain: bool,
+}
+
+/// `params.db.host`, and whether the author has said what happens where it is undefined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Path {
+    parts: Vec<String>,
+    guarded: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,20 +74,49 @@ pub enum EvalError {
 }
 
 impl Expression {
-    pub fn parse(_source: &str) -> Result<Expression, ExpressionError> {
-        todo!()
+    /// One Tera expression that reads only the names of [`Reference`]. Unknown names, filters, tests and functions are
+    /// errors here, not when the step runs. Ranges are bytes of `source` as given, spaces around it included.
+    pub fn parse(source: &str) -> Result<Expression, ExpressionError> {
+        let trimmed = source.trim();
+        let lead = source.len() - source.trim_start().len();
+        parse_trimmed(trimmed).map_err(|mut error| {
+            error.range =
+                if trimmed.is_empty() { 0..source.len() } else { error.range.start + lead..error.range.end + lead };
+            error
+        })
     }
 
-    /// The value, with its type.
-    pub fn evaluate(&self, _context: &Context) -> Result<Value, EvalError> {
-        todo!()
+    /// The value, with its type. A name that is absent is an error, unless `| default(value=...)` follows it or the
+    /// expression asks whether it `is defined`.
+    pub fn evaluate(&self, context: &Context) -> Result<Value, EvalError> {
+        evaluate::value(self, context)
     }
 
     /// The value as the text a program receives: strings as they are, numbers and booleans as written in JSON.
-    /// Lists and maps are refused, as is a value above `VALUE_BYTES_MAX` or with a NUL.
-    pub fn evaluate_text(&self, _context: &Context) -> Result<String, EvalError> {
-        todo!()
+    /// Null, lists and maps are refused, as is a value above `VALUE_BYTES_MAX` or with a NUL.
+    pub fn evaluate_text(&self, context: &Context) -> Result<String, EvalError> {
+        evaluate::text(self, context)
     }
+}
+
+fn parse_trimmed(source: &str) -> Result<Expression, ExpressionError> {
+    if source.is_empty() {
+        return Err(ExpressionError {
+            message: "the expression is empty".into(),
+            help: Some("write what it stands for, for example `${{ params.version }}`".into()),
+            range: 0..0,
+        });
+    }
+    let scanned = scan::scan(source)?;
+    if !scanned.plain {
+        evaluate::check_syntax(source)?;
+    }
+    let (mut references, mut paths) = (Vec::new(), Vec::new());
+    for found in scanned.found {
+        references.push((found.reference, found.range));
+        paths.push(found.path);
+    }
+    Ok(Expression { source: source.to_owned(), references, paths, plain: scanned.plain })
 }
 
 /// A bare `if:` expression.
@@ -77,12 +126,26 @@ pub struct Condition {
 }
 
 impl Condition {
-    pub fn parse(_source: &str) -> Result<Condition, ExpressionError> {
-        todo!()
+    /// As [`Expression::parse`]; `${{ }}` around it is an error that says so.
+    pub fn parse(source: &str) -> Result<Condition, ExpressionError> {
+        let trimmed = source.trim();
+        if let Some(inner) = trimmed.strip_prefix("${{") {
+            let inner = inner.strip_suffix("}}").unwrap_or(inner).trim();
+            let lead = source.len() - source.trim_start().len();
+            return Err(ExpressionError {
+                message: "`if:` takes the bare expression".into(),
+                help: Some(format!("write `if: {inner}`")),
+                range: lead..lead + trimmed.len(),
+            });
+        }
+        Ok(Condition { expression: Expression::parse(source)? })
     }
 
-    /// Tera's truth: false, 0, "", empty lists and maps are false.
-    pub fn evaluate(&self, _context: &Context) -> Result<bool, EvalError> {
-        todo!()
+    /// Tera's truth: false, null, 0, "", empty lists and maps are false.
+    pub fn evaluate(&self, context: &Context) -> Result<bool, EvalError> {
+        evaluate::truth(&self.expression, context)
     }
 }
+
+#[cfg(test)]
+mod tests;

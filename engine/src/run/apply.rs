@@ -105,7 +105,8 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
                 if *outcome == Outcome::Succeeded {
                     unit_mut(state, unit).outputs.clone_from(outputs);
                 }
-                conclude(state, unit, claim, step_status(outcome), *then, at);
+                // A result that waited in the journal ended when it ended, not when it was heard of.
+                conclude(state, unit, claim, step_status(outcome), *then, ended_at.unwrap_or(at));
             })
         }
         Event::AttemptVoided { unit, claim } => with_unit(state, unit, |state, unit| {

@@ -22,6 +22,8 @@ pub mod prepare;
 pub mod retry;
 pub mod rows;
 pub mod state;
+#[cfg(test)]
+mod tests;
 pub mod todo;
 pub mod values;
 

@@ -46,6 +46,9 @@ pub enum PrepareError {
     TooLarge { bytes: usize, max: usize },
     #[error("`cmd` has no program: its first element is empty")]
     NoProgram,
+    /// Planning refuses it; a run made by a newer version may still hold it.
+    #[error("this version of runward does not carry out `{0}` yet")]
+    Unbuilt(&'static str),
 }
 
 pub fn prepare(state: &RunState, unit: Unit) -> Result<Prepared, PrepareError> {
@@ -59,6 +62,7 @@ pub fn prepare(state: &RunState, unit: Unit) -> Result<Prepared, PrepareError> {
     context.set("env", serde_json::Value::Object(declared));
 
     let program = match &spec.action {
+        Action::Unbuilt(kind) => return Err(PrepareError::Unbuilt(kind)),
         Action::Cmd(argv) => Program::Argv(argv_of(argv, &context)?),
         Action::Shell { shell, script: Script::Verbatim(text) } => {
             Program::Script { shell: shell.clone(), text: text.clone() }
@@ -123,7 +127,7 @@ fn check_size(program: &Program, env: &[(String, String)]) -> Result<(), Prepare
 fn step_references(spec: &Step) -> impl Iterator<Item = &Reference> {
     let argv: &[Template] = match &spec.action {
         Action::Cmd(argv) => argv,
-        Action::Shell { .. } => &[],
+        Action::Shell { .. } | Action::Unbuilt(_) => &[],
     };
     let script = match &spec.action {
         Action::Shell { script: Script::Bound(script), .. } => script.values.as_slice(),

@@ -19,7 +19,7 @@ pub fn draw(seed: u64, unit: &str, attempt: u32) -> u32 {
 /// The delay after the `starts`-th start (from 1): `delay * backoff^(starts-1)`, capped, then jitter by `draw`.
 pub fn delay(policy: &Retry, starts: u32, draw: u32) -> Duration {
     let cap_ms = policy.max_delay.as_millis() as f64;
-    let grown_ms = policy.delay.as_millis() as f64 * policy.backoff.powi(starts.saturating_sub(1) as i32);
+    let grown_ms = policy.delay.as_millis() as f64 * policy.backoff.powf(f64::from(starts.saturating_sub(1)));
     let full_ms = if grown_ms.is_finite() { grown_ms.min(cap_ms) } else { cap_ms };
     let fraction = f64::from(draw) / f64::from(u32::MAX);
     let ms = match policy.jitter {

@@ -1,19 +1,37 @@
-//! The runbook file.
+//! The runbook file: from bytes to a model that is right, or to one report of everything that is wrong with it.
+//!
+//! One pass after the other, each blind to the next:
+//!
+//! - [`node`]: bytes -> a tree of YAML nodes that know their place in the file
+//! - [`shape`] and [`tables`]: the format, said once, as data. From it come [`check`] (is a tree of this form?) and
+//!   [`schema`] (the same, for editors), and the list of what is not built yet
+//! - [`steps`], [`params`], [`places`]: a well-formed tree -> the parts of the [`model`]
+//! - [`references`] and [`graph`]: what the parts say about each other
+//! - [`mod@parse`]: all of it, in order
+//!
+//! [`values_file`] reads a file of parameters. [`value`] types the values of parameters and outputs; [`locate`] turns offsets into lines and columns.
 
+pub mod check;
+pub mod graph;
+pub mod locate;
 pub mod model;
+pub mod node;
+pub mod params;
+pub mod parse;
+pub mod places;
+pub mod references;
+pub mod report;
+pub mod schema;
+pub mod shape;
+pub mod steps;
+pub mod syntax;
+pub mod tables;
+pub mod triggers;
 pub mod value;
+pub mod values_file;
 
-#[derive(Debug, Clone)]
-pub struct Report {
-    pub findings: Vec<Finding>,
-}
-#[derive(Debug, Clone)]
-pub struct Finding {
-    pub message: String,
-    pub help: Option<String>,
-    pub label: String,
-    pub span: model::Span,
-}
-pub fn parse(_source: &[u8]) -> Result<model::Runbook, Report> {
-    Err(Report { findings: vec![] })
-}
+pub use locate::position;
+pub use parse::parse;
+pub use report::{Finding, Report};
+pub use schema::json_schema;
+pub use values_file::parse_values;

@@ -133,6 +133,8 @@ pub enum Action {
     },
     /// One argv element each, the program first.
     Cmd(Vec<Template>),
+    /// A kind that is not built yet, by its key. It is also in [`Runbook::unbuilt`], so no such step is ever planned.
+    Unbuilt(&'static str),
 }
 
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use runward_engine::run::rows;
 use serde_json::{Map, Value};
 use sqlx::SqliteConnection;
 
-use crate::ledger::{NewRun, RunView, StoredEvent};
+use crate::ledger::{Linked, NewRun, RunView};
 
 /// The definition and its files, kept once by content.
 pub(super) async fn definition(connection: &mut SqliteConnection, new: &NewRun) -> Result<(), sqlx::Error> {
@@ -28,7 +28,7 @@ pub(super) async fn definition(connection: &mut SqliteConnection, new: &NewRun) 
 pub(super) async fn run(
     connection: &mut SqliteConnection,
     view: &mut RunView,
-    events: &[(StoredEvent, String)],
+    events: &[Linked],
 ) -> Result<(), sqlx::Error> {
     let row = rows::run_row(&view.state);
     let sql = "INSERT INTO runs (id, name, status, generation, held, trigger, actor, key, params, definition, created_at, \
@@ -58,7 +58,7 @@ pub(super) async fn run(
 pub(super) async fn changes(
     connection: &mut SqliteConnection,
     view: &mut RunView,
-    events: &[(StoredEvent, String)],
+    events: &[Linked],
 ) -> Result<(), sqlx::Error> {
     let row = rows::run_row(&view.state);
     let first = events.first().map_or(row.seq, |(event, _)| event.recorded.seq);
@@ -82,11 +82,7 @@ pub(super) async fn changes(
     append(connection, view, events).await
 }
 
-async fn append(
-    connection: &mut SqliteConnection,
-    view: &mut RunView,
-    events: &[(StoredEvent, String)],
-) -> Result<(), sqlx::Error> {
+async fn append(connection: &mut SqliteConnection, view: &mut RunView, events: &[Linked]) -> Result<(), sqlx::Error> {
     let run = view.state.id.0.clone();
     for (event, body) in events {
         let recorded = &event.recorded;

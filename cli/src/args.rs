@@ -1,0 +1,245 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Runs operations runbooks: durable, at most once, on the record
+#[derive(Debug, Parser)]
+#[command(name = "runward", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Args {
+    /// Folder that holds the ledger and the runs [default: $XDG_STATE_HOME/runward]
+    #[arg(long, global = true, env = "RUNWARD_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 succeeded, 1 failed, 2 usage or validation, 4 cancelled, \
+     8 outcome unknown (held or lost), 9 ledger unreachable.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a first runbook to start from
+    Init(InitArgs),
+    /// Check runbooks and report every problem at once
+    Validate(ValidateArgs),
+    /// Show what a run would do, without doing it
+    Plan(PlanArgs),
+    /// Run a runbook, and stay until it is at its end
+    Run(RunArgs),
+    /// List the runbooks of a folder
+    List(ListArgs),
+    /// List runs, newest first
+    Runs(RunsArgs),
+    /// Show one run: its steps, attempts and events
+    Show(ShowArgs),
+    /// Print what the steps of a run printed
+    Logs(LogsArgs),
+    /// Stop a run: running steps are ended, `finally` still runs
+    Cancel(CancelArgs),
+    /// Pick a run up where it is: adopt what still runs, or try again what failed
+    ///
+    /// A run whose driver died is carried on. A run that failed, was cancelled or timed out goes on in its next
+    /// generation, from the definition it started with: succeeded steps are kept, all others run again.
+    Resume(ResumeArgs),
+    /// Say what became of a held step
+    Resolve(ResolveArgs),
+    /// Verify the record
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Print the JSON Schema of runbooks
+    Schema,
+    /// Drive a run that was detached
+    #[command(name = "__drive", hide = true)]
+    Drive { run: String },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct InitArgs {
+    /// Folder to put the runbook into
+    #[arg(default_value = "runbooks")]
+    pub folder: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ValidateArgs {
+    /// Runbook files, or names under ./runbooks
+    #[arg(required = true, value_name = "RUNBOOK")]
+    pub runbooks: Vec<String>,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ParamArgs {
+    /// A parameter of the runbook; may be repeated
+    #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub params: Vec<(String, String)>,
+    /// Parameters from a YAML or JSON file; -p wins
+    #[arg(long, value_name = "FILE")]
+    pub params_file: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct PlanArgs {
+    /// A runbook file, or a name under ./runbooks
+    pub runbook: String,
+    #[command(flatten)]
+    pub params: ParamArgs,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RunArgs {
+    /// A runbook file, or a name under ./runbooks
+    pub runbook: String,
+    #[command(flatten)]
+    pub params: ParamArgs,
+    /// Leave it running in the background; prints the run's id
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Do not show what the steps print
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// A repeated call with the same key is the same run
+    #[arg(long)]
+    pub key: Option<String>,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ListArgs {
+    /// Folder of runbooks
+    #[arg(default_value = "runbooks")]
+    pub folder: PathBuf,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RunsArgs {
+    /// Only runs of this runbook
+    pub name: Option<String>,
+    /// Only runs that are not at their end
+    #[arg(long)]
+    pub unfinished: bool,
+    /// How many
+    #[arg(short = 'n', long, default_value_t = 20)]
+    pub limit: u32,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ShowArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
+    /// Every event as well
+    #[arg(long)]
+    pub events: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct LogsArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
+    /// Only this step, or one item of it: `upgrade[3]`
+    pub step: Option<String>,
+    /// Only this attempt [default: the last one when a step is named, else all]
+    #[arg(long)]
+    pub attempt: Option<u32>,
+    /// Go on until the run is at its end
+    #[arg(short, long)]
+    pub follow: bool,
+    /// The bytes as they were, without names and times, control characters included
+    #[arg(long)]
+    pub raw: bool,
+    /// With --raw: only standard output
+    #[arg(long, requires = "raw")]
+    pub stdout: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct CancelArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
+    /// At once: KILL without grace, and `finally` steps too if they are what runs
+    #[arg(long)]
+    pub force: bool,
+    /// Why, for the record
+    #[arg(long)]
+    pub reason: Option<String>,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ResumeArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
+    /// Leave it running in the background
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Do not show what the steps print
+    #[arg(short, long)]
+    pub quiet: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ResolveAs {
+    Succeeded,
+    Failed,
+    Retry,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ResolveArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
+    /// The held step, or item: `upgrade[3]`
+    pub step: String,
+    /// What became of it; `retry` allows exactly one more start
+    #[arg(long = "as", value_enum)]
+    pub resolution: ResolveAs,
+    /// Why, for the record
+    #[arg(long)]
+    pub reason: Option<String>,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Verify the hash chain of every run, and that its rows are what its events say
+    Verify {
+        /// Only this run
+        run: Option<String>,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    if name.is_empty() { Err("the name before `=` is empty".into()) } else { Ok((name.to_owned(), value.to_owned())) }
+}

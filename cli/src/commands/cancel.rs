@@ -1,0 +1,39 @@
+//! `runward cancel`: recorded at once, carried out by the run's driver, or here if it has none.
+
+use std::path::Path;
+
+use runward_engine::run::Command;
+use runward_store::{Ledger, command};
+use runward_workers::home::{DriverLock, DriverLockError};
+use serde_json::json;
+
+use super::drive::{Ending, drive};
+use super::{print_json, print_line};
+use crate::args::{CancelArgs, Format};
+use crate::failure::Failure;
+use crate::open::{actor, find_run, open};
+use crate::view::words;
+
+pub async fn run(state: Option<&Path>, args: CancelArgs) -> Result<i32, Failure> {
+    let opened = open(state).await?;
+    let id = find_run(&opened.ledger, &args.run).await?;
+    let mut view = opened.ledger.load(&id).await?;
+    let cancel = Command::Cancel { force: args.force, reason: args.reason };
+    command(&opened.ledger, &mut view, cancel, &actor()).await??;
+    let driver = match DriverLock::take(&opened.home, &id) {
+        Ok(lock) => {
+            drive(&opened, lock, view, Ending { format: Format::Text, quiet: true, silent: true }).await?;
+            None
+        }
+        Err(DriverLockError::Taken { pid }) => Some(pid),
+        Err(error) => return Err(error.into()),
+    };
+    match (args.format, driver) {
+        (Format::Json, driver) => print_json(&json!({"run": id, "cancelled": true, "driver_pid": driver})),
+        (Format::Text, Some(pid)) => {
+            print_line(&format!("cancelling {}: process {pid} ends its steps", words::short(&id.0)));
+        }
+        (Format::Text, None) => print_line(&format!("cancelled {}", words::short(&id.0))),
+    }
+    Ok(0)
+}

@@ -1,0 +1,183 @@
+//! Driving a run in this process, with a person or a pipe watching; or in one of its own.
+
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+use std::time::Duration;
+
+use runward_engine::run::{Recorded, RunId, RunState, Verdict};
+use runward_store::{Ledger, RunView};
+use runward_workers::driver::{Ask, Drive, Driver, Observer, Setting};
+use runward_workers::home::DriverLock;
+use runward_workers::supervisor::journal;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::{print_json, print_line};
+use crate::args::Format;
+use crate::failure::{EXIT_LEDGER, Failure};
+use crate::open::{Opened, actor, new_claim, new_session, open};
+use crate::view::keys::Keys;
+use crate::view::{Screen, words};
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending {
+    pub format: Format,
+    /// Without what the steps print.
+    pub quiet: bool,
+    /// Not at all.
+    pub silent: bool,
+}
+
+/// How often a follower looks.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Drives the run to its end, or until it is detached.
+pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, ending: Ending) -> Result<i32, Failure> {
+    let setting = Setting {
+        home: &opened.home,
+        ledger: &opened.ledger,
+        supervisor: PathBuf::from("/proc/self/exe"),
+        session: new_session(),
+        actor: actor(),
+        boot: journal::boot_id().map_err(|error| {
+            Failure::new(EXIT_LEDGER, format!("/proc/sys/kernel/random/boot_id cannot be read: {error}"))
+                .help("runward needs a mounted /proc")
+        })?,
+        new_claim,
+    };
+    let mut driver = Driver::new(setting, lock, view);
+    driver.warm_up()?;
+    let id = driver.state().id.clone();
+    let screen = RefCell::new(Screen::new(&opened.home, ending));
+    screen.borrow_mut().begin(driver.state());
+    let outcome = watch(&mut driver, &screen).await;
+    let end = match outcome {
+        Ok(end) => end,
+        Err(error) => {
+            screen.borrow_mut().leave();
+            return Err(error.into());
+        }
+    };
+    if end == Drive::Left {
+        screen.borrow_mut().leave();
+        drop(driver);
+        return detach(opened, &id, ending.format);
+    }
+    let verdict = Verdict::of(driver.state());
+    screen.borrow_mut().end(driver.state(), verdict);
+    Ok(verdict.exit_code())
+}
+
+/// Drives while showing, and while listening to signals and keys.
+async fn watch(
+    driver: &mut Driver<'_>,
+    screen: &RefCell<Screen>,
+) -> Result<Drive, runward_workers::driver::DriveError> {
+    let (ask, mut asks) = mpsc::unbounded_channel();
+    let mut seen = Seen(screen);
+    let driving = driver.drive(&mut asks, &mut seen);
+    tokio::pin!(driving);
+    let mut keys = Keys::new(screen.borrow().is_live());
+    loop {
+        tokio::select! {
+            outcome = &mut driving => return outcome,
+            key = keys.next() => {
+                let _ = ask.send(key);
+            }
+            () = tokio::time::sleep(Screen::TICK) => screen.borrow_mut().tick(),
+        }
+    }
+}
+
+struct Seen<'a>(&'a RefCell<Screen>);
+
+impl Observer for Seen<'_> {
+    fn changed(&mut self, state: &RunState, news: &[Recorded]) {
+        self.0.borrow_mut().changed(state, news);
+    }
+}
+
+/// Starts a driver of its own session for the run, and waits until it owns it.
+pub fn detach(opened: &Opened, id: &RunId, format: Format) -> Result<i32, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(EXIT_LEDGER, format!("no process can be started for the run: {error}"))
+            .help(format!("`runward resume {}` carries it on", words::short(&id.0)))
+    };
+    let mut child = Process::new("/proc/self/exe")
+        .arg("--state")
+        .arg(opened.home.root())
+        .args(["__drive", &id.0])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed)?;
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line).map_err(failed)?;
+    }
+    if line.trim() != OWNED {
+        let reason = if line.trim().is_empty() { "it ended at once" } else { line.trim() };
+        return Err(Failure::new(
+            EXIT_LEDGER,
+            format!("the run is recorded, but its driver could not start: {reason}"),
+        )
+        .help(format!("`runward resume {}` carries it on", words::short(&id.0))));
+    }
+    match format {
+        Format::Json => print_json(&json!({"run": id, "detached": true, "driver_pid": child.id()})),
+        Format::Text => {
+            print_line(&id.0);
+            eprintln!("running in the background; `runward logs -f {}` follows it", words::short(&id.0));
+        }
+    }
+    Ok(0)
+}
+
+const OWNED: &str = "owned";
+
+/// The process behind [`detach`].
+pub async fn detached(state: Option<&Path>, id: &str) -> Result<i32, Failure> {
+    let _ = nix::unistd::setsid();
+    let opened = open(state).await?;
+    let id = RunId(id.to_owned());
+    let taken = DriverLock::take(&opened.home, &id);
+    let lock = match taken {
+        Ok(lock) => lock,
+        Err(error) => {
+            print_line(&error.to_string());
+            return Err(error.into());
+        }
+    };
+    let view = opened.ledger.load(&id).await?;
+    print_line(OWNED);
+    drive(&opened, lock, view, Ending { format: Format::Text, quiet: true, silent: true }).await
+}
+
+/// Shows a run that another process drives, to its end.
+pub async fn follow(opened: &Opened, id: &RunId, ending: Ending) -> Result<i32, Failure> {
+    let mut view = opened.ledger.load(id).await?;
+    let mut screen = Screen::new(&opened.home, ending);
+    screen.begin(&view.state);
+    while !view.state.status.is_terminal() {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let news = opened.ledger.refresh(&mut view).await?;
+        screen.changed(&view.state, &news);
+        screen.tick();
+        let idle = runward_engine::run::todo::todo(&view.state).is_idle(&view.state);
+        if idle || (news.is_empty() && DriverLock::holder(&opened.home, id).is_none()) {
+            break;
+        }
+    }
+    let verdict = Verdict::of(&view.state);
+    screen.end(&view.state, verdict);
+    Ok(verdict.exit_code())
+}
+
+/// For [`Ask`] from the outside.
+pub fn cancel_by(force: bool) -> Ask {
+    Ask::Cancel { force, actor: actor(), reason: None }
+}

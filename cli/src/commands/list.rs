@@ -1,0 +1,72 @@
+//! `runward list`: the runbooks of a folder.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::{print_json, print_line};
+use crate::args::{Format, ListArgs};
+use crate::failure::Failure;
+use crate::runbook_file;
+
+pub fn run(args: &ListArgs) -> Result<i32, Failure> {
+    if !args.folder.is_dir() {
+        return Err(Failure::usage(format!("there is no folder {}", args.folder.display()))
+            .help("`runward init` makes one with a first runbook"));
+    }
+    let mut paths = Vec::new();
+    collect(&args.folder, &mut paths)
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.folder.display())))?;
+    paths.sort();
+    let loaded: Vec<_> = paths.iter().map(|path| (path, runbook_file::load(path))).collect();
+    match args.format {
+        Format::Json => {
+            let rows: Vec<_> = loaded
+                .iter()
+                .map(|(path, file)| match file {
+                    Ok(file) => json!({
+                        "name": file.name, "file": path, "description": file.runbook.description, "valid": true,
+                        "steps": file.runbook.steps.len(),
+                    }),
+                    Err(failure) => json!({"file": path, "valid": false, "findings": failure.findings()}),
+                })
+                .collect();
+            print_json(&rows);
+        }
+        Format::Text => {
+            for (path, file) in &loaded {
+                match file {
+                    Ok(file) => {
+                        let about = file.runbook.description.as_deref().unwrap_or("").lines().next().unwrap_or("");
+                        print_line(&format!(
+                            "{:<28} {:>3} steps  {}",
+                            file.name,
+                            file.runbook.steps.len(),
+                            crate::text::safe(about)
+                        ));
+                    }
+                    Err(failure) => print_line(&format!(
+                        "{:<28} INVALID    {} (runward validate {})",
+                        path.display(),
+                        failure.summary(),
+                        path.display()
+                    )),
+                }
+            }
+        }
+    }
+    Ok(0)
+}
+
+fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_dir() && !hidden && !path.is_symlink() {
+            collect(&path, paths)?;
+        } else if path.extension().is_some_and(|end| end == "yaml" || end == "yml") && !hidden {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}

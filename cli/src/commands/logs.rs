@@ -1,0 +1,184 @@
+//! `runward logs`: what the steps of a run printed, while they run and for ever after.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use runward_engine::run::ClaimId;
+use runward_engine::run::rows::{self, AttemptRow};
+use runward_engine::units::format_size;
+use runward_store::{Ledger, RunView};
+use runward_workers::home::{DriverLock, Home};
+use runward_workers::supervisor::log::{LogItem, LogReader};
+use runward_workers::supervisor::spool::Stream;
+use serde_json::json;
+
+use crate::args::{Format, LogsArgs};
+use crate::failure::Failure;
+use crate::open::{find_run, open};
+use crate::text;
+
+const LOOK_EVERY: Duration = Duration::from_millis(150);
+
+pub async fn run(state: Option<&Path>, args: &LogsArgs) -> Result<i32, Failure> {
+    let opened = open(state).await?;
+    let id = find_run(&opened.ledger, &args.run).await?;
+    let mut view = opened.ledger.load(&id).await?;
+    if let Some(step) = &args.step {
+        known_step(&view, step)?;
+    }
+    let mut printer = Printer { args, home: &opened.home, readers: Vec::new() };
+    loop {
+        printer.add(&view);
+        let printed = printer.print()?;
+        let over = view.state.status.is_terminal() || DriverLock::holder(&opened.home, &id).is_none();
+        if !args.follow || (over && !printed && view.state.live().is_empty()) {
+            break;
+        }
+        if over && view.state.live().is_empty() {
+            continue;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+        opened.ledger.refresh(&mut view).await?;
+    }
+    printer.finish()?;
+    Ok(0)
+}
+
+fn known_step(view: &RunView, step: &str) -> Result<(), Failure> {
+    let base = step.split('[').next().unwrap_or(step);
+    if view.state.step_named(base).is_some() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = view.state.runbook.steps.iter().take(50).map(|step| step.id.as_str()).collect();
+    Err(Failure::usage(format!("this run has no step `{step}`")).help(format!("its steps: {}", ids.join(", "))))
+}
+
+struct Printer<'a> {
+    args: &'a LogsArgs,
+    home: &'a Home,
+    readers: Vec<Reading>,
+}
+
+struct Reading {
+    unit: String,
+    attempt: u32,
+    claim: String,
+    reader: LogReader,
+    partial: Vec<u8>,
+    partial_at: i64,
+}
+
+impl Printer<'_> {
+    /// Attempts that began since the last look.
+    fn add(&mut self, view: &RunView) {
+        let (_, _, attempts) = rows::all(&view.state);
+        let newest = |row: &AttemptRow| {
+            attempts.iter().filter(|other| other.unit == row.unit).map(|other| other.attempt).max() == Some(row.attempt)
+        };
+        for row in &attempts {
+            let of_step = self.args.step.as_ref().is_none_or(|step| {
+                row.unit == *step || row.unit.strip_prefix(step.as_str()).is_some_and(|rest| rest.starts_with('['))
+            });
+            let wanted = match (self.args.attempt, &self.args.step) {
+                (Some(attempt), _) => attempt == row.attempt,
+                (None, Some(_)) if !self.args.follow => newest(row),
+                _ => true,
+            };
+            if !of_step || !wanted || self.readers.iter().any(|reading| reading.claim == row.claim) {
+                continue;
+            }
+            let dir = self.home.attempt(&view.state.id, &ClaimId(row.claim.clone()));
+            if let Ok(reader) = LogReader::open(&dir) {
+                let (unit, attempt, claim) = (row.unit.clone(), row.attempt, row.claim.clone());
+                self.readers.push(Reading { unit, attempt, claim, reader, partial: Vec::new(), partial_at: 0 });
+            }
+        }
+    }
+
+    /// Prints what is new; false if there was nothing.
+    fn print(&mut self) -> Result<bool, Failure> {
+        let mut out = std::io::stdout().lock();
+        let mut any = false;
+        for reading in &mut self.readers {
+            while let Some(item) = reading.reader.next() {
+                any = true;
+                let item = item
+                    .map_err(|error| Failure::new(1, format!("the log of {} cannot be read: {error}", reading.unit)))?;
+                let written = match self.args.format {
+                    Format::Json => reading.json(&mut out, &item),
+                    Format::Text if self.args.raw => raw(&mut out, &item, self.args.stdout),
+                    Format::Text => reading.lines(&mut out, item),
+                };
+                gone_reader_is_no_error(written);
+            }
+        }
+        gone_reader_is_no_error(out.flush());
+        Ok(any)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        for reading in &mut self.readers {
+            if !reading.partial.is_empty() {
+                let line = std::mem::take(&mut reading.partial);
+                gone_reader_is_no_error(reading.line(&mut out, &line));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `| head` closed the pipe: that is the end of the command, not an error.
+fn gone_reader_is_no_error(written: std::io::Result<()>) {
+    if written.is_err() {
+        std::process::exit(0);
+    }
+}
+
+fn raw(out: &mut impl Write, item: &LogItem, only_stdout: bool) -> std::io::Result<()> {
+    match item {
+        LogItem::Chunk { stream: Stream::Err, .. } if only_stdout => Ok(()),
+        LogItem::Chunk { bytes, .. } => out.write_all(bytes),
+        LogItem::Gap { bytes } => writeln!(out, "\n[runward: {bytes} bytes were not kept]"),
+    }
+}
+
+impl Reading {
+    fn json(&self, out: &mut impl Write, item: &LogItem) -> std::io::Result<()> {
+        let line = match item {
+            LogItem::Chunk { offset, time_ms, stream, bytes } => json!({
+                "step": self.unit, "attempt": self.attempt, "at": time_ms, "offset": offset,
+                "stream": if *stream == Stream::Err { "stderr" } else { "stdout" },
+                "text": String::from_utf8_lossy(bytes), "lossy": std::str::from_utf8(bytes).is_err(),
+            }),
+            LogItem::Gap { bytes } => json!({"step": self.unit, "attempt": self.attempt, "not_kept": bytes}),
+        };
+        writeln!(out, "{line}")
+    }
+
+    fn lines(&mut self, out: &mut impl Write, item: LogItem) -> std::io::Result<()> {
+        match item {
+            LogItem::Chunk { bytes, time_ms, .. } => {
+                for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+                    self.partial.extend_from_slice(piece);
+                    self.partial_at = time_ms as i64;
+                    if self.partial.pop_if(|byte| *byte == b'\n').is_some() {
+                        let line = std::mem::take(&mut self.partial);
+                        self.line(out, &line)?;
+                    }
+                }
+                Ok(())
+            }
+            LogItem::Gap { bytes } => {
+                writeln!(out, "{} {} | [{} were not kept]", text::clock(self.partial_at), self.unit, format_size(bytes))
+            }
+        }
+    }
+
+    fn line(&self, out: &mut impl Write, line: &[u8]) -> std::io::Result<()> {
+        let shown = text::safe(String::from_utf8_lossy(line).trim_end_matches('\r'));
+        let nth = if self.attempt > 1 { format!("#{}", self.attempt) } else { String::new() };
+        writeln!(out, "{} {}{nth} | {shown}", text::clock(self.partial_at), self.unit)
+    }
+}

@@ -1,0 +1,58 @@
+//! One file per command. Each answers with an exit code, or with a failure that says what to do.
+
+mod audit;
+mod cancel;
+mod drive;
+mod init;
+mod list;
+mod logs;
+mod params;
+mod plan;
+mod resolve;
+mod resume;
+mod run;
+mod runs;
+mod show;
+mod validate;
+
+pub use drive::{Ending, cancel_by};
+
+use crate::args::{Args, Command};
+use crate::failure::Failure;
+
+pub async fn run(args: Args) -> Result<i32, Failure> {
+    let state = args.state.as_deref();
+    match args.command {
+        Command::Init(args) => init::run(&args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Run(args) => run::run(state, args).await,
+        Command::List(args) => list::run(&args),
+        Command::Runs(args) => runs::run(state, args).await,
+        Command::Show(args) => show::run(state, &args).await,
+        Command::Logs(args) => logs::run(state, &args).await,
+        Command::Cancel(args) => cancel::run(state, args).await,
+        Command::Resume(args) => resume::run(state, &args).await,
+        Command::Resolve(args) => resolve::run(state, args).await,
+        Command::Audit { command } => audit::run(state, command).await,
+        Command::Schema => {
+            print_json(&runward_engine::runbook::json_schema());
+            Ok(0)
+        }
+        Command::Drive { run } => drive::detached(state, &run).await,
+    }
+}
+
+/// One JSON document, indented.
+fn print_json(value: &impl serde::Serialize) {
+    let text = serde_json::to_string_pretty(value).expect("what is printed is plain data: its JSON cannot fail");
+    print_line(&text);
+}
+
+/// Prints a line; a reader that went away (`| head`) ends the program quietly, as it does every other.
+fn print_line(line: &str) {
+    use std::io::Write;
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
+}

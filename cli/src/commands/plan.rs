@@ -1,0 +1,204 @@
+//! `runward plan`: what a run would do. Nothing is recorded and nothing is executed.
+
+use runward_engine::bind::{Context, Expression, ShellScript, Template};
+use runward_engine::runbook::model::{Action, Items, OnLost, Param, Runbook, Script, Shell, Step};
+use runward_engine::units::format_duration;
+use serde_json::{Map, Value, json};
+
+use super::params;
+use super::{print_json, print_line};
+use crate::args::{Format, PlanArgs};
+use crate::failure::Failure;
+use crate::runbook_file::{RunbookFile, load, locate, pin, refuse_unbuilt};
+use crate::text;
+
+pub fn run(args: &PlanArgs) -> Result<i32, Failure> {
+    let file = load(&locate(&args.runbook)?)?;
+    refuse_unbuilt(&file)?;
+    let params = match params::resolve(&file.runbook, &args.params, false) {
+        Ok(params) => params,
+        Err(failure) => {
+            if args.format == Format::Text {
+                file.runbook.params.iter().for_each(|param| print_line(&param_line(param)));
+            }
+            return Err(failure);
+        }
+    };
+    let (definition, _) = pin(&file)?;
+    let known = known_values(&params);
+    match args.format {
+        Format::Json => print_json(&json!({
+            "runbook": file.name,
+            "definition": definition.hash(),
+            "params": shown_params(&file.runbook, &params),
+            "files": definition.files,
+            "steps": file.runbook.steps.iter().map(|step| step_json(&file.runbook, step, &known)).collect::<Vec<_>>(),
+        })),
+        Format::Text => print_text(&file, &definition.hash(), definition.files.len(), &params, &known),
+    }
+    Ok(0)
+}
+
+fn print_text(file: &RunbookFile, hash: &str, files: usize, params: &Map<String, Value>, known: &Context) {
+    let runbook = &file.runbook;
+    print_line(&format!("{}  definition {}", file.name, &hash[..12]));
+    if let Some(description) = &runbook.description {
+        print_line(&format!("  {}", text::safe(description.trim())));
+    }
+    for (name, value) in shown_params(runbook, params) {
+        print_line(&format!("  {name} = {}", text::safe(&value.to_string())));
+    }
+    if files > 0 {
+        print_line(&format!("  {files} pinned files"));
+    }
+    if let Some(timeout) = runbook.timeout {
+        print_line(&format!("  at most {} in all", format_duration(timeout)));
+    }
+    for (n, step) in runbook.steps.iter().enumerate() {
+        if n == runbook.main_len {
+            print_line("\nfinally, whatever happened");
+        }
+        print_line(&format!("\n{}. {}{}", n + 1, step.id, after(runbook, n, step)));
+        notes(step).iter().for_each(|note| print_line(&format!("     {note}")));
+        command_lines(step, known).iter().for_each(|line| print_line(&format!("     {}", text::safe(line))));
+    }
+    print_line("\nPrograms a script calls by name are not pinned; everything named by `script:` and `files:` is.");
+}
+
+/// Only what is not the rule: a step follows the one above it.
+fn after(runbook: &Runbook, n: usize, step: &Step) -> String {
+    let first = n == 0 || n == runbook.main_len;
+    let names: Vec<&str> = step.needs.iter().map(|need| runbook.steps[*need].id.as_str()).collect();
+    match (first, names.is_empty(), step.needs.as_slice() == [n.wrapping_sub(1)]) {
+        (true, true, _) | (_, _, true) => String::new(),
+        (false, true, _) => "  (starts at once)".to_owned(),
+        _ => format!("  (after {})", names.join(", ")),
+    }
+}
+
+fn notes(step: &Step) -> Vec<String> {
+    let mut notes = Vec::new();
+    if step.irreversible {
+        notes.push("! irreversible".to_owned());
+    }
+    if let Some(condition) = &step.condition {
+        notes.push(format!("if {}", condition.expression.source));
+    }
+    if let Some(each) = &step.for_each {
+        let items = match &each.items {
+            Items::Expression(expression) => expression.source.clone(),
+            Items::List(list) => format!("{} items", list.len()),
+        };
+        notes.push(format!("for each of {items}"));
+    }
+    let mut line = format!("timeout {}", format_duration(step.timeout));
+    match &step.retry {
+        Some(retry) => {
+            line += &format!(", up to {} starts, first again after {}", retry.attempts, format_duration(retry.delay))
+        }
+        None => line += ", starts at most once",
+    }
+    match step.on_lost {
+        OnLost::Hold => line += ", held if lost",
+        OnLost::Retry => line += ", again if lost",
+        OnLost::Fail => {}
+    }
+    if step.allow_failure {
+        line += ", may fail";
+    }
+    notes.push(line);
+    notes
+}
+
+fn command_lines(step: &Step, known: &Context) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, template) in &step.env {
+        lines.push(format!("{name}={}", shown(template, known)));
+    }
+    match &step.action {
+        Action::Unbuilt(kind) => lines.push(format!("{kind} (not carried out by this version)")),
+        Action::Cmd(argv) => {
+            let words: Vec<String> = argv.iter().map(|word| format!("{:?}", shown(word, known))).collect();
+            lines.push(format!("cmd [{}]", words.join(", ")));
+        }
+        Action::Shell { shell, script } => {
+            let name = shell_name(shell);
+            match script {
+                Script::File(path) => lines.push(format!("{name} {}", path.value)),
+                Script::Verbatim(text) => lines.extend(block(name, text)),
+                Script::Bound(script) => {
+                    lines.extend(block(name, &script.text));
+                    for (n, expression) in script.values.iter().enumerate() {
+                        lines.push(format!("{}={}", ShellScript::variable(n), value(expression, known)));
+                    }
+                }
+            }
+        }
+    }
+    lines
+}
+
+fn block(name: &str, text: &str) -> Vec<String> {
+    text.trim_end().lines().map(|line| format!("{name} | {line}")).collect()
+}
+
+fn shell_name(shell: &Shell) -> &str {
+    match shell {
+        Shell::Bash => "bash",
+        Shell::Sh => "sh",
+        Shell::Other(name) => name,
+    }
+}
+
+/// Values that are known before anything ran: the parameters.
+fn known_values(params: &Map<String, Value>) -> Context {
+    let mut context = Context::default();
+    context.set("params", Value::Object(params.clone()));
+    context
+}
+
+fn shown(template: &Template, known: &Context) -> String {
+    template.render(known).unwrap_or_else(|_| template.source())
+}
+
+fn value(expression: &Expression, known: &Context) -> String {
+    expression
+        .evaluate_text(known)
+        .map_or_else(|_| format!("${{{{ {} }}}}", expression.source), |text| format!("{text:?}"))
+}
+
+fn shown_params(runbook: &Runbook, params: &Map<String, Value>) -> Map<String, Value> {
+    let hidden = |name: &str| runbook.params.iter().any(|param| param.name == name && param.sensitive);
+    let show = |(name, value): (&String, &Value)| {
+        let value = if hidden(name) { Value::String("(sensitive)".into()) } else { value.clone() };
+        (name.clone(), value)
+    };
+    params.iter().map(show).collect()
+}
+
+fn param_line(param: &Param) -> String {
+    let kind = format!("{:?}", param.kind).to_lowercase();
+    let mut line = format!("  {} ({kind}", param.name);
+    match (&param.default, param.required) {
+        (_, true) => line += ", required",
+        (Some(default), _) => line += &format!(", default {default}"),
+        (None, false) => {}
+    }
+    line += ")";
+    if let Some(description) = &param.description {
+        line += &format!("  {description}");
+    }
+    text::safe(&line)
+}
+
+fn step_json(runbook: &Runbook, step: &Step, known: &Context) -> Value {
+    json!({
+        "id": step.id,
+        "needs": step.needs.iter().map(|need| runbook.steps[*need].id.as_str()).collect::<Vec<_>>(),
+        "notes": notes(step),
+        "command": command_lines(step, known),
+        "timeout_ms": step.timeout.as_millis() as u64,
+        "attempts": step.retry.as_ref().map_or(1, |retry| retry.attempts.get()),
+        "irreversible": step.irreversible,
+    })
+}

@@ -1,0 +1,40 @@
+//! `runward resolve`: an operator says what became of a held step.
+
+use std::path::Path;
+
+use runward_engine::run::Command;
+use runward_engine::run::command::Resolution;
+use runward_store::{Ledger, command};
+use serde_json::json;
+
+use super::{print_json, print_line};
+use crate::args::{Format, ResolveArgs, ResolveAs};
+use crate::failure::Failure;
+use crate::open::{actor, find_run, open};
+use crate::view::words;
+
+pub async fn run(state: Option<&Path>, args: ResolveArgs) -> Result<i32, Failure> {
+    let opened = open(state).await?;
+    let id = find_run(&opened.ledger, &args.run).await?;
+    let mut view = opened.ledger.load(&id).await?;
+    let unit = view.state.unit_named(&args.step).ok_or_else(|| {
+        let held: Vec<String> = view.state.held().iter().map(|unit| view.state.unit_name(*unit)).collect();
+        Failure::usage(format!("this run has no step `{}`", args.step)).help(match held.is_empty() {
+            true => "none of its steps is held".to_owned(),
+            false => format!("held: {}", held.join(", ")),
+        })
+    })?;
+    let resolution = match args.resolution {
+        ResolveAs::Succeeded => Resolution::Succeeded,
+        ResolveAs::Failed => Resolution::Failed,
+        ResolveAs::Retry => Resolution::Retry,
+    };
+    command(&opened.ledger, &mut view, Command::Resolve { unit, resolution, reason: args.reason }, &actor()).await??;
+    match args.format {
+        Format::Json => print_json(&json!({"run": id, "step": args.step, "resolved": resolution})),
+        Format::Text => {
+            print_line(&format!("recorded; `runward resume {}` carries the run on", words::short(&id.0)));
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,27 @@
+//! `runward resume`: carries on a run that lost its driver, or tries again what did not succeed.
+
+use std::path::Path;
+
+use runward_engine::run::Command;
+use runward_store::{Ledger, command};
+use runward_workers::home::DriverLock;
+
+use super::drive::{Ending, detach, drive};
+use crate::args::ResumeArgs;
+use crate::failure::Failure;
+use crate::open::{actor, find_run, open};
+
+pub async fn run(state: Option<&Path>, args: &ResumeArgs) -> Result<i32, Failure> {
+    let opened = open(state).await?;
+    let id = find_run(&opened.ledger, &args.run).await?;
+    let lock = DriverLock::take(&opened.home, &id)?;
+    let mut view = opened.ledger.load(&id).await?;
+    if view.state.status.is_terminal() {
+        command(&opened.ledger, &mut view, Command::Resume, &actor()).await??;
+    }
+    if args.detach {
+        drop(lock);
+        return detach(&opened, &id, args.format);
+    }
+    drive(&opened, lock, view, Ending { format: args.format, quiet: args.quiet, silent: false }).await
+}

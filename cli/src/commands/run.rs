@@ -1,0 +1,65 @@
+//! `runward run`: checks, records, drives.
+
+use std::path::Path;
+
+use runward_store::{Ledger, NewRun};
+use runward_workers::home::DriverLock;
+
+use super::drive::{Ending, detach, drive};
+use super::params;
+use crate::args::RunArgs;
+use crate::failure::Failure;
+use crate::open::{actor, find_run, new_run, new_seed, open};
+use crate::runbook_file::{load, locate, pin, refuse_unbuilt};
+
+pub async fn run(state: Option<&Path>, args: RunArgs) -> Result<i32, Failure> {
+    let file = load(&locate(&args.runbook)?)?;
+    refuse_unbuilt(&file)?;
+    let params = params::resolve(&file.runbook, &args.params, true)?;
+    let (definition, blobs) = pin(&file)?;
+    let opened = open(state).await?;
+    let new = NewRun {
+        id: new_run(),
+        definition,
+        blobs,
+        params,
+        trigger: "cli".to_owned(),
+        key: args.key.clone(),
+        seed: new_seed(),
+        actor: actor(),
+    };
+    let (hash, wanted) = (new.definition.hash(), new.params.clone());
+    // Before the run exists nobody can drive it; the lock is taken first, so that nobody else ever does.
+    let lock = DriverLock::take(&opened.home, &new.id)?;
+    let triggered = opened.ledger.trigger(new).await?;
+    let view = triggered.view;
+    let id = view.state.id.clone();
+    if !triggered.created {
+        drop(lock);
+        if view.state.definition != hash || view.state.params != wanted {
+            return Err(Failure::usage(format!(
+                "the key belongs to run {id}, which has another definition or other parameters"
+            ))
+            .help("use a new key for a new job"));
+        }
+        return existing(&opened, args, &id.0).await;
+    }
+    if args.detach {
+        drop(lock);
+        return detach(&opened, &id, args.format);
+    }
+    drive(&opened, lock, view, Ending { format: args.format, quiet: args.quiet, silent: false }).await
+}
+
+/// The run that a key already named: carried on if nobody does, else followed to its end.
+async fn existing(opened: &crate::open::Opened, args: RunArgs, id: &str) -> Result<i32, Failure> {
+    let id = find_run(&opened.ledger, id).await?;
+    let ending = Ending { format: args.format, quiet: args.quiet, silent: false };
+    match DriverLock::take(&opened.home, &id) {
+        Ok(lock) => {
+            let view = opened.ledger.load(&id).await?;
+            drive(opened, lock, view, ending).await
+        }
+        Err(_) => super::drive::follow(opened, &id, ending).await,
+    }
+}

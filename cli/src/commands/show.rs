@@ -1,0 +1,164 @@
+//! `runward show`: what one run did.
+
+use std::path::Path;
+
+use runward_engine::run::Verdict;
+use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
+use runward_store::{Ledger, StoredEvent};
+use runward_workers::home::DriverLock;
+use serde_json::json;
+
+use super::{print_json, print_line};
+use crate::args::{Format, ShowArgs};
+use crate::failure::Failure;
+use crate::open::{Opened, find_run, open};
+use crate::text;
+use crate::view::words;
+
+pub async fn run(state: Option<&Path>, args: &ShowArgs) -> Result<i32, Failure> {
+    let opened = open(state).await?;
+    let id = find_run(&opened.ledger, &args.run).await?;
+    // From the events, verified against their hashes: this is what an auditor reads.
+    let view = opened.ledger.load(&id).await?;
+    let (run, steps, attempts) = rows::all(&view.state);
+    let events = opened.ledger.events(&id, 0).await?;
+    let verdict = Verdict::of(&view.state);
+    let driver = DriverLock::holder(&opened.home, &id);
+    match args.format {
+        Format::Json => print_json(&json!({
+            "run": run,
+            "verdict": verdict,
+            "exit_code": verdict.exit_code(),
+            "driver_pid": driver,
+            "steps": steps,
+            "attempts": attempts,
+            "events": events.iter().map(event_json).collect::<Vec<_>>(),
+        })),
+        Format::Text => {
+            header(&opened, &run, driver.as_deref(), verdict);
+            for spec in 0..view.state.runbook.steps.len() as u32 {
+                let id = &view.state.spec(spec).id;
+                let own =
+                    |name: &str| name == id || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('['));
+                let rows: Vec<&StepRow> = steps.iter().filter(|row| own(&row.unit)).collect();
+                if rows.is_empty() {
+                    print_line(&format!("  {} {:<24} {}", words::symbol("pending"), id, "pending"));
+                }
+                for row in rows {
+                    step(row, attempts.iter().filter(|attempt| attempt.unit == row.unit));
+                }
+            }
+            if args.events {
+                print_line("");
+                events.iter().for_each(|event| print_line(&event_line(event)));
+            }
+            next(&run, driver.as_deref(), verdict);
+        }
+    }
+    Ok(0)
+}
+
+fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict) {
+    let state = match (verdict, driver) {
+        (Verdict::Unfinished, Some(pid)) => format!("{}, driven by process {pid}", run.status),
+        (Verdict::Unfinished, None) => format!("{}, and nobody drives it", run.status),
+        (Verdict::Unknown, _) => format!("{}, the outcome of a step is unknown", run.status),
+        _ => run.status.clone(),
+    };
+    print_line(&format!("run         {}", run.id));
+    print_line(&format!("runbook     {} ({})", run.name, &run.definition[..12.min(run.definition.len())]));
+    print_line(&format!("status      {state}"));
+    print_line(&format!("by          {} through {}", run.actor, run.trigger));
+    print_line(&format!("created     {}", text::time(run.created_at)));
+    if let Some(finished) = run.finished_at {
+        print_line(&format!(
+            "finished    {} after {}",
+            text::time(finished),
+            text::took(run.started_at.or(Some(run.created_at)), Some(finished))
+        ));
+    }
+    if run.generation > 1 {
+        print_line(&format!("generation  {}", run.generation));
+    }
+    for (name, value) in &run.params {
+        print_line(&format!("param       {name} = {}", text::safe(&value.to_string())));
+    }
+    print_line(&format!("folder      {}", opened.home.run(&run.id).display()));
+    print_line("");
+}
+
+fn step<'a>(row: &StepRow, attempts: impl Iterator<Item = &'a AttemptRow>) {
+    let took = text::took(row.started_at, row.ended_at);
+    let error = row.error.as_deref().map(|error| format!("  {}", text::safe(error))).unwrap_or_default();
+    print_line(&format!("  {} {:<24} {:<10} {:>9}{error}", words::symbol(&row.status), row.unit, row.status, took));
+    for (name, value) in &row.outputs {
+        print_line(&format!("      {name} = {}", text::safe(&value.to_string())));
+    }
+    for attempt in attempts {
+        let mut line = format!("      attempt {}", attempt.attempt);
+        if attempt.generation > 1 {
+            line += &format!(" (generation {})", attempt.generation);
+        }
+        line += &format!(": {}", attempt.status.replace('_', " "));
+        if let Some(code) = attempt.code.filter(|code| *code != 0) {
+            line += &format!(", exit code {code}");
+        }
+        if let Some(signal) = attempt.signal {
+            line += &format!(", signal {signal}");
+        }
+        line += &format!(", {}", text::time(attempt.claimed_at));
+        if attempt.log_bytes > 0 {
+            line += &format!(", {} of output", runward_engine::units::format_size(attempt.log_bytes));
+        }
+        if attempt.log_dropped > 0 {
+            line += &format!(" ({} not kept)", runward_engine::units::format_size(attempt.log_dropped));
+        }
+        print_line(&line);
+    }
+}
+
+fn next(run: &RunRow, driver: Option<&str>, verdict: Verdict) {
+    let short = words::short(&run.id.0);
+    let advice = match (verdict, driver, run.finished_at) {
+        (Verdict::Unfinished, None, _) => format!("nobody drives this run: `runward resume {short}` carries it on"),
+        (Verdict::Unfinished, Some(_), _) => format!("`runward logs -f {short}` follows it"),
+        (Verdict::Unknown, _, None) => {
+            format!(
+                "look whether the held step took effect, then: runward resolve {short} STEP --as succeeded|failed|retry"
+            )
+        }
+        (Verdict::Unknown, _, Some(_)) => {
+            format!("look whether the lost step took effect; `runward resume {short}` starts it once more")
+        }
+        (Verdict::Failed | Verdict::TimedOut | Verdict::Cancelled, ..) => {
+            format!(
+                "`runward logs {short}` shows what was printed, `runward resume {short}` tries again what did not succeed"
+            )
+        }
+        (Verdict::Succeeded, ..) => return,
+    };
+    print_line("");
+    print_line(&advice);
+}
+
+fn event_json(event: &StoredEvent) -> serde_json::Value {
+    let recorded = &event.recorded;
+    json!({"seq": recorded.seq, "at": recorded.at, "actor": recorded.actor, "event": recorded.event, "hash": event.hash})
+}
+
+fn event_line(event: &StoredEvent) -> String {
+    let recorded = &event.recorded;
+    let mut body = serde_json::to_value(&recorded.event).unwrap_or_default();
+    if let Some(map) = body.as_object_mut() {
+        map.remove("kind");
+    }
+    let body = text::safe(&body.to_string());
+    format!(
+        "{:>5}  {}  {:<16} {}  by {}",
+        recorded.seq,
+        text::time(recorded.at),
+        recorded.event.kind(),
+        body,
+        recorded.actor
+    )
+}

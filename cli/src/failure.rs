@@ -1,0 +1,179 @@
+//! Errors as people see them: what happened, where, what to do next, and the exit code of SPEC section 5.
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity};
+use runward_engine::run::Reject;
+use runward_engine::runbook::Report;
+use runward_store::LedgerError;
+use runward_workers::driver::DriveError;
+use runward_workers::home::{DriverLockError, HomeError};
+
+pub const EXIT_USAGE: i32 = 2;
+pub const EXIT_LEDGER: i32 = 9;
+
+/// A command that ends without having done what it was asked.
+#[derive(Debug)]
+pub struct Failure {
+    code: i32,
+    message: String,
+    help: Option<String>,
+    related: Vec<Problem>,
+}
+
+/// One place in a file.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    message: String,
+    help: Option<String>,
+    label: LabeledSpan,
+    source_code: NamedSource<String>,
+}
+
+impl Diagnostic for Problem {
+    fn severity(&self) -> Option<Severity> {
+        Some(Severity::Error)
+    }
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as _)
+    }
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        Some(&self.source_code)
+    }
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(std::iter::once(self.label.clone())))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Plain(String, Option<String>);
+
+impl Diagnostic for Plain {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.1.as_ref().map(|help| Box::new(help) as _)
+    }
+}
+
+impl Failure {
+    pub fn new(code: i32, message: impl Into<String>) -> Failure {
+        Failure { code, message: message.into(), help: None, related: Vec::new() }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure::new(EXIT_USAGE, message)
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Failure {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Every finding of a runbook, each with its place.
+    pub fn runbook(path: &str, source: &str, report: &Report) -> Failure {
+        let places = report.findings.iter().map(|finding| Problem {
+            message: finding.message.clone(),
+            help: finding.help.clone(),
+            label: LabeledSpan::new_with_span(
+                Some(finding.label.clone()),
+                (
+                    finding.span.start.min(source.len()),
+                    finding.span.len().min(source.len().saturating_sub(finding.span.start)),
+                ),
+            ),
+            source_code: NamedSource::new(path, source.to_owned()),
+        });
+        let related: Vec<Problem> = places.collect();
+        let message = match related.len() {
+            1 => format!("{path}: 1 problem"),
+            n => format!("{path}: {n} problems"),
+        };
+        Failure { code: EXIT_USAGE, message, help: None, related }
+    }
+
+    /// Prints the report to standard error and returns the exit code.
+    pub fn print(self) -> i32 {
+        let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+        let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_context_lines(1);
+        let mut out = String::new();
+        for problem in &self.related {
+            let _ = handler.render_report(&mut out, problem);
+        }
+        let _ = handler.render_report(&mut out, &Plain(self.message.clone(), self.help.clone()));
+        eprint!("{out}");
+        self.code
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        let code = if matches!(error, LedgerError::NoSuchRun(_)) { EXIT_USAGE } else { EXIT_LEDGER };
+        Failure { code, message: error.to_string(), help: error.help().map(str::to_owned), related: Vec::new() }
+    }
+}
+
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        let help = Some(error.help().to_owned());
+        Failure { code: EXIT_LEDGER, message: error.to_string(), help, related: Vec::new() }
+    }
+}
+
+impl From<DriveError> for Failure {
+    fn from(error: DriveError) -> Self {
+        match error {
+            DriveError::Ledger(error) => error.into(),
+            DriveError::Home(error) => error.into(),
+            DriveError::Supervisor(_) => {
+                Failure::new(EXIT_LEDGER, error.to_string()).help("what runs goes on; `runward resume RUN` picks it up")
+            }
+        }
+    }
+}
+
+impl From<DriverLockError> for Failure {
+    fn from(error: DriverLockError) -> Self {
+        match error {
+            DriverLockError::Home(error) => error.into(),
+            DriverLockError::Taken { .. } => Failure::usage(error.to_string())
+                .help("`runward logs -f RUN` follows it, `runward cancel RUN` stops it"),
+        }
+    }
+}
+
+impl From<Reject> for Failure {
+    fn from(reject: Reject) -> Self {
+        Failure::usage(reject.to_string())
+    }
+}
+
+impl Failure {
+    /// The places as data: line and column from 1, columns in characters.
+    pub fn findings(&self) -> Vec<serde_json::Value> {
+        if self.related.is_empty() {
+            return vec![serde_json::json!({"message": self.message, "help": self.help})];
+        }
+        self.related.iter().map(Problem::to_json).collect()
+    }
+}
+
+impl Problem {
+    fn to_json(&self) -> serde_json::Value {
+        let (line, column) = runward_engine::runbook::position(self.source_code.inner(), self.label.offset());
+        serde_json::json!({
+            "message": self.message,
+            "help": self.help,
+            "label": self.label.label(),
+            "line": line,
+            "column": column,
+            "offset": self.label.offset(),
+            "length": self.label.len(),
+        })
+    }
+}
+
+impl Failure {
+    pub fn summary(&self) -> &str {
+        &self.message
+    }
+}

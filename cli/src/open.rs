@@ -1,0 +1,94 @@
+//! What every command that touches runs needs: the state folder, the ledger, who asks, and which run is meant.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use runward_engine::run::{ClaimId, RunId, SessionId};
+use runward_store::{Ledger, RunQuery, SqliteLedger};
+use runward_workers::home::Home;
+use uuid::Uuid;
+
+use crate::failure::Failure;
+
+pub struct Opened {
+    pub home: Home,
+    pub ledger: SqliteLedger,
+}
+
+/// Opens the state folder and the ledger in it.
+pub async fn open(state: Option<&Path>) -> Result<Opened, Failure> {
+    let home = home(state)?;
+    let ledger = SqliteLedger::open(&home.ledger()).await?;
+    Ok(Opened { home, ledger })
+}
+
+pub fn home(state: Option<&Path>) -> Result<Home, Failure> {
+    let root = match state {
+        Some(root) => root.to_owned(),
+        None => default_root()?,
+    };
+    Ok(Home::open(&root)?)
+}
+
+/// `$XDG_STATE_HOME/runward`, by default `~/.local/state/runward` (XDG Base Directory Specification).
+fn default_root() -> Result<PathBuf, Failure> {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    set("XDG_STATE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join("runward"))
+        .ok_or_else(|| {
+            Failure::usage("there is no place for the ledger: neither XDG_STATE_HOME nor HOME is set")
+                .help("name a folder with --state DIR or RUNWARD_STATE")
+        })
+}
+
+/// `alice@db1 (terminal)`: who asks, for the record.
+pub fn actor() -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective()).ok().flatten();
+    let user = user.map_or_else(|| format!("uid {}", nix::unistd::Uid::effective()), |user| user.name);
+    let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok()).unwrap_or_default();
+    let place = match () {
+        () if std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false") => "ci",
+        () if std::io::stdin().is_terminal() || std::io::stderr().is_terminal() => "terminal",
+        () => "no terminal",
+    };
+    format!("{user}@{host} ({place})")
+}
+
+pub fn new_run() -> RunId {
+    RunId(Uuid::now_v7().to_string())
+}
+
+pub fn new_claim() -> ClaimId {
+    ClaimId(Uuid::now_v7().to_string())
+}
+
+pub fn new_session() -> SessionId {
+    SessionId(Uuid::now_v7().to_string())
+}
+
+/// Jitter is drawn from it.
+pub fn new_seed() -> u64 {
+    Uuid::new_v4().as_u64_pair().1
+}
+
+/// The run somebody means by an id, the beginning or end of one, or `last`.
+pub async fn find_run(ledger: &dyn Ledger, text: &str) -> Result<RunId, Failure> {
+    if text == "last" {
+        let newest = ledger.runs(&RunQuery { limit: Some(1), ..RunQuery::default() }).await?;
+        let newest = newest.into_iter().next();
+        return newest.map(|row| row.id).ok_or_else(|| Failure::usage("there are no runs yet"));
+    }
+    if text.len() < 4 {
+        return Err(Failure::usage(format!(
+            "`{text}` is too short to name a run: give at least 4 characters of its id"
+        )));
+    }
+    let mut found = ledger.find(text).await?;
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => Err(Failure::usage(format!("no run has the id `{text}`")).help("`runward runs` lists the runs")),
+        n => Err(Failure::usage(format!("{n} runs have an id that begins or ends with `{text}`"))
+            .help("give more characters: the last ones differ most")),
+    }
+}

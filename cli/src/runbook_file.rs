@@ -1,0 +1,163 @@
+//! A runbook on disk: finding it, reading it, and pinning it with the files it names.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+
+use runward_engine::limits;
+use runward_engine::plan::definition::{Definition, PinnedFile, sha256};
+use runward_engine::runbook::model::{Action, Runbook, Script};
+use runward_engine::runbook::{self};
+
+use crate::failure::Failure;
+
+/// Where names are looked up.
+pub const FOLDER: &str = "runbooks";
+
+pub struct RunbookFile {
+    pub path: PathBuf,
+    pub source: String,
+    pub runbook: Runbook,
+    pub name: String,
+}
+
+/// The file a person means: a path, or a name under the runbooks folder.
+pub fn locate(text: &str) -> Result<PathBuf, Failure> {
+    let path = Path::new(text);
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    let named: Vec<PathBuf> =
+        ["yaml", "yml"].iter().map(|end| Path::new(FOLDER).join(format!("{text}.{end}"))).collect();
+    if let Some(found) = named.iter().find(|path| path.is_file()) {
+        return Ok(found.clone());
+    }
+    let what = if path.is_dir() { "is a folder" } else { "does not exist" };
+    Err(Failure::usage(format!("`{text}` {what}, and there is no {}", named[0].display()))
+        .help("give a runbook file, or the name of one under ./runbooks; `runward list` shows them"))
+}
+
+/// Reads and checks a runbook.
+pub fn load(path: &Path) -> Result<RunbookFile, Failure> {
+    let unreadable = |error: std::io::Error| Failure::usage(format!("{} cannot be read: {error}", path.display()));
+    let mut bytes = Vec::new();
+    // One byte more than allowed is enough for the parser to refuse it.
+    let most = limits::RUNBOOK_BYTES_MAX as u64 + 1;
+    fs::File::open(path).map_err(unreadable)?.take(most).read_to_end(&mut bytes).map_err(unreadable)?;
+    let shown = path.display().to_string();
+    let runbook =
+        runbook::parse(&bytes).map_err(|report| Failure::runbook(&shown, &String::from_utf8_lossy(&bytes), &report))?;
+    let source = String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{shown} is not UTF-8")))?;
+    let name = runbook.name.clone().unwrap_or_else(|| name_of(path));
+    Ok(RunbookFile { path: path.to_owned(), source, runbook, name })
+}
+
+/// The path under the runbooks folder, without `.yaml`; elsewhere the file's own name.
+fn name_of(path: &Path) -> String {
+    let stem = path.with_extension("");
+    let parts: Vec<String> = stem
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(part) => Some(part.to_string_lossy().into_owned()),
+            _ => None,
+        })
+        .collect();
+    match parts.iter().rposition(|part| part == FOLDER) {
+        Some(at) if at + 1 < parts.len() => parts[at + 1..].join("/"),
+        _ => parts.last().cloned().unwrap_or_default(),
+    }
+}
+
+/// Refuses a runbook that uses what is not built yet, naming each place.
+pub fn refuse_unbuilt(file: &RunbookFile) -> Result<(), Failure> {
+    let findings: Vec<_> = file
+        .runbook
+        .unbuilt
+        .iter()
+        .map(|unbuilt| runbook::Finding {
+            message: format!(
+                "`{}` is part of the format, but this version of runward does not carry it out yet",
+                unbuilt.path
+            ),
+            help: Some(
+                "remove it, or wait for a version that does: nothing in a runbook is ever ignored silently".into(),
+            ),
+            span: unbuilt.span.clone(),
+            label: "not built yet".into(),
+        })
+        .collect();
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::runbook(&file.path.display().to_string(), &file.source, &runbook::Report { findings }))
+}
+
+/// Contents of files by their SHA-256.
+pub type Blobs = Vec<(String, Vec<u8>)>;
+
+/// The definition a run is pinned to, with the contents of the files it names.
+pub fn pin(file: &RunbookFile) -> Result<(Definition, Blobs), Failure> {
+    let folder = file.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut paths = Vec::new();
+    for step in &file.runbook.steps {
+        if let Action::Shell { script: Script::File(script), .. } = &step.action {
+            if !folder.join(&script.value).is_file() {
+                return Err(Failure::usage(format!("step `{}`: the script {} does not exist", step.id, script.value))
+                    .help(format!("it is looked for in {}", folder.display())));
+            }
+            paths.push(PathBuf::from(&script.value));
+        }
+    }
+    for pattern in &file.runbook.files {
+        paths.extend(matching(folder, &pattern.value)?);
+    }
+    paths.sort();
+    paths.dedup();
+    if paths.len() > limits::PINNED_FILES_MAX {
+        let (n, max) = (paths.len(), limits::PINNED_FILES_MAX);
+        return Err(Failure::usage(format!("`files:` names {n} files; at most {max} are possible")));
+    }
+    let (mut files, mut blobs, mut total) = (Vec::new(), Vec::new(), 0);
+    for path in paths {
+        let full = folder.join(&path);
+        let unreadable = |error: std::io::Error| Failure::usage(format!("{} cannot be read: {error}", full.display()));
+        let meta = fs::metadata(&full).map_err(unreadable)?;
+        total += meta.len();
+        if total > limits::PINNED_BYTES_MAX {
+            let max = runward_engine::units::format_size(limits::PINNED_BYTES_MAX);
+            return Err(Failure::usage(format!(
+                "the files named by `files:` and `script:` are more than {max} together"
+            )));
+        }
+        let bytes = fs::read(&full).map_err(unreadable)?;
+        let path = path.to_str().ok_or_else(|| Failure::usage(format!("{} is not a UTF-8 name", path.display())))?;
+        let sha256 = sha256(&bytes);
+        let executable = meta.permissions().mode() & 0o111 != 0;
+        files.push(PinnedFile { path: path.to_owned(), sha256: sha256.clone(), bytes: bytes.len() as u64, executable });
+        blobs.push((sha256, bytes));
+    }
+    let path = std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone()).display().to_string();
+    Ok((Definition { name: file.name.clone(), path, source: file.source.clone(), files }, blobs))
+}
+
+fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Failure> {
+    let escaped = glob::Pattern::escape(&folder.display().to_string());
+    let full = format!("{escaped}/{pattern}");
+    let options =
+        glob::MatchOptions { require_literal_leading_dot: true, require_literal_separator: true, case_sensitive: true };
+    let found =
+        glob::glob_with(&full, options).map_err(|error| Failure::usage(format!("`files: {pattern}`: {error}")))?;
+    let mut paths = Vec::new();
+    for path in found {
+        let path = path.map_err(|error| Failure::usage(format!("`files: {pattern}`: {error}")))?;
+        if path.is_file() {
+            paths.push(path.strip_prefix(folder).unwrap_or(&path).to_owned());
+        }
+    }
+    if paths.is_empty() {
+        return Err(Failure::usage(format!("`files: {pattern}` names no file"))
+            .help(format!("it is looked for in {}", folder.display())));
+    }
+    Ok(paths)
+}

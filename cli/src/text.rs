@@ -1,0 +1,68 @@
+//! Small pieces of text for people: times, control characters made visible.
+
+use chrono::{DateTime, Local};
+
+/// `2026-11-22 02:17:45`, in local time.
+pub fn time(at_ms: i64) -> String {
+    DateTime::from_timestamp_millis(at_ms)
+        .map(|at| at.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string())
+        .unwrap_or_default()
+}
+
+/// `02:17:45`, in local time.
+pub fn clock(at_ms: i64) -> String {
+    DateTime::from_timestamp_millis(at_ms)
+        .map(|at| at.with_timezone(&Local).format("%H:%M:%S").to_string())
+        .unwrap_or_default()
+}
+
+/// How long, or nothing where one end is missing.
+pub fn took(from: Option<i64>, to: Option<i64>) -> String {
+    match (from, to) {
+        (Some(from), Some(to)) => runward_engine::units::format_duration(std::time::Duration::from_millis(
+            to.saturating_sub(from).max(0) as u64,
+        )),
+        _ => String::new(),
+    }
+}
+
+/// A line of output that cannot move the cursor, clear the screen or retitle the terminal: control characters but the
+/// tab become visible, colours are dropped.
+pub fn safe(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' if chars.peek() == Some(&'[') => {
+                chars.next();
+                while let Some(c) = chars.next_if(|c| !('@'..='~').contains(c)) {
+                    let _ = c;
+                }
+                chars.next();
+            }
+            '\t' => out.push(c),
+            '\u{7f}' => out.push('\u{2421}'),
+            c if (c as u32) < 0x20 => out.push(char::from_u32(0x2400 + c as u32).unwrap_or(' ')),
+            c if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) => {
+                out.push('\u{fffd}');
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::safe;
+
+    #[test]
+    fn a_line_of_output_cannot_drive_the_terminal() {
+        assert_eq!(safe("\u{1b}[31mred\u{1b}[0m plain"), "red plain");
+        assert_eq!(safe("\u{1b}]0;title\u{7}"), "␛]0;title␇");
+        assert_eq!(safe("a\tb\rc"), "a\tb␍c");
+        assert_eq!(safe("\u{1b}[2J\u{1b}[H备份"), "备份");
+        assert_eq!(safe("\u{1b}["), "");
+        assert_eq!(safe("user\u{202e}exe.txt"), "user\u{fffd}exe.txt");
+    }
+}

@@ -1,0 +1,110 @@
+//! What a run looks like while it happens: a live picture on a terminal, plain lines elsewhere, events for programs.
+
+pub mod keys;
+mod live;
+mod plain;
+mod tail;
+pub mod words;
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use runward_engine::run::{Recorded, RunState, Verdict};
+use runward_workers::home::Home;
+
+use crate::args::Format;
+use crate::commands::Ending;
+use live::Live;
+use plain::Plain;
+use tail::Tails;
+
+/// One of the ways to show a run.
+pub struct Screen {
+    kind: Kind,
+    tails: Tails,
+}
+
+enum Kind {
+    Live(Box<Live>),
+    Plain(Plain),
+    Json,
+    Silent,
+}
+
+impl Screen {
+    pub const TICK: Duration = Duration::from_millis(80);
+
+    pub fn new(home: &Home, ending: Ending) -> Screen {
+        let terminal = std::io::stdout().is_terminal();
+        let kind = match ending {
+            Ending { silent: true, .. } => Kind::Silent,
+            Ending { format: Format::Json, .. } => Kind::Json,
+            _ if terminal && std::env::var("TERM").is_ok_and(|term| term != "dumb") => {
+                Kind::Live(Box::new(Live::new()))
+            }
+            Ending { quiet, .. } => Kind::Plain(Plain::new(quiet)),
+        };
+        Screen { kind, tails: Tails::new(home.clone()) }
+    }
+
+    pub fn is_live(&self) -> bool {
+        matches!(self.kind, Kind::Live(_))
+    }
+
+    pub fn begin(&mut self, state: &RunState) {
+        self.tails.begin(state);
+        match &mut self.kind {
+            Kind::Live(live) => live.begin(state),
+            Kind::Plain(plain) => plain.begin(state),
+            Kind::Json | Kind::Silent => {}
+        }
+    }
+
+    pub fn changed(&mut self, state: &RunState, news: &[Recorded]) {
+        match &mut self.kind {
+            Kind::Live(live) => live.changed(state, news, &mut self.tails),
+            Kind::Plain(plain) => plain.changed(state, news, &mut self.tails),
+            Kind::Json => news.iter().for_each(|recorded| json_line(state, recorded)),
+            Kind::Silent => {}
+        }
+    }
+
+    pub fn tick(&mut self) {
+        match &mut self.kind {
+            Kind::Live(live) => live.tick(&mut self.tails),
+            Kind::Plain(plain) => plain.tick(&mut self.tails),
+            Kind::Json | Kind::Silent => {}
+        }
+    }
+
+    pub fn end(&mut self, state: &RunState, verdict: Verdict) {
+        match &mut self.kind {
+            Kind::Live(live) => live.end(state, verdict),
+            Kind::Plain(plain) => plain.end(state, verdict),
+            Kind::Json => {
+                let line = serde_json::json!({"run": state.id, "verdict": verdict, "exit_code": verdict.exit_code()});
+                say(&line.to_string());
+            }
+            Kind::Silent => {}
+        }
+    }
+
+    /// The run goes on without this process.
+    pub fn leave(&mut self) {
+        if let Kind::Live(live) = &mut self.kind {
+            live.leave();
+        }
+    }
+}
+
+fn json_line(state: &RunState, recorded: &Recorded) {
+    let line = serde_json::json!({
+        "run": state.id, "seq": recorded.seq, "at": recorded.at, "actor": recorded.actor, "event": recorded.event,
+    });
+    say(&line.to_string());
+}
+
+/// Prints a line. A run is never stopped by a terminal or a pipe that went away.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

@@ -1,0 +1,177 @@
+//! Plain lines: for pipes, cron and CI. No colours, nothing that is overwritten.
+
+use runward_engine::run::event::{StopCause, Then};
+use runward_engine::run::{Event, Outcome, Recorded, RunState, StepStatus, Verdict};
+use runward_engine::units::{format_duration, format_size};
+
+use super::tail::{Tail, Tails};
+use super::{say, words};
+use crate::text;
+
+/// Output shown of one attempt; all of it is kept.
+const SHOWN_BYTES_MAX: u64 = 256 * 1024;
+
+pub struct Plain {
+    quiet: bool,
+    short: String,
+}
+
+impl Plain {
+    pub fn new(quiet: bool) -> Plain {
+        Plain { quiet, short: String::new() }
+    }
+
+    pub fn begin(&mut self, state: &RunState) {
+        self.short = words::short(&state.id.0).to_owned();
+        let again = if state.generation > 1 { format!(", generation {}", state.generation) } else { String::new() };
+        say(&format!("{}: run {}{again}", state.name, state.id));
+    }
+
+    pub fn tick(&mut self, tails: &mut Tails) {
+        if !self.quiet {
+            tails.iter_mut().for_each(|tail| echo(tail, false, &self.short));
+        }
+    }
+
+    pub fn changed(&mut self, state: &RunState, news: &[Recorded], tails: &mut Tails) {
+        for recorded in news {
+            match &recorded.event {
+                Event::AttemptClaimed { unit, attempt, claim, .. } => {
+                    let nth = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
+                    say(&format!("▶ {unit}{nth}"));
+                    tails.add(state, claim, unit.clone(), recorded.at);
+                }
+                Event::AttemptSettled { claim, .. }
+                | Event::AttemptLost { claim, .. }
+                | Event::AttemptVoided { claim, .. } => {
+                    let failed = !matches!(&recorded.event, Event::AttemptSettled { outcome: Outcome::Succeeded, .. });
+                    let since = self.finish(tails.take(claim), failed);
+                    say(&sentence(state, recorded, since));
+                }
+                Event::AttemptAdopted { unit, claim, .. } => {
+                    say(&format!("▶ {unit} still runs, and is watched from here on"));
+                    let since = state.live_attempt(claim).map_or(recorded.at, |(_, attempt)| attempt.claimed_at);
+                    if tails.take(claim).is_none() || state.live().contains_key(claim) {
+                        tails.add(state, claim, unit.clone(), since);
+                    }
+                }
+                Event::UnitFailed { unit, error } => say(&format!("✗ {unit} did not start: {}", text::safe(error))),
+                Event::StepSkipped { step, condition } => {
+                    say(&format!("− {step} skipped: `{condition}` does not hold"))
+                }
+                Event::ItemsExpanded { step, items } => say(&format!("▶ {step}: {} items", items.len())),
+                Event::CancelRequested { force, reason } => {
+                    let how = if *force { "cancelled at once" } else { "cancelled" };
+                    let why = reason.as_ref().map(|reason| format!(": {}", text::safe(reason))).unwrap_or_default();
+                    say(&format!("! {how} by {}{why}", recorded.actor));
+                }
+                Event::RunStopping { because: StopCause::TimedOut } => say("! the run's time is over"),
+                Event::FinallyStarted => say("▶ finally"),
+                Event::LateResult { unit, .. } => say(&format!("? {unit}: a result came after it was given up")),
+                _ => {}
+            }
+        }
+    }
+
+    /// The rest of an attempt's output; returns when it began.
+    fn finish(&self, tail: Option<Tail>, failed: bool) -> Option<i64> {
+        let mut tail = tail?;
+        if self.quiet {
+            tail.lines(true, |_| {});
+            if failed {
+                tail.last.iter().for_each(|line| say(&format!("{} | {line}", tail.unit)));
+            }
+        } else {
+            echo(&mut tail, true, &self.short);
+        }
+        Some(tail.since)
+    }
+
+    pub fn end(&mut self, state: &RunState, verdict: Verdict) {
+        let took = text::took(state.started_at.or(Some(state.created_at)), state.finished_at);
+        let after = if took.is_empty() { String::new() } else { format!(" after {took}") };
+        say(&format!("{} {} {}{after}", words::symbol(symbol_of(verdict)), state.name, words::verdict(verdict)));
+        summary(state).iter().for_each(|line| say(line));
+        if verdict != Verdict::Succeeded {
+            say(&format!("  runward show {short}, runward logs {short}, runward resume {short}", short = self.short));
+        }
+    }
+}
+
+pub fn symbol_of(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Succeeded => "succeeded",
+        Verdict::Failed | Verdict::TimedOut => "failed",
+        Verdict::Cancelled => "cancelled",
+        Verdict::Unknown | Verdict::Unfinished => "lost",
+    }
+}
+
+/// The steps that did not succeed, with their reasons.
+pub fn summary(state: &RunState) -> Vec<String> {
+    let bad = |status: StepStatus| status.is_failure() || status == StepStatus::Held;
+    runward_engine::run::rows::units(state)
+        .filter_map(|unit| state.unit(unit).filter(|found| bad(found.status)).map(|found| (unit, found)))
+        .map(|(unit, found)| {
+            let error = found.error.as_deref().map(|error| format!(": {}", text::safe(error))).unwrap_or_default();
+            format!("  {} {}{error}", state.unit_name(unit), found.status.as_str().replace('_', " "))
+        })
+        .take(20)
+        .collect()
+}
+
+/// How an attempt ended, in a line.
+pub fn sentence(state: &RunState, recorded: &Recorded, since: Option<i64>) -> String {
+    let took = text::took(since, Some(recorded.at));
+    match &recorded.event {
+        Event::AttemptSettled { unit, outcome, then, error, orphans, started_at, ended_at, .. } => {
+            let took = if started_at.is_some() { text::took(*started_at, *ended_at) } else { took };
+            let status = match outcome {
+                Outcome::Succeeded => "succeeded",
+                Outcome::TimedOut => "timed_out",
+                Outcome::Killed => "cancelled",
+                Outcome::Interrupted => "lost",
+                Outcome::Failed { .. } | Outcome::NotStarted => "failed",
+            };
+            let why = error.as_ref().map(|error| format!(": {}", text::safe(error))).unwrap_or_default();
+            let mut line = format!("{} {unit} {} ({took}){why}", words::symbol(status), status.replace('_', " "));
+            line += &next(*then, recorded.at);
+            for orphan in orphans.iter().take(5) {
+                line += &format!("\n  {unit} left a process behind: {}", text::safe(orphan));
+            }
+            line
+        }
+        Event::AttemptLost { unit, evidence, then, .. } => {
+            format!("? {unit} lost: {}{}", text::safe(evidence), next(*then, recorded.at))
+        }
+        Event::AttemptVoided { unit, .. } => format!("↻ {unit} had never started; it starts now"),
+        _ => format!("{}: {}", state.name, recorded.event.kind()),
+    }
+}
+
+fn next(then: Then, now: i64) -> String {
+    match then {
+        Then::Stand => String::new(),
+        Then::Hold => "; held until somebody resolves it".to_owned(),
+        Then::Retry { at } => {
+            let wait = std::time::Duration::from_millis(u64::try_from(at - now).unwrap_or(0));
+            format!("; again in {}", format_duration(wait))
+        }
+    }
+}
+
+fn echo(tail: &mut Tail, whole: bool, short: &str) {
+    let unit = tail.unit.clone();
+    let mut shown = tail.shown;
+    tail.lines(whole, |line| {
+        let before = shown;
+        shown += line.len() as u64 + 1;
+        if shown <= SHOWN_BYTES_MAX {
+            say(&format!("{unit} | {line}"));
+        } else if before <= SHOWN_BYTES_MAX {
+            let limit = format_size(SHOWN_BYTES_MAX);
+            say(&format!("{unit} | [more than {limit}: runward logs {short} {unit} shows the rest]"));
+        }
+    });
+    tail.shown = shown;
+}

@@ -1,0 +1,366 @@
+//! Random runbooks, random commands: nothing panics, a replay gives the same state at every prefix, the counters are
+//! what a naive recount says, and a step without `retry` starts at most once a generation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::Map;
+
+use super::command::{Report, Resolution};
+use super::event::LogDigest;
+use super::outputs::Outputs;
+use super::state::{AttemptStatus, Phase};
+use super::todo::todo;
+use super::*;
+use crate::runbook;
+
+#[derive(Debug, Clone)]
+struct StepPlan {
+    needs: Vec<usize>,
+    follows: bool,
+    retry: u32,
+    on_lost: u8,
+    allow_failure: bool,
+    condition: u8,
+    items: Option<(u8, u8, u8)>,
+}
+
+fn step_plan() -> impl Strategy<Value = StepPlan> {
+    let items = prop::option::weighted(0.3, (0u8..5, 1u8..4, 1u8..3));
+    (prop::collection::vec(0usize..8, 0..3), any::<bool>(), 0u32..4, 0u8..3, any::<bool>(), 0u8..5, items).prop_map(
+        |(needs, follows, retry, on_lost, allow_failure, condition, items)| StepPlan {
+            needs,
+            follows,
+            retry,
+            on_lost,
+            allow_failure,
+            condition,
+            items,
+        },
+    )
+}
+
+/// The YAML of a runbook with these steps, the last `last` of them in `finally`.
+fn yaml(steps: &[StepPlan], last: usize) -> String {
+    let main = (steps.len() - last).max(1);
+    let mut text = String::from("params: {yes: {type: bool, default: true}}\nsteps:\n");
+    for (n, step) in steps.iter().enumerate() {
+        let start = if n < main { 0 } else { main };
+        if n == main {
+            text += "finally:\n";
+        }
+        text += &format!("  - id: s{n}\n    run: \"true\"\n");
+        if !step.follows {
+            let needs: std::collections::BTreeSet<usize> =
+                step.needs.iter().filter(|_| n > start).map(|need| start + need % (n - start).max(1)).collect();
+            let needs: Vec<String> = needs.iter().map(|need| format!("s{need}")).collect();
+            text += &format!("    needs: [{}]\n", needs.join(", "));
+        }
+        if step.retry > 1 {
+            text += &format!("    retry: {{attempts: {}, delay: 10ms}}\n", step.retry);
+        }
+        match step.on_lost {
+            1 => text += "    on-lost: hold\n",
+            2 => text += "    on-lost: fail\n",
+            _ => {}
+        }
+        if step.allow_failure {
+            text += "    allow-failure: true\n";
+        }
+        match step.condition {
+            1 => text += "    if: params.yes\n",
+            2 => text += "    if: not params.yes\n",
+            3 if n >= main => text += "    if: failure()\n",
+            _ => {}
+        }
+        if let Some((count, width, limit)) = step.items {
+            let items: Vec<String> = (0..count).map(|n| format!("i{n}")).collect();
+            text += &format!("    for-each: [{}]\n    max-parallel: {width}\n", items.join(", "));
+            text += &format!("    stop-after-failures: {limit}\n");
+        }
+    }
+    text
+}
+
+struct World {
+    state: RunState,
+    events: Vec<Recorded>,
+    now: i64,
+    claims: u64,
+}
+
+impl World {
+    fn new(yaml: &str) -> World {
+        let parsed = runbook::parse(yaml.as_bytes());
+        let runbook = Arc::new(parsed.unwrap_or_else(|report| panic!("{report:?}\n{yaml}")));
+        let mut state = RunState::new("run".into(), runbook);
+        let params = Map::from_iter([("yes".to_owned(), true.into())]);
+        let created = Event::RunCreated {
+            name: "random".into(),
+            definition: "none".into(),
+            params,
+            trigger: "test".into(),
+            key: None,
+            seed: 7,
+        };
+        let events = create(&mut state, created, 1, "tester");
+        World { state, events, now: 1, claims: 0 }
+    }
+
+    fn send(&mut self, command: Command) -> Result<(), Reject> {
+        let events = execute(&mut self.state, &command, self.now, "tester")?;
+        self.events.extend(events);
+        Ok(())
+    }
+
+    fn claim(&mut self, pick: usize) {
+        let claims = todo(&self.state).claims;
+        if let Some(unit) = claims.get(pick % claims.len().max(1)) {
+            self.claims += 1;
+            let claim = ClaimId(format!("c{}", self.claims));
+            self.send(Command::Claim { unit: *unit, claim, session: "s".into(), boot: "b".into() }).unwrap();
+        }
+    }
+
+    fn settle(&mut self, pick: usize, outcome: Outcome) {
+        let live: Vec<ClaimId> = self.state.live().keys().cloned().collect();
+        if let Some(claim) = live.get(pick % live.len().max(1)) {
+            self.send(Command::Settle { claim: claim.clone(), report: Box::new(report(outcome)) }).unwrap();
+        }
+    }
+
+    fn random(&mut self, action: u8, pick: usize) {
+        let live: Vec<ClaimId> = self.state.live().keys().cloned().collect();
+        let claim = live.get(pick % live.len().max(1)).cloned();
+        match (action, claim) {
+            (0..=5, _) => self.claim(pick),
+            (6..=9, _) => self.settle(pick, Outcome::Succeeded),
+            (10, _) => self.settle(pick, Outcome::Failed { code: Some(1), signal: None }),
+            (11, _) => self.settle(pick, Outcome::TimedOut),
+            (12, _) => self.settle(pick, Outcome::Interrupted),
+            (13, _) => self.settle(pick, Outcome::Killed),
+            (14, Some(claim)) => self.send(Command::Lose { claim, evidence: "gone".into() }).unwrap(),
+            (15, Some(claim)) => self.send(Command::Void { claim }).unwrap(),
+            (16, _) => {
+                self.now += 20;
+                self.send(Command::Wake).unwrap();
+            }
+            (17, _) => _ = self.send(Command::Cancel { force: pick.is_multiple_of(3), reason: None }),
+            (18, _) => _ = self.send(Command::Resume),
+            (19, _) => {
+                if let Some(unit) = todo(&self.state).claims.first() {
+                    self.send(Command::Refuse { unit: *unit, error: "no value".into() }).unwrap();
+                }
+            }
+            (20, _) => {
+                if let Some(unit) = self.state.held().first().copied() {
+                    let resolution = [Resolution::Succeeded, Resolution::Failed, Resolution::Retry][pick % 3];
+                    self.send(Command::Resolve { unit, resolution, reason: None }).unwrap();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Everything succeeds from here on; held steps are resolved.
+    fn finish(&mut self) {
+        for _ in 0..10_000 {
+            if self.state.status.is_terminal() {
+                return;
+            }
+            self.claim(0);
+            self.settle(0, Outcome::Succeeded);
+            if let Some(unit) = self.state.held().first().copied() {
+                self.send(Command::Resolve { unit, resolution: Resolution::Succeeded, reason: None }).unwrap();
+            }
+            self.now += 1_000;
+            self.send(Command::Wake).unwrap();
+        }
+        panic!("the run never ends: {:?}", self.state);
+    }
+}
+
+fn report(outcome: Outcome) -> Report {
+    Report {
+        outcome,
+        outputs: Outputs::from([("k".to_owned(), "v".into())]),
+        error: None,
+        log: LogDigest::default(),
+        started_at: None,
+        ended_at: None,
+        orphans: Vec::new(),
+    }
+}
+
+/// The work-lists and counters against a scan over everything.
+fn recount(state: &RunState) {
+    let all: Vec<Unit> = rows::units(state).collect();
+    let with = |status: StepStatus| -> Vec<Unit> {
+        all.iter().filter(|unit| state.unit(**unit).unwrap().status == status).copied().collect()
+    };
+    let parent = |unit: &Unit| unit.item.is_none() && state.step(unit.step).items.is_some();
+    let running: Vec<Unit> = with(StepStatus::Running).into_iter().filter(|unit| !parent(unit)).collect();
+    let mut live: Vec<Unit> = state.live.values().copied().collect();
+    live.sort();
+    assert_eq!(live, running);
+    assert_eq!(state.ready.iter().copied().collect::<Vec<_>>(), with(StepStatus::Ready));
+    assert_eq!(state.held.iter().copied().collect::<Vec<_>>(), with(StepStatus::Held));
+    let mut backoff: Vec<Unit> = state.backoff.iter().map(|(_, unit)| *unit).collect();
+    backoff.sort();
+    assert_eq!(backoff, with(StepStatus::Backoff));
+    for section in [0, 1] {
+        let steps = (0..state.steps.len() as u32).filter(|step| state.section(*step) == section);
+        let open = steps.filter(|step| !state.step(*step).whole.status.is_terminal()).count();
+        assert_eq!(state.open[section], open, "section {section}");
+    }
+    for (step, found) in state.steps.iter().enumerate().take(state.runbook.main_len) {
+        let unmet = state.spec(step as u32).needs.iter().filter(|need| !state.satisfies(**need as u32)).count();
+        assert_eq!(found.unmet as usize, unmet, "step {step}");
+        if let Some(items) = &found.items {
+            let is_open = |unit: &&state::UnitState| {
+                matches!(unit.status, StepStatus::Ready | StepStatus::Running | StepStatus::Backoff | StepStatus::Held)
+            };
+            assert_eq!(items.open as usize, items.units.iter().filter(is_open).count(), "items of step {step}");
+        }
+    }
+    assert!(state.live.len() as u32 <= state.max_parallel());
+    if state.status.is_terminal() {
+        assert!(state.live.is_empty() && state.open == [0, 0] && state.phase == Phase::Done);
+    }
+}
+
+fn replay(state: &RunState, events: &[Recorded]) -> RunState {
+    let mut replayed = RunState::new(state.id.clone(), Arc::clone(&state.runbook));
+    events.iter().for_each(|event| apply::apply(&mut replayed, event));
+    replayed
+}
+
+/// Everything but which rows were touched since somebody asked.
+fn picture(state: &RunState) -> String {
+    let mut state = state.clone();
+    state.take_touched();
+    format!("{state:?}")
+}
+
+/// Starts that count, per unit and generation.
+fn starts(state: &RunState) -> BTreeMap<(Unit, u32), u32> {
+    let mut starts = BTreeMap::new();
+    for unit in rows::units(state) {
+        for attempt in &state.unit(unit).unwrap().attempts {
+            if attempt.status != AttemptStatus::NeverStarted {
+                *starts.entry((unit, attempt.generation)).or_default() += 1;
+            }
+        }
+    }
+    starts
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_commands_on_any_runbook_keep_the_rules(
+        steps in prop::collection::vec(step_plan(), 1..9),
+        last in 0usize..3,
+        actions in prop::collection::vec((0u8..22, 0usize..8), 0..80),
+    ) {
+        let mut world = World::new(&yaml(&steps, last.min(steps.len() - 1)));
+        let mut resolved = 0;
+        for (action, pick) in actions {
+            world.random(action, pick);
+            recount(&world.state);
+            resolved += usize::from(action == 20);
+        }
+        world.finish();
+        recount(&world.state);
+        prop_assert_eq!(world.events.len() as u64, world.state.seq);
+        for ((unit, generation), count) in starts(&world.state) {
+            let allowed = world.state.spec(unit.step).retry.as_ref().map_or(1, |retry| retry.attempts.get());
+            prop_assert!(resolved > 0 || count <= allowed, "{unit:?} generation {generation}: {count} starts");
+        }
+    }
+
+    #[test]
+    fn a_replay_is_the_state_at_every_prefix(
+        steps in prop::collection::vec(step_plan(), 1..7),
+        last in 0usize..3,
+        actions in prop::collection::vec((0u8..22, 0usize..8), 0..40),
+    ) {
+        let mut world = World::new(&yaml(&steps, last.min(steps.len() - 1)));
+        for (action, pick) in actions {
+            world.random(action, pick);
+            prop_assert_eq!(picture(&replay(&world.state, &world.events)), picture(&world.state));
+        }
+        for event in &world.events {
+            let text = serde_json::to_string(&event.event).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<Event>(&text).unwrap(), &event.event);
+            let kind = format!("\"kind\":\"{}\"", event.event.kind());
+            prop_assert!(text.contains(&kind));
+        }
+    }
+}
+
+#[test]
+fn repeated_commands_change_nothing() {
+    let mut world = World::new("steps:\n  - id: a\n    run: \"true\"\n");
+    let claim = Command::Claim { unit: Unit::step(0), claim: "c".into(), session: "s".into(), boot: "b".into() };
+    world.send(claim.clone()).unwrap();
+    world.send(claim).unwrap();
+    assert_eq!(world.state.live().len(), 1);
+    let settle = Command::Settle { claim: "c".into(), report: Box::new(report(Outcome::Succeeded)) };
+    world.send(settle.clone()).unwrap();
+    let seq = world.state.seq;
+    world.send(settle).unwrap();
+    assert_eq!((world.state.seq, world.state.status), (seq, RunStatus::Succeeded));
+    assert!(matches!(world.send(Command::Resume), Err(Reject::NotResumable { .. })));
+}
+
+#[test]
+fn a_failure_stops_the_run_but_running_steps_finish_and_finally_runs() {
+    let text = "steps:\n  - {id: a, needs: [], run: \"true\"}\n  - {id: b, needs: [], run: \"true\"}\n  \
+                - {id: c, run: \"true\"}\nfinally:\n  - {id: d, run: \"true\"}\n";
+    let mut world = World::new(text);
+    world.claim(0);
+    world.claim(0);
+    world.settle(0, Outcome::Failed { code: Some(3), signal: None });
+    assert_eq!(world.state.status, RunStatus::Stopping);
+    assert!(todo(&world.state).claims.is_empty() && todo(&world.state).kills.is_empty());
+    assert_eq!(world.state.step(2).whole.status, StepStatus::Skipped);
+    world.settle(0, Outcome::Succeeded);
+    assert_eq!(world.state.phase, Phase::Finally);
+    world.finish();
+    assert_eq!(world.state.status, RunStatus::Failed);
+    world.send(Command::Resume).unwrap();
+    assert_eq!(todo(&world.state).claims, [Unit::step(0), Unit::step(2)], "b succeeded and is kept");
+    world.finish();
+    assert_eq!((world.state.status, world.state.generation), (RunStatus::Succeeded, 2));
+}
+
+#[test]
+fn a_late_result_is_recorded_and_changes_nothing() {
+    let mut world = World::new("steps:\n  - id: a\n    run: \"true\"\n");
+    world.claim(0);
+    world.send(Command::Lose { claim: "c1".into(), evidence: "gone".into() }).unwrap();
+    assert_eq!(Verdict::of(&world.state), Verdict::Unknown);
+    world.settle(0, Outcome::Succeeded);
+    let settle = Command::Settle { claim: "c1".into(), report: Box::new(report(Outcome::Succeeded)) };
+    world.send(settle).unwrap();
+    assert!(matches!(world.events.last().unwrap().event, Event::LateResult { .. }));
+    assert_eq!(world.state.step(0).whole.status, StepStatus::Lost);
+}
+
+#[test]
+fn the_cost_of_a_transition_does_not_depend_on_the_length_of_the_run() {
+    let text: String = (0..10_000).map(|n| format!("  - {{id: s{n}, run: \"true\"}}\n")).collect();
+    let mut world = World::new(&format!("steps:\n{text}"));
+    let mut touched = Vec::new();
+    for _ in 0..10_000 {
+        let before = world.events.len();
+        world.claim(0);
+        world.settle(0, Outcome::Succeeded);
+        touched.push((world.events.len() - before, world.state.take_touched().len()));
+    }
+    assert_eq!(world.state.status, RunStatus::Succeeded);
+    assert_eq!(touched[1..9_999].iter().collect::<std::collections::BTreeSet<_>>().len(), 1, "always the same");
+}

@@ -1,0 +1,112 @@
+//! A file's bytes -> a runbook, or one report of everything that is wrong.
+
+use std::collections::HashMap;
+
+use super::check::{self, visible};
+use super::graph::{self, Link};
+use super::model::{Runbook, Spanned, Step};
+use super::node::{self, Data, Node};
+use super::places::{Place, Places, Role};
+use super::references::{self, Scope};
+use super::report::{Finding, Report};
+use super::{params, steps, tables, triggers};
+use crate::limits;
+
+/// Reads and checks a runbook file. Pure: no file it names is looked at.
+///
+/// All findings come in one report, except that broken YAML ends at its first error. A runbook that uses keys that are not
+/// built yet is returned, with [`Runbook::unbuilt`] naming them; planning refuses it.
+pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
+    let document = node::read(source)?;
+    let root = &document.root;
+    if root.data == Data::Null {
+        let help = "a runbook needs at least `steps:`; `runward init` writes one";
+        return Err(Report::one(Finding::new(&(0..0), "empty", "this file holds no runbook").help(help)));
+    }
+    let main = section(root, "steps");
+    let last = section(root, "finally");
+    if main.len() + last.len() > limits::STEPS_MAX {
+        let message =
+            format!("this runbook has {} steps; at most {} are possible", main.len() + last.len(), limits::STEPS_MAX);
+        return Err(Report::one(Finding::new(&visible(root), "too many steps", message)));
+    }
+    let checked = check::check(root, &tables::RUNBOOK);
+    let mut findings = document.doubles;
+    findings.extend(checked.findings);
+
+    let declared = params::read(root.get("params"), &mut findings);
+    let mut places = Places::new(document.source, &declared);
+    scan_top(&mut places, root);
+    let nodes: Vec<&Node> = main.iter().chain(last).collect();
+    let defaults = root.get("defaults");
+    let read = |(index, node)| steps::read(&mut places, node, defaults, index, main.len());
+    let (mut parsed, links): (Vec<Step>, Vec<Link>) = nodes.iter().copied().enumerate().map(read).unzip();
+
+    doubled_ids(&links, &nodes, &mut findings);
+    let edges = graph::edges(&links, main.len(), &mut findings);
+    let order = graph::order(&links, &edges, &mut findings);
+    let scope =
+        Scope { params: &declared, steps: &parsed, main_len: main.len(), order: order.as_deref(), edges: &edges };
+    let used = references::check(&mut places, &scope);
+    findings.append(&mut places.findings);
+    // A broken step may have read anything, and a template file may.
+    let complete = checked.fits_schema && !nodes.iter().any(|node| node.get("render").is_some());
+    if complete && !findings.iter().any(|finding| finding.label == "here") {
+        references::unused(&declared, &used, &mut findings);
+    }
+    triggers::check(root, &nodes, &declared, &mut findings);
+
+    if !findings.is_empty() {
+        return Err(Report::new(findings));
+    }
+    for (step, needs) in parsed.iter_mut().zip(edges) {
+        step.needs = needs;
+    }
+    Ok(Runbook {
+        name: root.get("name").and_then(Node::text).map(str::to_owned),
+        description: root.get("description").and_then(Node::text).map(str::to_owned),
+        params: declared,
+        timeout: steps::time(root.get("timeout")),
+        max_parallel: root.get("max-parallel").and_then(Node::int).and_then(steps::count),
+        files: files(root),
+        main_len: main.len(),
+        steps: parsed,
+        unbuilt: checked.unbuilt,
+    })
+}
+
+fn section<'n>(root: &'n Node, key: &str) -> &'n [Node] {
+    match root.get(key).map(|node| &node.data) {
+        Some(Data::List(items)) => items,
+        _ => &[],
+    }
+}
+
+fn files(root: &Node) -> Vec<Spanned<String>> {
+    let items = root.get("files").map(Node::items).unwrap_or_default();
+    items.iter().filter_map(|item| Some(Spanned { value: item.text()?.to_owned(), span: item.span.clone() })).collect()
+}
+
+/// Expressions outside of steps: `concurrency.group` and whatever else of the top level is not built yet.
+fn scan_top<'n>(places: &mut Places<'n>, root: &'n Node) {
+    let place = Place { step: None, role: Role::Top };
+    for (key, node) in root.entries() {
+        if let Some(known) = tables::RUNBOOK.key(&key.text).filter(|key| !key.built) {
+            places.scan(node, &known.shape, place);
+        }
+    }
+}
+
+fn doubled_ids(links: &[Link], nodes: &[&Node], findings: &mut Vec<Finding>) {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for (n, link) in links.iter().enumerate() {
+        let Some(first) = seen.insert(&link.id, n) else { continue };
+        let unnamed = |n: usize| nodes[n].get("id").is_none();
+        let message = match (unnamed(first), unnamed(n)) {
+            (false, false) => format!("two steps have the id `{}`", link.id),
+            _ => format!("`{}` is also the id of a step that has no `id` of its own", link.id),
+        };
+        findings
+            .push(Finding::new(&link.span, "again", message).help("ids are unique in the file, `finally` included"));
+    }
+}

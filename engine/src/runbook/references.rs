@@ -1,0 +1,157 @@
+//! Is everything that is read also said? Names of parameters, steps, variables and items, and the places they may stand in.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::graph;
+use super::model::{Param, Span, Step};
+use super::places::{Places, Role, Site};
+use super::report::{Finding, did_you_mean};
+use crate::bind::Reference;
+
+const RUN_FIELDS: [&str; 7] = ["id", "name", "status", "trigger", "actor", "started_at", "generation"];
+
+/// The parts of a file that expressions refer to.
+pub struct Scope<'a> {
+    pub params: &'a [Param],
+    pub steps: &'a [Step],
+    pub main_len: usize,
+    /// An order of the steps in which needs come first; `None` where there are cycles.
+    pub order: Option<&'a [usize]>,
+    pub edges: &'a [Vec<usize>],
+}
+
+/// Checks every site; returns the parameters that are read somewhere.
+pub fn check(places: &mut Places<'_>, scope: &Scope<'_>) -> BTreeSet<String> {
+    let sites = std::mem::take(&mut places.sites);
+    let mut index: HashMap<&str, usize> = HashMap::new();
+    for (n, step) in scope.steps.iter().enumerate() {
+        index.entry(&step.id).or_insert(n);
+    }
+    let mut used = BTreeSet::new();
+    let mut ancestry = Vec::new();
+    for site in &sites {
+        let complaint = match &site.reference {
+            Reference::Param(name) => {
+                used.insert(name.clone());
+                param(name, scope)
+            }
+            Reference::Output { step, .. } | Reference::Status { step } => {
+                match (index.get(step.as_str()), site.place.step) {
+                    (None, _) => Some((
+                        format!("no step has the id `{step}`"),
+                        (places.findings.len() < 50)
+                            .then(|| did_you_mean(step, scope.steps.iter().map(|step| step.id.as_str())))
+                            .flatten(),
+                    )),
+                    (Some(_), None) => Some((format!("no step has run yet where this is read: `{step}`"), None)),
+                    (Some(&other), Some(reader)) => {
+                        ancestry.push((site, reader, other));
+                        None
+                    }
+                }
+            }
+            Reference::Run(field) => run_field(field),
+            Reference::Item | Reference::Index => item(site, scope),
+            Reference::Env(name) => env(name, site, scope),
+            Reference::Outcome(name) => outcome(name, site, scope),
+        };
+        if let Some((message, help)) = complaint {
+            let span = places.span(site);
+            places.findings.push(Finding::new(&span, "here", message).maybe_help(help));
+        }
+    }
+    check_ancestry(places, scope, &ancestry);
+    used
+}
+
+type Complaint = Option<(String, Option<String>)>;
+
+fn param(name: &str, scope: &Scope<'_>) -> Complaint {
+    if scope.params.iter().any(|param| param.name == name) {
+        return None;
+    }
+    let help = did_you_mean(name, scope.params.iter().map(|param| param.name.as_str()));
+    Some((
+        format!("`{name}` is not a parameter of this runbook"),
+        help.or_else(|| Some(format!("declare it: `params: {{{name}: {{type: string}}}}`"))),
+    ))
+}
+
+fn run_field(field: &str) -> Complaint {
+    let known = RUN_FIELDS.contains(&field);
+    (!known).then(|| {
+        let help = did_you_mean(field, RUN_FIELDS).unwrap_or_else(|| format!("one of: {}", RUN_FIELDS.join(", ")));
+        (format!("a run has no `{field}`"), Some(help))
+    })
+}
+
+fn item(site: &Site<'_>, scope: &Scope<'_>) -> Complaint {
+    let name = if site.reference == Reference::Item { "item" } else { "index" };
+    let step = site.place.step.and_then(|step| scope.steps.get(step));
+    match (site.place.role, step) {
+        (Role::Body | Role::Env, Some(step)) if step.for_each.is_some() => None,
+        (Role::Before | Role::Outcome, Some(step)) if step.for_each.is_some() => {
+            Some((format!("`{name}` is not known here: this is decided once, before there are items"), None))
+        }
+        _ => Some((format!("`{name}` stands outside a `for-each`"), None)),
+    }
+}
+
+fn env(name: &str, site: &Site<'_>, scope: &Scope<'_>) -> Complaint {
+    if site.place.role == Role::Env {
+        return Some(("a value of `env` cannot read `env`".into(), Some("repeat the expression".into())));
+    }
+    let declared = site.place.step.and_then(|step| scope.steps.get(step)).map(|step| &step.env[..]).unwrap_or_default();
+    if declared.iter().any(|(variable, _)| variable == name) {
+        return None;
+    }
+    let help = did_you_mean(name, declared.iter().map(|(variable, _)| variable.as_str()));
+    Some((
+        format!("`{name}` is not declared in the `env` of this step"),
+        help.or_else(|| Some("only variables that the runbook declares can be read".into())),
+    ))
+}
+
+fn outcome(name: &str, site: &Site<'_>, _scope: &Scope<'_>) -> Complaint {
+    (site.place.role != Role::Outcome).then(|| {
+        (
+            format!("`{name}()` can only stand in the `if` of a step of `finally`"),
+            Some("move the step to `finally`".into()),
+        )
+    })
+}
+
+/// A step reads only what is certain to have ended before it: the steps it needs, directly or through others; a step of
+/// `finally` reads every main step.
+fn check_ancestry(places: &mut Places<'_>, scope: &Scope<'_>, asked: &[(&Site<'_>, usize, usize)]) {
+    let Some(order) = scope.order else { return };
+    let questions: Vec<(usize, usize)> = asked.iter().map(|(_, reader, other)| (*reader, *other)).collect();
+    let answers = graph::needs_among(order, scope.edges, &questions);
+    for ((site, reader, other), needed) in asked.iter().zip(answers) {
+        let after_main = *reader >= scope.main_len && *other < scope.main_len;
+        if needed || after_main {
+            continue;
+        }
+        let (id, other_id) = (&scope.steps[*reader].id, &scope.steps[*other].id);
+        let message = if reader == other {
+            format!("`{id}` reads its own result")
+        } else {
+            format!("`{id}` reads `{other_id}` but does not need it, so it may not have run yet")
+        };
+        let span = places.span(site);
+        let help = (reader != other && *other < scope.main_len).then(|| format!("add `{other_id}` to its `needs`"));
+        places.findings.push(Finding::new(&span, "not known here", message).maybe_help(help));
+    }
+}
+
+/// A parameter that nothing reads is a mistake: a value a person gives would have no effect.
+pub fn unused(params: &[Param], used: &BTreeSet<String>, findings: &mut Vec<Finding>) {
+    for param in params.iter().filter(|param| !used.contains(&param.name)) {
+        let span: &Span = &param.span;
+        let message = format!("nothing reads the parameter `{}`", param.name);
+        findings.push(
+            Finding::new(span, "never read", message)
+                .help(format!("use `${{{{ params.{} }}}}` or remove it", param.name)),
+        );
+    }
+}

@@ -1,0 +1,203 @@
+//! A step of the tree, with the defaults under it -> a step of the model.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::graph::Link;
+use super::model::{Action, ForEach, Jitter, OnLost, Orphans, Retry, Script, Shell, Span, Spanned, Step, ValueType};
+use super::node::Node;
+use super::places::{Place, Places, Role};
+use super::report::Finding;
+use super::tables;
+use crate::limits;
+use crate::units::parse_duration;
+
+/// A step's keys: its own, and those of `defaults:` that it does not have.
+#[derive(Clone, Copy)]
+struct Keys<'n> {
+    own: &'n Node,
+    defaults: Option<&'n Node>,
+}
+
+impl<'n> Keys<'n> {
+    fn get(&self, key: &str) -> Option<&'n Node> {
+        let default = || self.defaults.filter(|_| tables::DEFAULTS.key(key).is_some()).and_then(|node| node.get(key));
+        self.own.get(key).or_else(default)
+    }
+
+    fn flag(&self, key: &str) -> bool {
+        self.get(key).and_then(Node::flag).unwrap_or(false)
+    }
+
+    fn text(&self, key: &str) -> Option<&'n str> {
+        self.get(key).and_then(Node::text)
+    }
+}
+
+/// Reads one step. What is not well-formed has been reported by the checker; something harmless stands in its place, for
+/// the file is refused anyway.
+pub fn read<'n>(
+    places: &mut Places<'n>,
+    node: &'n Node,
+    defaults: Option<&'n Node>,
+    index: usize,
+    main_len: usize,
+) -> (Step, Link) {
+    let keys = Keys { own: node, defaults };
+    let finally = index >= main_len;
+    let body = Place { step: Some(index), role: Role::Body };
+    let link = link(node, index, main_len);
+    let retry = keys.get("retry").map(retry);
+    let step = Step {
+        id: link.id.clone(),
+        name: keys.text("name").map(str::to_owned),
+        needs: Vec::new(),
+        condition: keys.get("if").and_then(|node| {
+            let role = if finally { Role::Outcome } else { Role::Before };
+            places.condition(node, Place { step: Some(index), role })
+        }),
+        for_each: for_each(places, keys, index),
+        action: action(places, keys, body),
+        runs_on: runs_on(keys),
+        env: env(places, keys, Place { step: Some(index), role: Role::Env }),
+        cwd: keys.get("cwd").and_then(|node| places.template(node, body)),
+        timeout: time(keys.get("timeout")).unwrap_or(Duration::from_millis(limits::STEP_TIMEOUT_MS_DEFAULT)),
+        grace: time(keys.get("grace")).unwrap_or(Duration::from_millis(limits::STEP_GRACE_MS_DEFAULT)),
+        on_lost: on_lost(places, keys, retry.as_ref()),
+        retry,
+        orphans: if keys.text("orphans") == Some("leave") { Orphans::Leave } else { Orphans::Kill },
+        allow_failure: keys.flag("allow-failure"),
+        outputs: outputs(keys),
+        irreversible: keys.flag("irreversible"),
+        span: super::check::visible(node),
+    };
+    for key in tables::STEP.keys().filter(|key| !key.built) {
+        if let Some(node) = keys.get(key.name) {
+            places.scan(node, &key.shape, body);
+        }
+    }
+    (step, link)
+}
+
+fn link(node: &Node, index: usize, main_len: usize) -> Link {
+    let position = match index.checked_sub(main_len) {
+        None => format!("step_{}", index + 1),
+        Some(n) => format!("finally_{}", n + 1),
+    };
+    let id = node.get("id").and_then(|id| Some((id.text()?.to_owned(), id.span.clone())));
+    let (id, span) = id.unwrap_or_else(|| (position, super::check::visible(node)));
+    let named = |needs: &Node| -> Vec<(String, Span)> {
+        needs.items().iter().filter_map(|need| Some((need.text()?.to_owned(), need.span.clone()))).collect()
+    };
+    Link { id, span, needs: node.get("needs").map(named) }
+}
+
+fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Action {
+    let shell = match keys.text("shell") {
+        None | Some("bash") => Shell::Bash,
+        Some("sh") => Shell::Sh,
+        Some(other) => Shell::Other(other.to_owned()),
+    };
+    if let Some(node) = keys.get("run") {
+        let script = match &shell {
+            Shell::Other(name) => places.verbatim(node, name, place).map(Script::Verbatim),
+            Shell::Bash | Shell::Sh => places.script(node, place).map(Script::Bound),
+        };
+        return Action::Shell { shell, script: script.unwrap_or(Script::Verbatim(String::new())) };
+    }
+    if let Some((node, text)) = keys.get("script").and_then(|node| Some((node, node.text()?))) {
+        let path = Spanned { value: text.to_owned(), span: node.span.clone() };
+        return Action::Shell { shell, script: Script::File(path) };
+    }
+    if let Some(node) = keys.get("cmd") {
+        return Action::Cmd(node.items().iter().filter_map(|item| places.template(item, place)).collect());
+    }
+    let kind = tables::KINDS.iter().find(|kind| keys.own.get(kind).is_some());
+    Action::Unbuilt(kind.copied().unwrap_or("unknown"))
+}
+
+fn for_each<'n>(places: &mut Places<'n>, keys: Keys<'n>, index: usize) -> Option<ForEach> {
+    let node = keys.get("for-each")?;
+    let items = places.items(node, Place { step: Some(index), role: Role::Before })?;
+    let count = |key: &str| keys.get(key).and_then(Node::int).and_then(count);
+    Some(ForEach {
+        items,
+        max_parallel: count("max-parallel"),
+        stop_after_failures: count("stop-after-failures").unwrap_or(NonZeroU32::MIN),
+    })
+}
+
+/// A positive whole number.
+pub fn count(int: i64) -> Option<NonZeroU32> {
+    u32::try_from(int).ok().and_then(NonZeroU32::new)
+}
+
+/// A duration, where the node is one.
+pub fn time(node: Option<&Node>) -> Option<Duration> {
+    parse_duration(node?.text()?).ok()
+}
+
+fn runs_on(keys: Keys<'_>) -> Vec<String> {
+    let Some(node) = keys.get("runs-on") else { return Vec::new() };
+    let mut labels: Vec<String> = node.items().iter().filter_map(Node::text).map(str::to_owned).collect();
+    labels.sort();
+    labels.dedup();
+    labels
+}
+
+/// The variables of `defaults` and of the step, by name; the step's own win.
+fn env<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Vec<(String, crate::bind::Template)> {
+    let own = keys.own.get("env").map(Node::entries).unwrap_or_default();
+    let shared = keys.defaults.and_then(|node| node.get("env")).map(Node::entries).unwrap_or_default();
+    let is_own = |name: &str| own.iter().any(|(key, _)| key.text == name);
+    let merged = shared.iter().filter(|(key, _)| !is_own(&key.text)).chain(own);
+    merged.filter_map(|(key, node)| Some((key.text.clone(), places.template(node, place)?))).collect()
+}
+
+fn outputs(keys: Keys<'_>) -> Vec<(String, ValueType)> {
+    let entries = keys.get("outputs").map(Node::entries).unwrap_or_default();
+    entries.iter().filter_map(|(key, node)| Some((key.text.clone(), ValueType::named(node.text()?)?))).collect()
+}
+
+/// Defaults: delay 1s, backoff 2, max-delay 5m, jitter full, every failure.
+fn retry(node: &Node) -> Retry {
+    Retry {
+        attempts: node.get("attempts").and_then(Node::int).and_then(count).unwrap_or(NonZeroU32::MIN),
+        delay: time(node.get("delay")).unwrap_or(Duration::from_secs(1)),
+        backoff: node.get("backoff").and_then(Node::number).unwrap_or(2.0),
+        max_delay: time(node.get("max-delay")).unwrap_or(Duration::from_secs(300)),
+        jitter: match node.get("jitter").and_then(Node::text) {
+            Some("equal") => Jitter::Equal,
+            Some("none") => Jitter::None,
+            _ => Jitter::Full,
+        },
+        on_exit: node
+            .get("on-exit")
+            .map(|codes| {
+                codes.items().iter().filter_map(Node::int).filter_map(|code| i32::try_from(code).ok()).collect()
+            })
+            .unwrap_or_default(),
+    }
+}
+
+fn on_lost(places: &mut Places<'_>, keys: Keys<'_>, retry: Option<&Retry>) -> OnLost {
+    let may_retry = retry.is_some_and(|retry| retry.attempts.get() > 1);
+    match keys.get("on-lost").and_then(|node| Some((node, node.text()?))) {
+        Some((node, word @ ("retry" | "check"))) => {
+            if !may_retry {
+                let message = format!("`on-lost: {word}` starts the step again, which it may not");
+                let help = "add `retry: {attempts: 2}`, or write `on-lost: hold`";
+                places.findings.push(Finding::new(&node.span, "without `retry`", message).help(help));
+            }
+            if word == "check" && keys.get("check").is_none() {
+                let message = "`on-lost: check` asks a `check` that the step does not have";
+                places.findings.push(Finding::new(&node.span, "without `check`", message));
+            }
+            OnLost::Retry
+        }
+        Some((_, "hold")) => OnLost::Hold,
+        Some(_) => OnLost::Fail,
+        None if may_retry => OnLost::Retry,
+        None => OnLost::Fail,
+    }
+}

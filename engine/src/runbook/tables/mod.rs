@@ -1,0 +1,11 @@
+//! The file format of the contract (SPEC 2), said once.
+//!
+//! A key that is not in these tables does not exist; a key marked `unbuilt()` is checked like any other and refused when
+//! a run is planned.
+
+pub mod kinds;
+pub mod step;
+pub mod top;
+
+pub use step::{DEFAULTS, KINDS, STEP};
+pub use top::RUNBOOK;

@@ -1,0 +1,25 @@
+//! A file of parameters: a YAML (or JSON) map from name to value.
+
+use serde_json::Value;
+
+use super::check::visible;
+use super::node::{self, Data};
+use super::report::{Finding, Report};
+
+/// The names and values of the file, in its order. All problems of the file in one report.
+pub fn parse_values(source: &[u8]) -> Result<Vec<(String, Value)>, Report> {
+    let document = node::read(source)?;
+    if !document.doubles.is_empty() {
+        return Err(Report::new(document.doubles));
+    }
+    match &document.root.data {
+        Data::Null => Ok(Vec::new()),
+        Data::Map(entries) => Ok(entries.iter().map(|(key, node)| (key.text.clone(), node.json())).collect()),
+        _ => {
+            let message = "a file of parameters is a map from name to value";
+            let finding =
+                Finding::new(&visible(&document.root), "not a map", message).help("write `name: value` lines");
+            Err(Report::one(finding))
+        }
+    }
+}

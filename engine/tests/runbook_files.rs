@@ -1,0 +1,318 @@
+//! Runbook files: what is accepted, and what is said about what is not.
+
+use proptest::prelude::*;
+use runward_engine::runbook::model::{Action, Items, OnLost, Runbook};
+use runward_engine::runbook::{Report, parse, position};
+
+const EXAMPLE: &str = include_str!("files/pg-minor-upgrade.yaml");
+
+/// `line:col message (help)`, a line each.
+fn render(source: &str, report: &Report) -> String {
+    let line = |finding: &runward_engine::runbook::Finding| {
+        let (line, column) = position(source, finding.span.start);
+        let help = finding.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+        format!("{line}:{column} {}{help}\n", finding.message)
+    };
+    report.findings.iter().map(line).collect()
+}
+
+fn complaints(source: &str) -> String {
+    match parse(source.as_bytes()) {
+        Ok(_) => "no findings\n".into(),
+        Err(report) => render(source, &report),
+    }
+}
+
+fn accepted(source: &str) -> Runbook {
+    parse(source.as_bytes()).unwrap_or_else(|report| panic!("{}", render(source, &report)))
+}
+
+#[test]
+fn the_example_of_the_contract_is_right_and_its_unbuilt_keys_are_named() {
+    let runbook = accepted(EXAMPLE);
+    let unbuilt: Vec<&str> = runbook.unbuilt.iter().map(|item| item.path.as_str()).collect();
+    assert_eq!(
+        unbuilt,
+        [
+            "severity",
+            "on.schedule",
+            "on.webhook",
+            "windows",
+            "concurrency",
+            "secrets",
+            "objectives",
+            "steps[0].secrets",
+            "steps[1].approve",
+            "steps[2].check",
+            "steps[2].undo",
+            "steps[3].http",
+            "on-failure",
+            "finally[0].notify",
+        ]
+    );
+    assert_eq!(&EXAMPLE[runbook.unbuilt[8].span.clone()], "approve");
+    let ids: Vec<&str> = runbook.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(ids, ["backup", "agree", "upgrade", "verify", "finally_1"]);
+    assert_eq!(runbook.steps[0].on_lost, OnLost::Retry);
+    assert_eq!(runbook.steps[2].needs, [1]);
+    assert_eq!(runbook.steps[3].runs_on, ["db"]);
+    assert!(matches!(runbook.steps[2].for_each.as_ref().unwrap().items, Items::Expression(_)));
+    assert!(matches!(runbook.steps[4].action, Action::Unbuilt("notify")));
+}
+
+#[test]
+fn ten_mistakes_give_ten_findings_with_their_places() {
+    let source = "\
+name: 夜间备份
+description: 每天晚上备份数据库
+params: {count: {type: int, description: 数量, default: 五}}
+timeout: 10
+steps:
+  - id: prepare
+    name: 准备
+    run: echo 你好 ${{ params.cuont }}
+  - id: dump
+    neds: [dump]
+    run: pg_dump ${{ params.count }}
+  - id: load
+    needs: [dmp]
+    timeout: 5 minutes
+    run: echo 数据 && cat ${{ item }}
+    on-lost: retyr
+  - id: load
+    run: |
+      echo 一
+      echo 二; echo ${{ steps.nothing.status }}
+";
+    insta::assert_snapshot!(complaints(source), @r#"
+    3:55 `"五"` is not an int
+    4:10 `timeout` must be a duration such as `10s` or `10m`, not a number (a bare number has no unit: write `10s` or `10m`)
+    8:22 `cuont` is not a parameter of this runbook (did you mean `count`?)
+    10:5 `neds` is not a key of a step (did you mean `needs`?)
+    13:13 no step has the id `dmp` (did you mean `dump`?)
+    14:14 `5 minutes` is not a duration: write for example `30s`, `10m`, `2h`, `7d` or `1h30m`
+    15:29 `item` stands outside a `for-each`
+    16:14 `on-lost` cannot be `retyr` (did you mean `retry`?)
+    17:9 two steps have the id `load` (ids are unique in the file, `finally` included)
+    20:24 no step has the id `nothing`
+    "#);
+}
+
+/// The first complaint about a file.
+fn first(source: &str) -> String {
+    complaints(source).lines().next().unwrap_or_default().to_owned()
+}
+
+/// A file of these steps.
+fn with_steps(steps: &str) -> String {
+    format!("steps:\n{steps}")
+}
+
+#[test]
+fn each_rule_has_its_sentence() {
+    let cases = [
+        ("{run: a, cmd: [b]}", "1 a step has `run` and `cmd`; only one is possible"),
+        ("{id: a}", "1 a step needs one of: run"),
+        ("{run: a, shell: perl, if: 'x ='}", "1 "),
+        ("{run: 'echo ${{ run.id }}', shell: python3}", "1 `${{ }}` cannot stand in the text of a python3 script"),
+        ("{script: ../a.sh}", "1 `../a.sh` leaves the runbook's folder"),
+        ("{cmd: [a], shell: sh}", "1 `shell` means nothing without `run` or `script`"),
+        ("{run: a, max-parallel: 2}", "1 `max-parallel` means nothing without `for-each`"),
+        ("{run: a, on-lost: retry}", "1 `on-lost: retry` starts the step again, which it may not"),
+        ("{run: a, on-lost: retry, retry: {attempts: 1}}", "1 `on-lost: retry` starts the step again"),
+        ("{run: a, retry: {attempts: 101}}", "1 `attempts` must be 1 to 100"),
+        ("{run: a, timeout: 0s}", "1 `timeout` cannot be zero"),
+        ("{run: a, env: {RUNWARD_X: a}}", "1 `RUNWARD_X`: names that begin with RUNWARD_"),
+        ("{run: a, if: success()}", "1 `success()` can only stand in the `if` of a step of `finally`"),
+        ("{run: a, if: '${{ run.id }}'}", "1 `if` holds a bare expression, without `${{ }}` (write `if: run.id`)"),
+        ("{run: a, for-each: 'x ${{ run.id }}'}", "1 `for-each` is a list, or one"),
+        ("{run: a, env: {A: '${{ env.B }}'}}", "1 a value of `env` cannot read `env`"),
+        ("{cmd: [a, '${{ env.B }}']}", "1 `B` is not declared in the `env` of this step"),
+        ("{id: a, cmd: [a, '${{ steps.a.status }}']}", "1 `a` reads its own result"),
+        ("{id: a, run: a, needs: [a]}", "1 these steps wait for each other: a -> a"),
+        ("{run: a, name: '${{ run.id }}'}", "1 `name` is fixed text"),
+        ("{run: a, <<: {b: c}}", "1 `<<` is not a key of a step (merge keys"),
+        ("{wait: {for: 1s, until: x}}", "1 a wait has `for` and `until`"),
+        ("{run: a, secrets: [X]}", "1 `X` is not a secret of this runbook"),
+    ];
+    for (step, wanted) in cases {
+        let found = first(&with_steps(&format!("  - {step}\n")));
+        let (place, message) = found.split_once(' ').unwrap_or_default();
+        let wanted = wanted.trim_start_matches("1 ");
+        assert!(place.starts_with("2:") && message.starts_with(wanted), "{step}\n  {found}\n  {wanted}");
+    }
+}
+
+#[test]
+fn triggers_and_windows_are_checked_before_they_are_built() {
+    let source = "\
+params: {env: {enum: [staging, prod], required: true}}
+on:
+  schedule:
+    - {cron: '61 2 * * SAT', timezone: Europe/Berlni, with: {env: prud}}
+    - {cron: '@daily', dst: {gap: shfit}}
+  webhook: {secret: hook, params: {evn: body.x}}
+windows:
+  allow: ['SAR 01:00-05:00', 'SAT 01:00-05:00 Europe/Berlin']
+  deny: [{from: 2026-12-20, to: 2026-02-30}, {from: 2026-12-20, to: 2026-12-19}]
+concurrency: {group: 'pg-${{ params.env }}', limit: 0}
+secrets: {A: {env: X}, B: {env: X, file: y}}
+steps:
+  - {run: a, secrets: [A]}
+";
+    insta::assert_snapshot!(complaints(source), @r#"
+    4:14 minute `61`: must be 0 to 59
+    4:40 `Europe/Berlni` is not a time zone (did you mean `Europe/Berlin`?)
+    4:67 `env`: `prud` is not one of staging, prod
+    5:7 this schedule gives no value for the required parameter `env` (add `with: {env: ...}`)
+    5:35 `gap` cannot be `shfit` (did you mean `shift`?)
+    6:36 `evn` is not a parameter of this runbook (did you mean `env`?)
+    8:11 `SAR` is not a day of the week (did you mean `SAT`?)
+    9:33 `2026-02-30` is no date of the calendar
+    9:69 this freeze ends before it begins
+    10:53 `limit` must be at least 1
+    11:24 no step receives the secret `B` (name it in the `secrets` of a step, or remove it)
+    11:36 a secret has `env` and `file`; only one is possible
+    "#);
+}
+
+#[test]
+fn cycles_are_shown_with_their_path() {
+    let source = with_steps("  - {id: a, run: x, needs: [c]}\n  - {id: b, run: x}\n  - {id: c, run: x}\n");
+    insta::assert_snapshot!(complaints(&source), @"3:10 these steps wait for each other: a -> c -> b -> a (a step without `needs` follows the step above it; `needs: []` starts at once)");
+}
+
+#[test]
+fn a_step_reads_only_what_has_ended_before_it() {
+    let two = |needs: &str| {
+        with_steps(&format!(
+            "  - {{id: a, run: x}}\n  - {{id: b, run: x, needs: {needs}, env: {{A: '${{{{ steps.a.outputs.k }}}}'}}}}\n"
+        ))
+    };
+    assert_eq!(complaints(&two("[a]")), "no findings\n");
+    assert!(complaints(&two("[]")).contains("`b` reads `a` but does not need it"));
+    let last = "finally:\n  - {run: 'echo \"${{ steps.a.status }}\"', if: failure()}\n";
+    assert_eq!(complaints(&format!("steps:\n  - {{id: a, run: x}}\n{last}")), "no findings\n");
+}
+
+#[test]
+fn defaults_stand_under_every_step() {
+    let runbook = accepted(
+        "defaults: {timeout: 1m, shell: sh, env: {A: '1.10', B: 2}, retry: {attempts: 3}, runs-on: [x, b]}\n\
+         steps:\n  - {run: a, env: {B: 0x1F}}\n  - {run: b, timeout: 5s, runs-on: c}\n  - {cmd: [a, 1.10]}\n",
+    );
+    let names: Vec<&str> = runbook.steps[0].env.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["A", "B"]);
+    assert_eq!(runbook.steps[0].runs_on, ["b", "x"]);
+    assert_eq!(runbook.steps[1].runs_on, ["c"]);
+    assert_eq!(runbook.steps[1].timeout.as_secs(), 5);
+    assert_eq!(runbook.steps[2].on_lost, OnLost::Retry);
+    let text = |template: &runward_engine::bind::Template| template.render(&Default::default()).unwrap();
+    assert_eq!(text(&runbook.steps[0].env[1].1), "0x1F");
+    let Action::Cmd(argv) = &runbook.steps[2].action else { panic!("not a cmd") };
+    assert_eq!(argv.iter().map(text).collect::<Vec<_>>(), ["a", "1.10"]);
+}
+
+#[test]
+fn files_that_are_no_runbook_are_refused_at_once() {
+    let nest = format!("steps: {}", "[".repeat(20_000));
+    let mut laughs = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+    for i in 1..12 {
+        laughs += &format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(","));
+    }
+    let big = format!("# {}", "x".repeat(2 << 20));
+    let cases: [(&str, &[u8], &str); 9] = [
+        ("20,000 brackets", nest.as_bytes(), "this YAML is nested too deeply"),
+        ("billion laughs", laughs.as_bytes(), "this YAML is nested too deeply or expands to too much"),
+        ("2 MiB", big.as_bytes(), "this file has 2.0 MiB; a runbook has at most 1.0 MiB"),
+        ("NUL", b"name: a\0b\n", "a NUL byte cannot stand in a runbook"),
+        ("UTF-8", b"name: \xff\n", "byte 6 of this file is not UTF-8"),
+        ("empty", b"# nothing\n", "this file holds no runbook"),
+        ("list", b"- a\n", "a runbook must be a map, not a list"),
+        ("documents", b"steps: [{run: a}]\n---\nb: c\n", "a file holds one runbook"),
+        ("tab", b"steps:\n\t- a\n", "this is not YAML: tabs"),
+    ];
+    for (name, source, wanted) in cases {
+        let started = std::time::Instant::now();
+        let report = parse(source).unwrap_err();
+        let took = started.elapsed();
+        println!("{name}: {took:?}");
+        assert!(report.findings[0].message.starts_with(wanted), "{name}: {report:?}");
+        assert!(took.as_secs() < 2, "{name} took {took:?}");
+    }
+}
+
+#[test]
+fn a_chain_of_20_000_steps_costs_twice_one_of_10_000() {
+    let chain = |n: usize| {
+        let step = |i: usize| format!("- {{id: s{i}, cmd: ['${{{{steps.s{}.status}}}}']}}\n", i - 1);
+        let steps: String = (1..n).map(step).collect();
+        format!("steps:\n- {{id: s0, cmd: [a]}}\n{steps}")
+    };
+    for n in [10_000, 20_000] {
+        let source = chain(n);
+        let started = std::time::Instant::now();
+        assert_eq!(accepted(&source).steps.len(), n);
+        println!("{n} steps, {} bytes: {:?}", source.len(), started.elapsed());
+        assert!(started.elapsed().as_secs() < 30);
+    }
+    assert!(complaints(&with_steps(&"- {run: a}\n".repeat(20_001))).contains("this runbook has 20001 steps"));
+}
+
+#[test]
+fn positions_are_lines_and_characters() {
+    assert_eq!(position("a: 你好\nb", 9), (1, 6));
+    assert_eq!(position("a: 你好\nb", 10), (2, 1));
+    assert_eq!(position("a: 你好", 4), (1, 4), "inside a character: its beginning");
+    assert_eq!(position("", 99), (1, 1));
+    assert!(first("\u{feff}stepz: 1\n").starts_with("1:1 `stepz`"), "{}", first("\u{feff}stepz: 1\n"));
+    assert!(first("steps:\r\n  - rum: a\r\n").starts_with("2:5 `rum`"));
+    let quoted = with_steps("  - run: \"echo \\u4f60 \\\"\\n\\\" ${{ item }}\"\n");
+    assert!(first(&quoted).starts_with("2:34 `item`"), "{}", first(&quoted));
+    let single = with_steps("  - run: 'echo \"it''s\" ${{ item }}'\n");
+    assert!(first(&single).starts_with("2:28 `item`"), "{}", first(&single));
+    let folded = with_steps("  - cmd:\n    - >-\n      one\n      two ${{ item }}\n");
+    assert!(first(&folded).starts_with("5:15 `item`"), "{}", first(&folded));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_files_never_panic(cuts in prop::collection::vec((0usize..4096, 0usize..40, "\\PC{0,6}"), 1..6)) {
+        let mut text: Vec<char> = EXAMPLE.chars().collect();
+        for (at, len, new) in cuts {
+            let start = at % text.len();
+            let end = (start + len).min(text.len());
+            text.splice(start..end, new.chars());
+            if text.is_empty() {
+                text.push('a');
+            }
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(report) = parse(text.as_bytes()) {
+            prop_assert!(!report.findings.is_empty());
+            for finding in &report.findings {
+                prop_assert!(finding.span.end <= text.len() && finding.span.start <= finding.span.end);
+                prop_assert!(text.get(finding.span.clone()).is_some(), "{finding:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = parse(&bytes);
+    }
+}
+
+#[test]
+fn thousands_of_mistakes_cost_no_more_than_reading_them() {
+    let needs: String = (0..10_000).map(|i| format!("- {{id: s{i}, run: a, needs: [t{i}]}}\n")).collect();
+    let reads: String = (0..10_000).map(|i| format!("- {{id: s{i}, cmd: ['${{{{params.t{i}}}}}']}}\n")).collect();
+    for steps in [needs, reads] {
+        let started = std::time::Instant::now();
+        let report = parse(with_steps(&steps).as_bytes()).unwrap_err();
+        println!("{} findings: {:?}", report.findings.len(), started.elapsed());
+        assert_eq!(report.findings.len(), 1_001);
+    }
+}

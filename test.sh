@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Everything that has to be green before a change lands. Installs what it needs; skips nothing.
+set -euo pipefail
+cd "$(dirname "$0")"
+. ./setup.sh
+need dash dash
+need python3 python3
+need setpriv util-linux
+need git git
+if ! cargo nextest --version >/dev/null 2>&1; then
+  cargo install --quiet --locked cargo-nextest
+fi
+
+cargo fmt --all --check
+cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
+cargo nextest run --workspace --locked --no-fail-fast

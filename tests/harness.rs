@@ -1,0 +1,129 @@
+//! A state folder of its own for each test, and the binary in it.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long a condition may take to come true. Generous: the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder to work in, with a state folder inside. Both go when the test ends.
+pub struct Scene {
+    dir: TempDir,
+}
+
+/// What a finished command left.
+pub struct Done {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub stdout_bytes: Vec<u8>,
+}
+
+impl Scene {
+    pub fn new() -> Scene {
+        Scene { dir: TempDir::new().expect("a temporary folder") }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file below the scene and returns its path.
+    pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("a name below the scene")).expect("its folder");
+        fs::write(&path, text).expect("a file of the scene");
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// The binary, not yet started: in the scene's folder, with its state folder, and without this machine's settings.
+    pub fn runward(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runward"));
+        command.current_dir(self.dir.path()).env("RUNWARD_STATE", self.path("state")).stdin(Stdio::null());
+        command.env_remove("CI").env_remove("XDG_STATE_HOME");
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub fn run(&self, args: &[&str]) -> Done {
+        finish(self.runward().args(args))
+    }
+
+    /// Runs it and expects this exit code.
+    pub fn expect(&self, code: i32, args: &[&str]) -> Done {
+        let done = self.run(args);
+        assert_eq!(done.code, code, "{args:?}\n{}\n{}", done.stdout, done.stderr);
+        done
+    }
+
+    /// Starts the binary and leaves it running.
+    pub fn start(&self, args: &[&str]) -> Child {
+        let out = fs::File::create(self.path("started.out")).expect("a file for its output");
+        let err = out.try_clone().expect("the same file");
+        self.runward().args(args).stdout(out).stderr(err).spawn().expect("the binary starts")
+    }
+
+    /// What a command with `--format json` printed.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let args: Vec<&str> = args.iter().copied().chain(["--format", "json"]).collect();
+        let done = self.run(&args);
+        serde_json::from_str(&done.stdout)
+            .unwrap_or_else(|error| panic!("{args:?}: {error}\n{}{}", done.stdout, done.stderr))
+    }
+
+    /// Everything `show` knows about the newest run.
+    pub fn last(&self) -> Value {
+        self.json(&["show", "last"])
+    }
+
+    /// Waits until a file below the scene contains this text.
+    pub fn wait_for(&self, name: &str, text: &str) {
+        wait(&format!("{name} to contain {text:?}"), || self.read(name).contains(text));
+    }
+}
+
+pub fn finish(command: &mut Command) -> Done {
+    let Output { status, stdout, stderr } = command.output().expect("the binary starts");
+    Done {
+        code: status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)),
+        stdout: String::from_utf8_lossy(&stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        stdout_bytes: stdout,
+    }
+}
+
+/// Waits for a condition, not for a time.
+pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// `kill -9`, and the body taken away.
+pub fn kill_9(child: &mut Child) {
+    child.kill().expect("it was running");
+    child.wait().expect("it is gone");
+}
+
+/// Whether a process with this id exists and is not a zombie.
+pub fn is_alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+}
+
+/// The root of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("cli lies in the repository")
+}

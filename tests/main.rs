@@ -1,0 +1,8 @@
+//! What crosses crates: the code base itself, and everything through the binary, told in the user's words.
+
+mod harness;
+
+#[path = "stories/code_base.rs"]
+mod code_base;
+#[path = "stories/survival.rs"]
+mod survival;

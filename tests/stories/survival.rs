@@ -1,0 +1,130 @@
+//! A running step survives the death of the program that started it, and never starts twice.
+
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Scene, kill_9, wait};
+
+/// Three steps; the middle one waits for a file `go` and counts its own starts and ends in `effects`.
+const CHAIN: &str = "\
+name: chain
+params: {dir: {type: path, required: true}}
+defaults: {env: {DIR: '${{ params.dir }}'}}
+steps:
+  - id: first
+    run: echo first >> \"$DIR/effects\"
+  - id: slow
+    run: |
+      echo \"start\" >> \"$DIR/effects\"
+      until test -e \"$DIR/go\"; do sleep 0.05; done
+      echo \"end\" >> \"$DIR/effects\"
+  - id: third
+    run: echo third >> \"$DIR/effects\"
+";
+
+const WHOLE: &str = "first\nstart\nend\nthird\n";
+
+fn chain() -> (Scene, String) {
+    let scene = Scene::new();
+    scene.file("chain.yaml", CHAIN);
+    let dir = format!("dir={}", scene.path("").display());
+    (scene, dir)
+}
+
+#[test]
+fn a_killed_driver_leaves_the_step_running_and_resume_adopts_it() {
+    let (scene, dir) = chain();
+    let mut driver = scene.start(&["run", "chain.yaml", "-p", &dir]);
+    scene.wait_for("effects", "start");
+    kill_9(&mut driver);
+    let status = scene.last();
+    assert_eq!((&status["run"]["status"], &status["driver_pid"]), (&"running".into(), &serde_json::Value::Null));
+
+    let mut resumed = scene.start(&["resume", "last"]);
+    scene.wait_for("started.out", "still runs");
+    scene.file("go", "");
+    assert!(resumed.wait().unwrap().success());
+    assert_eq!(scene.read("effects"), WHOLE);
+    let show = scene.expect(0, &["show", "last", "--events"]).stdout;
+    assert!(show.contains("attempt_adopted"), "{show}");
+    scene.expect(0, &["audit", "verify"]);
+}
+
+#[test]
+fn a_step_that_ended_while_nobody_watched_is_settled_and_not_started_again() {
+    let (scene, dir) = chain();
+    let mut driver = scene.start(&["run", "chain.yaml", "-p", &dir]);
+    scene.wait_for("effects", "start");
+    kill_9(&mut driver);
+    scene.file("go", "");
+    scene.wait_for("effects", "end");
+    scene.expect(0, &["resume", "last"]);
+    assert_eq!(scene.read("effects"), WHOLE);
+}
+
+#[test]
+fn a_driver_that_dies_again_and_again_changes_nothing() {
+    let (scene, dir) = chain();
+    let mut driver = scene.start(&["run", "chain.yaml", "-p", &dir]);
+    scene.wait_for("effects", "start");
+    kill_9(&mut driver);
+    for _ in 0..5 {
+        let mut again = scene.start(&["resume", "last"]);
+        scene.wait_for("started.out", "still runs");
+        kill_9(&mut again);
+    }
+    scene.file("go", "");
+    scene.expect(0, &["resume", "last"]);
+    assert_eq!(scene.read("effects"), WHOLE);
+}
+
+#[test]
+fn only_one_driver_drives_a_run() {
+    let (scene, dir) = chain();
+    let mut driver = scene.start(&["run", "chain.yaml", "-p", &dir]);
+    scene.wait_for("effects", "start");
+    let second = scene.expect(2, &["resume", "last"]);
+    assert!(second.stderr.contains(&format!("already being driven by process {}", driver.id())), "{}", second.stderr);
+    scene.file("go", "");
+    assert!(driver.wait().unwrap().success());
+    assert_eq!(scene.read("effects"), WHOLE);
+}
+
+#[test]
+fn a_lost_terminal_changes_nothing() {
+    let (scene, dir) = chain();
+    let mut driver = scene.start(&["run", "chain.yaml", "-p", &dir]);
+    scene.wait_for("effects", "start");
+    kill(Pid::from_raw(driver.id() as i32), Signal::SIGHUP).unwrap();
+    scene.file("go", "");
+    assert!(driver.wait().unwrap().success());
+    assert_eq!(scene.read("effects"), WHOLE);
+}
+
+#[test]
+fn a_detached_run_goes_on_without_its_starter() {
+    let (scene, dir) = chain();
+    let id = scene.expect(0, &["run", "chain.yaml", "-p", &dir, "--detach"]).stdout.trim().to_owned();
+    scene.file("go", "");
+    wait("the run to end", || scene.last()["run"]["status"] == "succeeded");
+    assert_eq!(scene.last()["run"]["id"], id.as_str());
+    assert_eq!(scene.read("effects"), WHOLE);
+}
+
+#[test]
+fn a_supervisor_that_is_killed_takes_its_step_along_and_the_step_is_lost() {
+    let (scene, dir) = chain();
+    let mut driver = scene.start(&["run", "chain.yaml", "-p", &dir]);
+    scene.wait_for("effects", "start");
+    let listed = Command::new("pgrep").args(["-P", &driver.id().to_string()]).output().unwrap();
+    let supervisor: i32 = String::from_utf8_lossy(&listed.stdout).trim().parse().expect("one child: the supervisor");
+    kill(Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
+    assert_eq!(driver.wait().unwrap().code(), Some(8));
+    assert_eq!(scene.last()["steps"][1]["status"], "lost");
+    scene.file("go", "");
+    // Whoever resumes says that it may start once more, and it does so exactly once.
+    scene.expect(0, &["resume", "last"]);
+    assert_eq!(scene.read("effects"), "first\nstart\nstart\nend\nthird\n");
+}

@@ -1,0 +1,106 @@
+//! What a driver does with attempts it did not start, or whose supervisor is gone: it asks the journal.
+//!
+//! Of each claimed attempt exactly one of these is true, and provable: it never started, it runs, it ended and left a
+//! result, or it is dead without a result and therefore lost.
+
+use std::time::Duration;
+
+use runward_engine::run::state::Attempt;
+use runward_engine::run::{ClaimId, Command};
+
+use super::{DriveError, Driver};
+use crate::step::report;
+use crate::supervisor::journal::{self, JournalError, Mark};
+
+/// How long the processes of a dead supervisor may take to be gone.
+const DYING_MAX: Duration = Duration::from_secs(30);
+
+impl Driver<'_> {
+    /// Adopts what still runs and settles what ended while nobody watched.
+    pub(super) async fn take_over(&mut self) -> Result<(), DriveError> {
+        let found: Vec<Attempt> = {
+            let state = &self.view.state;
+            state
+                .live()
+                .keys()
+                .filter_map(|claim| state.live_attempt(claim))
+                .map(|(_, attempt)| attempt.clone())
+                .collect()
+        };
+        for attempt in found {
+            let claim = attempt.claim.clone();
+            let dir = self.setting.home.attempt(&self.view.state.id, &claim);
+            let same_boot = attempt.boot == self.setting.boot;
+            if same_boot
+                && dir.is_dir()
+                && journal::is_alive(&dir).unwrap_or(false)
+                && self.crew.join(&attempt.session).await
+            {
+                let session = self.setting.session.clone();
+                self.queue.push_back((Command::Adopt { claim, session }, None));
+                // It may have ended between the look and the handshake; then nobody will say so again.
+                if journal::is_alive(&dir).unwrap_or(false) {
+                    continue;
+                }
+            }
+            self.conclude(&attempt.claim).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds out how an attempt ended, and queues what follows.
+    pub(super) async fn conclude(&mut self, claim: &ClaimId) -> Result<(), DriveError> {
+        let Some((unit, attempt)) = self.view.state.live_attempt(claim) else { return Ok(()) };
+        let lose = |evidence: String| Command::Lose { claim: claim.clone(), evidence };
+        if attempt.boot != self.setting.boot {
+            self.settle(lose("the machine was restarted while it ran".to_owned()));
+            return Ok(());
+        }
+        let dir = self.setting.home.attempt(&self.view.state.id, claim);
+        if !dir.is_dir() {
+            // The folder is made before anything starts.
+            self.settle(Command::Void { claim: claim.clone() });
+            return Ok(());
+        }
+        let step = self.view.state.spec(unit.step);
+        let boot = self.setting.boot.clone();
+        let looked = {
+            let dir = dir.clone();
+            let look = move || look(&dir, &boot);
+            tokio::task::spawn_blocking(look).await.map_err(|error| DriveError::Supervisor(error.to_string()))?
+        };
+        let command = match looked {
+            Ok(Found::Result(result)) => {
+                Command::Settle { claim: claim.clone(), report: Box::new(report::report(&dir, step, &result)) }
+            }
+            Ok(Found::NeverStarted) => Command::Void { claim: claim.clone() },
+            Ok(Found::Nothing) => lose("its supervisor is gone and left no result".to_owned()),
+            Ok(Found::StillAlive) => {
+                lose(format!("its processes outlived their supervisor by {} s", DYING_MAX.as_secs()))
+            }
+            Err(error) => lose(format!("its journal cannot be read: {error}")),
+        };
+        self.settle(command);
+        Ok(())
+    }
+}
+
+enum Found {
+    Result(Box<journal::AttemptResult>),
+    NeverStarted,
+    Nothing,
+    StillAlive,
+}
+
+fn look(dir: &std::path::Path, boot: &str) -> Result<Found, JournalError> {
+    if let Some(result) = journal::read_result(dir, boot)? {
+        return Ok(Found::Result(Box::new(result)));
+    }
+    if journal::try_void(dir, boot)? == Mark::Void {
+        return Ok(Found::NeverStarted);
+    }
+    if !journal::wait_until_dead(dir, DYING_MAX)? {
+        return Ok(Found::StillAlive);
+    }
+    Ok(journal::read_result(dir, boot)?.map_or(Found::Nothing, |result| Found::Result(Box::new(result))))
+}

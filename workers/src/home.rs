@@ -1,0 +1,162 @@
+//! Where things lie on this machine: the state folder.
+//!
+//! ```text
+//! ledger.db                          the ledger
+//! runs/<run>/driver.lock             held by the one process that drives the run
+//! runs/<run>/files/                  the pinned files, the default folder of its steps
+//! runs/<run>/workspace/              scratch, `$RUNWARD_WORKSPACE`
+//! runs/<run>/attempts/<claim>/       script, journal, output of one attempt
+//! supervisors/<session>/             the socket of a supervisor
+//! ```
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use runward_engine::run::{ClaimId, RunId, SessionId};
+
+#[derive(Debug, Clone)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// A folder or file of the state folder that cannot be made or used.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {path}: {source}")]
+pub struct HomeError {
+    pub what: &'static str,
+    pub path: String,
+    pub source: io::Error,
+}
+
+impl HomeError {
+    pub(crate) fn new(what: &'static str, path: &Path, source: io::Error) -> HomeError {
+        HomeError { what, path: path.display().to_string(), source }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self.source.kind() {
+            io::ErrorKind::StorageFull => "free some space on that file system and repeat the command",
+            io::ErrorKind::ReadOnlyFilesystem => {
+                "that file system is mounted read-only: name another state folder with --state or RUNWARD_STATE"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "check owner and mode of that folder, or name another state folder with --state or RUNWARD_STATE"
+            }
+            _ => "name another state folder with --state or RUNWARD_STATE",
+        }
+    }
+}
+
+impl Home {
+    /// The state folder at `root` (made absolute); creates it, private to this user.
+    pub fn open(root: &Path) -> Result<Home, HomeError> {
+        let root =
+            std::path::absolute(root).map_err(|error| HomeError::new("cannot use the state folder", root, error))?;
+        make_dir(&root)?;
+        Ok(Home { root })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("ledger.db")
+    }
+
+    pub fn run(&self, run: &RunId) -> PathBuf {
+        self.root.join("runs").join(&run.0)
+    }
+
+    pub fn files(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("files")
+    }
+
+    pub fn workspace(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("workspace")
+    }
+
+    pub fn attempt(&self, run: &RunId, claim: &ClaimId) -> PathBuf {
+        self.run(run).join("attempts").join(&claim.0)
+    }
+
+    pub fn supervisor(&self, session: &SessionId) -> PathBuf {
+        self.root.join("supervisors").join(&session.0)
+    }
+}
+
+/// Creates a folder and its parents, mode 0700.
+pub(crate) fn make_dir(path: &Path) -> Result<(), HomeError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| HomeError::new("cannot create the folder", path, error))
+}
+
+/// How often, and how far apart, a taken lock is tried again.
+const LOOKS: u32 = 5;
+const LOOK_FOR: Duration = Duration::from_millis(10);
+
+/// The right to drive a run. The kernel gives it back when its holder dies, however it dies.
+#[derive(Debug)]
+pub struct DriverLock {
+    _file: Flock<File>,
+}
+
+/// Why a run cannot be driven by this process.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverLockError {
+    #[error("the run is already being driven by process {pid}")]
+    Taken { pid: String },
+    #[error(transparent)]
+    Home(#[from] HomeError),
+}
+
+impl DriverLock {
+    pub fn take(home: &Home, run: &RunId) -> Result<DriverLock, DriverLockError> {
+        make_dir(&home.run(run))?;
+        let path = home.run(run).join("driver.lock");
+        let broken = |error| HomeError::new("cannot use the file", &path, error);
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(broken)?;
+        for _ in 0..LOOKS {
+            match Flock::lock(file.try_clone().map_err(broken)?, FlockArg::LockExclusiveNonblock) {
+                Ok(mut lock) => {
+                    lock.set_len(0).map_err(broken)?;
+                    write!(lock, "{}", std::process::id()).map_err(broken)?;
+                    return Ok(DriverLock { _file: lock });
+                }
+                // Somebody who only looks ([`DriverLock::holder`]) holds it for a moment, too.
+                Err(_) => std::thread::sleep(LOOK_FOR),
+            }
+        }
+        let mut pid = String::new();
+        file.read_to_string(&mut pid).map_err(broken)?;
+        Err(DriverLockError::Taken { pid: if pid.is_empty() { "unknown".into() } else { pid } })
+    }
+
+    /// The process that drives the run now.
+    pub fn holder(home: &Home, run: &RunId) -> Option<String> {
+        let file = File::open(home.run(run).join("driver.lock")).ok()?;
+        match Flock::lock(file, FlockArg::LockSharedNonblock) {
+            Ok(_) => None,
+            Err((mut file, _)) => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid).ok()?;
+                Some(pid)
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The environment of a step: PATH, HOME, USER, LANG, TZ, TMPDIR, RUNWARD_* and what the runbook declares. Nothing else
+//! of whoever started runward reaches a step.
+
+use std::env;
+
+use nix::unistd::{Uid, User};
+
+const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What every step has, before RUNWARD_* and the runbook's own.
+pub(super) fn base() -> Vec<(String, String)> {
+    let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty()).map(|value| (name.to_owned(), value));
+    let mut env: Vec<(String, String)> =
+        ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR"].into_iter().filter_map(set).collect();
+    let mut default = |name: &str, value: &dyn Fn() -> Option<String>| {
+        if !env.iter().any(|(known, _)| known == name)
+            && let Some(value) = value()
+        {
+            env.push((name.to_owned(), value));
+        }
+    };
+    // cron and systemd start programs without some of these.
+    default("PATH", &|| Some(PATH_DEFAULT.to_owned()));
+    default("HOME", &|| user().map(|user| user.dir.display().to_string()));
+    default("USER", &|| user().map(|user| user.name));
+    env
+}
+
+fn user() -> Option<User> {
+    User::from_uid(Uid::effective()).ok().flatten()
+}

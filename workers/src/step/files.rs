@@ -1,0 +1,59 @@
+//! The pinned files of a run, laid out where its steps run.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use runward_engine::plan::Definition;
+use runward_engine::run::RunId;
+use runward_store::{Ledger, LedgerError};
+
+use crate::home::{Home, HomeError, make_dir};
+
+/// Why the files of a run cannot be laid out.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Makes the folders of a run and fills `files/` from the ledger. Complete or absent: it appears under its name by a
+/// rename, so a second driver finds it whole and leaves it alone.
+pub async fn materialise(
+    home: &Home,
+    ledger: &dyn Ledger,
+    run: &RunId,
+    definition_hash: &str,
+) -> Result<(), FilesError> {
+    make_dir(&home.workspace(run))?;
+    let target = home.files(run);
+    if target.is_dir() {
+        return Ok(());
+    }
+    let definition: Definition = ledger.definition(definition_hash).await?;
+    let scratch = home.run(run).join("files.tmp");
+    if scratch.is_dir() {
+        fs::remove_dir_all(&scratch).map_err(|error| HomeError::new("cannot clear the folder", &scratch, error))?;
+    }
+    make_dir(&scratch)?;
+    for file in &definition.files {
+        let path = scratch.join(&file.path);
+        if let Some(parent) = path.parent() {
+            make_dir(parent)?;
+        }
+        let mode = if file.executable { 0o700 } else { 0o600 };
+        write(&path, &ledger.blob(&file.sha256).await?, mode)?;
+    }
+    fs::rename(&scratch, &target).map_err(|error| HomeError::new("cannot create the folder", &target, error))?;
+    Ok(())
+}
+
+/// Writes a new file with this mode.
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), HomeError> {
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    file.and_then(|mut file| file.write_all(bytes))
+        .map_err(|error| HomeError::new("cannot write the file", path, error))
+}

@@ -1,0 +1,101 @@
+//! A prepared step as a launch: argv, complete environment, a folder that exists.
+
+use std::path::PathBuf;
+
+use runward_engine::limits;
+use runward_engine::run::prepare::{Prepared, Program};
+use runward_engine::run::state::Attempt;
+use runward_engine::run::{RunState, Unit};
+use runward_engine::runbook::model::Shell;
+
+use super::environment;
+use super::files::write;
+use crate::home::{Home, HomeError, make_dir};
+use crate::supervisor::protocol::Launch;
+
+/// Name of the file in an attempt's folder that `$RUNWARD_OUTPUT` points to.
+pub const OUTPUT_FILE: &str = "output";
+
+/// Why a claimed step cannot be launched. It provably never started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[error("the folder {path} (`cwd`) {problem}: create it in a step before, or correct `cwd`")]
+    Cwd { path: String, problem: &'static str },
+}
+
+/// Makes the attempt's folder with the script in it, and says what to start.
+pub fn launch(
+    home: &Home,
+    state: &RunState,
+    unit: Unit,
+    attempt: &Attempt,
+    prepared: Prepared,
+) -> Result<Launch, LaunchError> {
+    let dir = home.attempt(&state.id, &attempt.claim);
+    make_dir(&dir)?;
+    write(&dir.join(OUTPUT_FILE), b"", 0o600)?;
+    let files = home.files(&state.id);
+    let cwd = prepared.cwd.as_ref().map_or_else(|| files.clone(), |cwd| files.join(cwd));
+    check_cwd(&cwd)?;
+
+    let argv = match prepared.program {
+        Program::Argv(argv) => argv,
+        Program::Script { shell, text } => {
+            let script = dir.join("script");
+            write(&script, text.as_bytes(), 0o600)?;
+            shell_argv(&shell, script.display().to_string())
+        }
+        Program::File { shell, path } => shell_argv(&shell, files.join(path).display().to_string()),
+    };
+
+    let mut env = environment::base();
+    let own = [
+        ("RUNWARD_RUN_ID", state.id.0.clone()),
+        ("RUNWARD_RUNBOOK", state.name.clone()),
+        ("RUNWARD_STEP", state.unit_name(unit)),
+        ("RUNWARD_ATTEMPT", attempt.no.to_string()),
+        ("RUNWARD_FENCE", attempt.no.to_string()),
+        ("RUNWARD_GENERATION", state.generation.to_string()),
+        ("RUNWARD_OUTPUT", dir.join(OUTPUT_FILE).display().to_string()),
+        ("RUNWARD_WORKSPACE", home.workspace(&state.id).display().to_string()),
+    ];
+    env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    for (name, value) in prepared.env {
+        env.retain(|(known, _)| *known != name);
+        env.push((name, value));
+    }
+
+    Ok(Launch {
+        attempt: attempt.claim.0.clone(),
+        dir,
+        argv,
+        env,
+        cwd,
+        timeout_ms: prepared.timeout.as_millis() as u64,
+        grace_ms: prepared.grace.as_millis() as u64,
+        orphans: prepared.orphans,
+        log_bytes_max: limits::LOG_BYTES_MAX,
+        boot: attempt.boot.clone(),
+    })
+}
+
+fn check_cwd(cwd: &PathBuf) -> Result<(), LaunchError> {
+    let problem = match std::fs::metadata(cwd) {
+        Ok(meta) if meta.is_dir() => return Ok(()),
+        Ok(_) => "is not a folder",
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => "cannot be entered by this user",
+        Err(_) => "does not exist",
+    };
+    Err(LaunchError::Cwd { path: cwd.display().to_string(), problem })
+}
+
+fn shell_argv(shell: &Shell, script: String) -> Vec<String> {
+    let words: &[&str] = match shell {
+        Shell::Bash => &["bash", "-euo", "pipefail"],
+        Shell::Sh => &["sh", "-eu"],
+        Shell::Other(name) => &[name],
+    };
+    words.iter().map(|word| (*word).to_owned()).chain([script]).collect()
+}

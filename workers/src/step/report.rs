@@ -1,0 +1,98 @@
+//! What an attempt left in its journal, as a report for the engine.
+
+use std::fs;
+use std::path::Path;
+
+use runward_engine::run::Outcome;
+use runward_engine::run::command::Report;
+use runward_engine::run::event::LogDigest;
+use runward_engine::run::outputs::{self, OutputError, Outputs};
+use runward_engine::runbook::model::Step;
+use runward_engine::units::format_duration;
+
+use super::launch::OUTPUT_FILE;
+use crate::supervisor::journal::{AttemptResult, End};
+
+/// The report of an attempt that ended; reads the outputs it wrote.
+pub fn report(dir: &Path, step: &Step, result: &AttemptResult) -> Report {
+    let (outcome, mut error) = outcome(step, &result.end);
+    let mut report = Report {
+        outcome,
+        outputs: Outputs::new(),
+        error: None,
+        log: LogDigest { bytes: result.log.bytes, dropped: result.log.dropped, sha256: result.log.sha256.clone() },
+        started_at: Some(result.started_at_ms as i64),
+        ended_at: Some(result.ended_at_ms as i64),
+        orphans: result.orphans.iter().map(|orphan| format!("{} {}", orphan.pid, orphan.command)).collect(),
+    };
+    if report.outcome == Outcome::Succeeded {
+        match read_outputs(dir, step) {
+            Ok(outputs) => report.outputs = outputs,
+            Err(message) => {
+                report.outcome = Outcome::Failed { code: Some(0), signal: None };
+                error = Some(message);
+            }
+        }
+    }
+    report.error = error;
+    report
+}
+
+/// The report of an attempt that provably never started, because this machine could not start it.
+pub fn not_started(error: String) -> Report {
+    Report {
+        outcome: Outcome::NotStarted,
+        outputs: Outputs::new(),
+        error: Some(error),
+        log: LogDigest::default(),
+        started_at: None,
+        ended_at: None,
+        orphans: Vec::new(),
+    }
+}
+
+fn outcome(step: &Step, end: &End) -> (Outcome, Option<String>) {
+    match end {
+        End::Exited { code: 0 } => (Outcome::Succeeded, None),
+        End::Exited { code } => (Outcome::Failed { code: Some(*code), signal: None }, Some(exit_text(*code))),
+        End::Signaled { signal } => (
+            Outcome::Failed { code: None, signal: Some(*signal) },
+            Some(format!("killed by signal {signal}{}", name_of(*signal))),
+        ),
+        End::TimedOut { .. } => (Outcome::TimedOut, Some(format!("timed out after {}", format_duration(step.timeout)))),
+        End::Killed { .. } => (Outcome::Killed, None),
+        End::NotStarted { error, hint } => (Outcome::NotStarted, Some(format!("{error}: {hint}"))),
+        End::Interrupted => {
+            (Outcome::Interrupted, Some("its supervisor died, and the step was killed with it".to_owned()))
+        }
+    }
+}
+
+/// 126 and 127 come from shells, 128+n from shells whose last command died of a signal.
+fn exit_text(code: i32) -> String {
+    match code {
+        126 => "exit code 126 (a command was found but may not be executed)".to_owned(),
+        127 => "exit code 127 (a command was not found)".to_owned(),
+        129..=192 => format!("exit code {code} (a command died of signal {}{})", code - 128, name_of(code - 128)),
+        _ => format!("exit code {code}"),
+    }
+}
+
+fn name_of(signal: i32) -> String {
+    nix::sys::signal::Signal::try_from(signal).map(|signal| format!(", {signal}")).unwrap_or_default()
+}
+
+fn read_outputs(dir: &Path, step: &Step) -> Result<Outputs, String> {
+    let path = dir.join(OUTPUT_FILE);
+    let bytes = fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
+    if bytes > runward_engine::limits::OUTPUTS_BYTES_MAX as u64 {
+        let max = runward_engine::limits::OUTPUTS_BYTES_MAX;
+        return Err(OutputError::TooLarge { bytes: bytes as usize, max }.to_string());
+    }
+    let file = match fs::read(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(format!("$RUNWARD_OUTPUT cannot be read: {error}")),
+    };
+    outputs::read(step, &file).map_err(|error| error.to_string())
+}

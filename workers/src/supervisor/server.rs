@@ -1,0 +1,365 @@
+//! The supervisor's loop: clients on one side, one subreaper per attempt on the other.
+//!
+//! Its children are its subreapers and nothing else. Whatever else appears among them fell from a subreaper that was
+//! killed: strays, to be killed too. Processes left on purpose never come here, see [`Server::let_go`].
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+
+use super::attempt::{EXIT_ENDED, EXIT_REFUSED, Word};
+use super::journal::{self, AttemptResult, End};
+use super::peer::Peer;
+use super::protocol::{Launch, PROTOCOL_VERSION, Refusal, Reply, Request};
+use super::spool::{LogSummary, now_ms};
+use super::tree;
+
+pub(super) const SOCKET: &str = "sock";
+/// Held for as long as the supervisor of a directory lives: there is one.
+const LOCK: &str = "supervisor.lock";
+/// Strays that survive KILL for this long hang in the kernel.
+const STRAYS_MAX: Duration = Duration::from_secs(5);
+const STRAYS_POLL: Duration = Duration::from_millis(2);
+
+/// Why the loop ended.
+pub(super) enum Served {
+    /// Nothing runs and nobody is connected.
+    Idle,
+    /// This is the new process of an attempt; everything of the supervisor is closed.
+    Forked { launch: Box<Launch>, control: UnixStream },
+}
+
+pub(super) struct Server {
+    _lock: File,
+    listener: UnixListener,
+    signals: SignalFd,
+    boot: String,
+    peers: BTreeMap<u64, Peer>,
+    next_peer: u64,
+    live: BTreeMap<String, Live>,
+    /// Attempts whose subreaper died by accident; told as ended when no stray is left.
+    fallen: Vec<(String, Live, Instant)>,
+}
+
+/// A running subreaper.
+struct Live {
+    pid: Pid,
+    control: UnixStream,
+    heard: Vec<u8>,
+    dir: PathBuf,
+    started_at_ms: u64,
+    asked_by: u64,
+}
+
+/// What the last poll found.
+struct Ready {
+    listener: bool,
+    peers: Vec<u64>,
+    live: Vec<String>,
+}
+
+impl Server {
+    /// Moves into `dir`, alone, and listens. The error is a sentence for the client.
+    pub(super) fn open(dir: &Path, wanted: SigSet, first: Option<UnixStream>) -> Result<Server, String> {
+        let told = |error: io::Error| format!("the supervisor cannot use {}: {error}", dir.display());
+        fs::create_dir_all(dir).map_err(told)?;
+        fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(told)?;
+        std::env::set_current_dir(dir).map_err(told)?; // and from here short names: a socket's path has 107 bytes
+        let lock = File::create(LOCK).map_err(told)?;
+        lock.try_lock().map_err(|_| format!("another supervisor lives in {}", dir.display()))?;
+        let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+            .map_err(|errno| told(errno.into()))?;
+        set_child_subreaper(true).map_err(|errno| told(errno.into()))?;
+        let mut server = Server {
+            _lock: lock,
+            listener: listen().map_err(told)?,
+            signals,
+            boot: journal::boot_id().map_err(told)?,
+            peers: BTreeMap::new(),
+            next_peer: 0,
+            live: BTreeMap::new(),
+            fallen: Vec::new(),
+        };
+        if let Some(first) = first {
+            server.welcome(first);
+        }
+        Ok(server)
+    }
+
+    /// The loop. Returns twice for every attempt started, as fork does: in the parent only at the very end.
+    pub(super) fn serve(mut self) -> Served {
+        loop {
+            if self.is_idle() && self.close() {
+                return Served::Idle;
+            }
+            let ready = self.wait();
+            self.bury();
+            for attempt in &ready.live {
+                self.hear(attempt);
+            }
+            self.sweep();
+            if ready.listener {
+                self.accept();
+            }
+            for peer in ready.peers {
+                if let Some(forked) = self.answer(peer) {
+                    return forked;
+                }
+            }
+            self.peers.retain(|_, peer| !peer.is_gone());
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.peers.is_empty() && self.live.is_empty() && self.fallen.is_empty()
+    }
+
+    /// Takes the name away, then looks whether somebody came through it at the last moment.
+    fn close(&mut self) -> bool {
+        let _ = fs::remove_file(SOCKET); // gone already: as wanted
+        self.accept();
+        if self.peers.is_empty() {
+            return true;
+        }
+        if let Ok(listener) = listen() {
+            self.listener = listener; // otherwise: without a door, until this client leaves
+        }
+        false
+    }
+
+    fn wait(&self) -> Ready {
+        let mut fds = vec![
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.listener.as_fd(), PollFlags::POLLIN),
+        ];
+        fds.extend(self.peers.values().map(|peer| {
+            let writing = if peer.wants_to_write() { PollFlags::POLLOUT } else { PollFlags::empty() };
+            PollFd::new(peer.stream().as_fd(), PollFlags::POLLIN | writing)
+        }));
+        fds.extend(self.live.values().map(|live| PollFd::new(live.control.as_fd(), PollFlags::POLLIN)));
+        let deadline = self.peers.values().filter_map(Peer::deadline).min();
+        let timeout = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            _ if !self.fallen.is_empty() => PollTimeout::try_from(STRAYS_POLL),
+            Some(left) => PollTimeout::try_from(left + Duration::from_millis(1)),
+            None => Ok(PollTimeout::NONE),
+        };
+        let _ = poll(&mut fds, timeout.unwrap_or(PollTimeout::MAX)); // interrupted: nothing is ready, and we look again
+        let mut ready = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect::<Vec<_>>().into_iter();
+        if ready.next() == Some(true) {
+            let _ = self.signals.read_signal(); // the news is in waitpid
+        }
+        Ready {
+            listener: ready.next() == Some(true),
+            peers: self.peers.keys().filter(|_| ready.next() == Some(true)).copied().collect(),
+            live: self.live.keys().filter(|_| ready.next() == Some(true)).cloned().collect(),
+        }
+    }
+
+    fn accept(&mut self) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            self.welcome(stream);
+        }
+    }
+
+    fn welcome(&mut self, stream: UnixStream) {
+        if let Ok(mut peer) = Peer::new(stream) {
+            peer.say(&Reply::Hello { version: PROTOCOL_VERSION, pid: Pid::this().as_raw() });
+            self.peers.insert(self.next_peer, peer);
+            self.next_peer += 1;
+        }
+    }
+
+    /// Reads from a client and does what it asks; what it asked before it left counts.
+    fn answer(&mut self, id: u64) -> Option<Served> {
+        let peer = self.peers.get_mut(&id)?;
+        peer.flush();
+        peer.fill();
+        while let Some(request) = self.peers.get_mut(&id)?.next_request() {
+            match request {
+                Request::Start(launch) => match self.start(launch, id) {
+                    Ok(None) => {}
+                    Ok(forked) => return forked,
+                    Err((attempt, reason)) => self.tell(id, &Reply::Refused { attempt, reason }),
+                },
+                Request::Kill { attempt, grace_ms } => match self.live.get_mut(&attempt) {
+                    // A socket full of such requests has one that says it.
+                    Some(live) => drop(live.control.write(&grace_ms.to_le_bytes())),
+                    None => self.tell(id, &Reply::Ended { attempt }),
+                },
+                Request::List => {
+                    let fallen = self.fallen.iter().map(|(attempt, ..)| attempt);
+                    let attempts = self.live.keys().chain(fallen).cloned().collect();
+                    self.tell(id, &Reply::Live { attempts });
+                }
+            }
+        }
+        None
+    }
+
+    fn start(&mut self, launch: Launch, asked_by: u64) -> Result<Option<Served>, (String, Refusal)> {
+        let known = self.live.contains_key(&launch.attempt) || self.fallen.iter().any(|(it, ..)| *it == launch.attempt);
+        let refusal = if known {
+            Some(Refusal::Live)
+        } else if launch.boot != self.boot {
+            Some(Refusal::OtherBoot)
+        } else if !launch.dir.is_absolute() {
+            Some(Refusal::Directory(format!("{} is not an absolute path", launch.dir.display())))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return Err((launch.attempt, refusal));
+        }
+        let forked = UnixStream::pair().and_then(|(ours, theirs)| {
+            ours.set_nonblocking(true)?;
+            Ok((fork_attempt()?, ours, theirs))
+        });
+        match forked {
+            Ok((ForkResult::Child, _, control)) => Ok(Some(Served::Forked { launch: Box::new(launch), control })),
+            Ok((ForkResult::Parent { child: pid }, control, _)) => {
+                let (heard, dir, started_at_ms) = (Vec::new(), launch.dir, now_ms());
+                self.live.insert(launch.attempt, Live { pid, control, heard, dir, started_at_ms, asked_by });
+                Ok(None)
+            }
+            Err(error) => Err((launch.attempt, Refusal::Fork(error.to_string()))),
+        }
+    }
+
+    /// A subreaper spoke: the only word that needs an answer is the one of a step that leaves processes.
+    fn hear(&mut self, attempt: &str) {
+        if let Some(live) = self.live.get_mut(attempt)
+            && let Some(Word::Leaving) = live.word()
+            && let Some(live) = self.live.remove(attempt)
+        {
+            self.let_go(live.pid);
+            self.tell_all(&Reply::Ended { attempt: attempt.to_owned() });
+        }
+    }
+
+    /// What a step leaves on purpose must go to init, as a daemon does, and never look like a stray of ours. So for
+    /// the moment in which its subreaper ends we are no subreaper ourselves. The subreaper waits to be killed.
+    fn let_go(&self, subreaper: Pid) {
+        let _ = set_child_subreaper(false); // fails only for an invalid argument
+        let _ = kill(subreaper, Signal::SIGKILL); // our child, not yet waited for: nobody else's pid
+        let _ = waitpid(subreaper, None);
+        let _ = set_child_subreaper(true);
+    }
+
+    /// Buries dead children. A subreaper that did not end as agreed leaves its attempt to us.
+    fn bury(&mut self) {
+        loop {
+            let (pid, code) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid, Some(code)),
+                Ok(WaitStatus::Signaled(pid, ..)) => (pid, None),
+                Ok(WaitStatus::StillAlive) | Err(_) => return,
+                Ok(_) => continue,
+            };
+            let Some(attempt) = self.live.iter().find(|(_, live)| live.pid == pid).map(|(attempt, _)| attempt.clone())
+            else {
+                continue; // a stray
+            };
+            let Some(mut live) = self.live.remove(&attempt) else { continue };
+            match (code, live.word()) {
+                (Some(EXIT_ENDED), _) => self.tell_all(&Reply::Ended { attempt }),
+                (Some(EXIT_REFUSED), Some(Word::Refused(reason))) => {
+                    self.tell(live.asked_by, &Reply::Refused { attempt, reason });
+                }
+                _ => self.fallen.push((attempt, live, Instant::now())),
+            }
+        }
+    }
+
+    /// Kills the strays of fallen subreapers; when none is left, their attempts are over.
+    fn sweep(&mut self) {
+        if self.fallen.is_empty() {
+            return;
+        }
+        // The kernel's list of children may miss one while another one ends: none is none only when seen twice.
+        for _ in 0..2 {
+            let ours: Vec<Pid> = self.live.values().map(|live| live.pid).collect();
+            let strays: Vec<Pid> = tree::children(Pid::this()).into_iter().filter(|pid| !ours.contains(pid)).collect();
+            for stray in &strays {
+                tree::kill_below(*stray);
+                let _ = kill(*stray, Signal::SIGKILL);
+            }
+            let patient = self.fallen.iter().all(|(.., since)| since.elapsed() < STRAYS_MAX);
+            if !strays.is_empty() && patient {
+                return;
+            }
+        }
+        let unkillable =
+            tree::children(Pid::this()).into_iter().filter(|pid| self.live.values().all(|live| live.pid != *pid));
+        let unkillable: Vec<_> = unkillable.map(tree::describe).collect();
+        for (attempt, live, _) in std::mem::take(&mut self.fallen) {
+            if !matches!(journal::read_result(&live.dir, &self.boot), Ok(Some(_))) {
+                let result = AttemptResult {
+                    boot: self.boot.clone(),
+                    end: End::Interrupted,
+                    started_at_ms: live.started_at_ms,
+                    ended_at_ms: now_ms(),
+                    cpu_ms: None,
+                    max_rss_kib: None,
+                    log: LogSummary::default(),
+                    orphans: Vec::new(),
+                    unkillable: unkillable.clone(),
+                };
+                // Where it cannot be written the journal says: started, dead, no result. That is true as well.
+                let _ = journal::write_result(&live.dir, &result);
+            }
+            self.tell_all(&Reply::Ended { attempt });
+        }
+    }
+
+    fn tell(&mut self, peer: u64, reply: &Reply) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.say(reply);
+        }
+    }
+
+    fn tell_all(&mut self, reply: &Reply) {
+        self.peers.values_mut().for_each(|peer| peer.say(reply));
+    }
+}
+
+impl Live {
+    /// The word the subreaper has said, once it is complete. It says at most one.
+    fn word(&mut self) -> Option<Word> {
+        let mut bytes = [0; 4096];
+        while let Ok(len) = self.control.read(&mut bytes)
+            && len > 0
+        {
+            self.heard.extend_from_slice(&bytes[..len]);
+        }
+        serde_json::from_slice(self.heard.strip_suffix(b"\n")?).ok()
+    }
+}
+
+/// Listens on [`SOCKET`] in the current directory. A file of that name is left over: the lock proves it.
+fn listen() -> io::Result<UnixListener> {
+    match fs::remove_file(SOCKET) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(SOCKET)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+#[allow(unsafe_code)]
+fn fork_attempt() -> nix::Result<ForkResult> {
+    // SAFETY: the supervisor never has a second thread, so no lock can be held by one that does not exist in the
+    // child, and the child may do whatever the parent may.
+    unsafe { fork() }
+}

@@ -1,0 +1,122 @@
+//! The processes below a process: finding, naming and signalling all of them.
+//!
+//! A subreaper's descendants are exactly the processes of its attempt, whatever they did with groups and sessions,
+//! because the kernel gives it every orphan below it. So nothing here remembers pids: it always looks again.
+
+use std::collections::HashMap;
+use std::fs;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, getpgid};
+
+use super::journal::Orphan;
+
+/// How much of a command line is kept, in characters.
+const COMMAND_CHARS_MAX: usize = 256;
+
+/// The direct children of `pid`, zombies included.
+pub(super) fn children(pid: Pid) -> Vec<Pid> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let mut found = Vec::new();
+    for task in tasks.flatten() {
+        match fs::read_to_string(task.path().join("children")) {
+            Ok(list) => found.extend(list.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw)),
+            Err(_) if fs::exists(format!("/proc/self/task/{}/children", Pid::this())).is_ok_and(|there| there) => {}
+            Err(_) => return children_by_scan(pid), // a kernel without CONFIG_PROC_CHILDREN
+        }
+    }
+    found
+}
+
+/// All processes below `pid`, parents before children, zombies included.
+pub(super) fn descendants(pid: Pid) -> Vec<Pid> {
+    let mut found = children(pid);
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        found.extend(children(parent));
+        at += 1;
+    }
+    found
+}
+
+/// The processes below `pid` that still live, by name.
+pub(super) fn living(pid: Pid) -> Vec<Orphan> {
+    descendants(pid)
+        .into_iter()
+        .filter(|pid| state(*pid).is_some_and(|state| !matches!(state, 'Z' | 'X')))
+        .map(describe)
+        .collect()
+}
+
+/// Asks every process below `pid` to end: the step's own group as a group, everybody else one by one, each once.
+pub(super) fn terminate(pid: Pid, group: Pid) {
+    let (inside, outside): (Vec<Pid>, Vec<Pid>) =
+        descendants(pid).into_iter().partition(|pid| getpgid(Some(*pid)) == Ok(group));
+    for signal in [Signal::SIGTERM, Signal::SIGCONT] {
+        // A group without members of ours may be somebody else's by now.
+        if !inside.is_empty() {
+            let _ = killpg(group, signal); // gone meanwhile: nothing to ask
+        }
+        for pid in &outside {
+            let _ = kill(*pid, signal);
+        }
+    }
+}
+
+/// Kills every process below `pid` that is found. What it forks meanwhile is found by the next look.
+pub(super) fn kill_below(pid: Pid) {
+    for pid in descendants(pid) {
+        let _ = kill(pid, Signal::SIGKILL); // gone meanwhile: as wanted
+    }
+}
+
+/// A process for people.
+pub(super) fn describe(pid: Pid) -> Orphan {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words = String::from_utf8_lossy(&words).trim_end_matches('\0').replace('\0', " ");
+    let command = if words.is_empty() {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        format!("[{}]", name.trim_end())
+    } else {
+        words.chars().take(COMMAND_CHARS_MAX).collect()
+    };
+    Orphan { pid: pid.as_raw(), command }
+}
+
+/// The state letter of `/proc/<pid>/stat`, `None` if there is no such process.
+fn state(pid: Pid) -> Option<char> {
+    stat(pid).map(|(state, _)| state)
+}
+
+/// State and parent. The name before them may contain anything, so they are searched from its closing parenthesis.
+fn stat(pid: Pid) -> Option<(char, Pid)> {
+    let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let line = String::from_utf8_lossy(&line);
+    let mut fields = line.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.chars().next()?, Pid::from_raw(fields.next()?.parse().ok()?)))
+}
+
+fn children_by_scan(parent: Pid) -> Vec<Pid> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw);
+    let parents: HashMap<Pid, Pid> = pids.filter_map(|pid| Some((pid, stat(pid)?.1))).collect();
+    parents.into_iter().filter(|(_, of)| *of == parent).map(|(pid, _)| pid).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn both_ways_find_the_same_children_and_their_names() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = Pid::from_raw(child.id() as i32);
+        assert!(children(Pid::this()).contains(&pid));
+        assert!(children_by_scan(Pid::this()).contains(&pid));
+        assert!(living(Pid::this()).iter().any(|orphan| orphan.pid == pid.as_raw()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(state(pid), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! Kill means gone: the whole tree of an attempt, and nothing of any other.
+
+use runward_engine::runbook::model::Orphans;
+use runward_workers::supervisor::journal::End;
+use runward_workers::supervisor::spool::Stream;
+
+use crate::world::*;
+
+/// A grandchild in a session of its own twice over, that ignores TERM; its pid is in `file`.
+fn daemon(file: &str) -> String {
+    format!(
+        "setsid bash -c \"setsid bash -c 'trap \\\"\\\" TERM HUP; echo \\$\\$ > {file}; while :; do sleep 0.05; done' & sleep 600\" &"
+    )
+}
+
+#[tokio::test]
+async fn a_timeout_kills_the_whole_tree_of_this_attempt_only() {
+    let mut world = World::new();
+    let mut victim = world.launch("victim", &format!("{} sleep 600", daemon("victim.pid")));
+    (victim.timeout_ms, victim.grace_ms) = (700, 200);
+    let other = world.launch("other", &format!("{} while [ ! -e go ]; do sleep 0.01; done", daemon("other.pid")));
+    world.requests.start(other.clone()).unwrap();
+    let other_daemon = pid_in(&world.path("other.pid"));
+    world.requests.start(victim.clone()).unwrap();
+    let victim_daemon = pid_in(&world.path("victim.pid"));
+    let result = world.ended(&victim).await;
+    assert!(matches!(result.end, End::TimedOut { .. }), "{result:?}");
+    assert!(!is_alive(victim_daemon) && is_alive(other_daemon));
+    assert_eq!(result.unkillable, []);
+
+    std::fs::write(world.path("go"), "").unwrap();
+    let result = world.ended(&other).await;
+    assert_eq!(result.end, End::Exited { code: 0 });
+    assert!(!is_alive(other_daemon), "and what it left behind is gone by default");
+    assert!(result.orphans.iter().any(|orphan| orphan.pid == other_daemon), "{result:?}");
+}
+
+#[tokio::test]
+async fn term_reaches_a_process_in_another_session_and_each_process_once() {
+    let mut world = World::new();
+    let script =
+        "setsid bash -c 'trap \"echo asked; exit\" TERM; echo ready; while :; do sleep 0.02; done' & sleep 600";
+    let launch = world.launch("asked", script);
+    world.requests.start(launch.clone()).unwrap();
+    until("ready", || (output(&launch, Stream::Out) == b"ready\n").then_some(()));
+    world.requests.kill("asked", 20_000).unwrap();
+    let result = world.ended(&launch).await;
+    assert!(matches!(result.end, End::Killed { .. }));
+    assert_eq!(output(&launch, Stream::Out), b"ready\nasked\n");
+}
+
+#[tokio::test]
+async fn two_hundred_children_are_swept() {
+    let mut world = World::new();
+    let script = "for n in $(seq 200); do (trap '' TERM; setsid sleep 600 & sleep 600) & done; echo all; sleep 600";
+    let launch = world.launch("many", script);
+    world.requests.start(launch.clone()).unwrap();
+    until("all", || (output(&launch, Stream::Out) == b"all\n").then_some(()));
+    world.requests.kill("many", 50).unwrap();
+    let result = world.ended(&launch).await;
+    assert!(matches!(result.end, End::Killed { .. }) && result.unkillable.is_empty(), "{result:?}");
+    assert_eq!(children(world.supervisor_pid()), [0_i32; 0], "nobody was handed on");
+}
+
+#[tokio::test]
+async fn a_filter_that_ends_with_its_input_is_not_an_orphan() {
+    let mut world = World::new();
+    let launch = world.launch("tee", "exec > >(sleep 0.03; cat); echo last words");
+    let result = world.run(&launch).await;
+    assert_eq!((result.end, result.orphans), (End::Exited { code: 0 }, Vec::new()));
+    assert_eq!(output(&launch, Stream::Out), b"last words\n");
+}
+
+#[tokio::test]
+async fn a_daemon_left_on_purpose_lives_on_and_holds_up_nobody() {
+    let mut world = World::new();
+    let mut launch =
+        world.launch("leave", "setsid sleep 600 & echo $! > daemon.pid; setsid sleep 601 > /dev/null 2>&1 &");
+    launch.orphans = Orphans::Leave;
+    let result = world.run(&launch).await;
+    let daemon = pid_in(&world.path("daemon.pid"));
+    assert_eq!(result.end, End::Exited { code: 0 });
+    assert_eq!(result.orphans.len(), 2, "{result:?}");
+    let named = result.orphans.iter().find(|orphan| orphan.pid == daemon);
+    assert_eq!(named.map(|orphan| orphan.command.as_str()), Some("sleep 600"));
+    let supervisor = world.supervisor_pid();
+    assert_eq!(children(supervisor), [0_i32; 0], "daemons belong to init");
+
+    // Neither the accident of another attempt nor the end of the supervisor touches them.
+    let other = world.launch("other", "echo $PPID > subreaper.pid; sleep 600");
+    world.requests.start(other.clone()).unwrap();
+    kill(pid_in(&world.path("subreaper.pid")), nix::sys::signal::SIGKILL);
+    assert_eq!(world.ended(&other).await.end, End::Interrupted);
+    let World { dir: _dir, requests, events } = world;
+    drop((requests, events));
+    until("the end of the supervisor", || (!is_alive(supervisor)).then_some(()));
+    for orphan in result.orphans {
+        assert!(is_alive(orphan.pid));
+        kill(orphan.pid, nix::sys::signal::SIGKILL);
+    }
+}
