@@ -7,29 +7,27 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
-use tempfile::TempDir;
+use crate::harness::{Scene, finish, kill_9, repository, wait};
 
-/// How long a condition may take to come true. Reached only when a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A folder of its own for each test: state, source, target.
+/// A scene with a folder to back up, and a place for the archives.
 struct Place {
-    dir: TempDir,
+    scene: Scene,
 }
 
 impl Place {
     fn new() -> Place {
-        let place = Place { dir: tempfile::tempdir().expect("a temporary folder") };
+        let place = Place { scene: Scene::new() };
         fs::create_dir(place.source()).expect("the source");
         place
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.scene.path(name)
     }
 
     fn source(&self) -> PathBuf {
@@ -52,14 +50,8 @@ impl Place {
         path
     }
 
-    fn runward(&self) -> Command {
-        let mut command = Command::new(runward_tests::binary());
-        command.arg("--state").arg(self.path("state")).stdin(Stdio::null());
-        command
-    }
-
     fn backup(&self) -> Command {
-        let mut command = self.runward();
+        let mut command = self.scene.runward();
         command.arg("run").arg(runbook("backup_files.yaml"));
         param(&mut command, "source", &self.source());
         param(&mut command, "target", &self.target());
@@ -67,7 +59,7 @@ impl Place {
     }
 
     fn restore(&self, archive: &Path, into: &Path) -> Command {
-        let mut command = self.runward();
+        let mut command = self.scene.runward();
         command.arg("run").arg(runbook("restore_files.yaml"));
         param(&mut command, "archive", archive);
         param(&mut command, "into", into);
@@ -76,7 +68,7 @@ impl Place {
 }
 
 fn runbook(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../runbooks").join(name)
+    repository().join("runbooks").join(name)
 }
 
 fn param(command: &mut Command, name: &str, value: &Path) {
@@ -85,21 +77,18 @@ fn param(command: &mut Command, name: &str, value: &Path) {
     command.arg("-p").arg(pair);
 }
 
-fn output(mut command: Command) -> (i32, String) {
-    let Output { status, stdout, stderr } = command.output().expect("the binary starts");
-    let text = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    (status.code().unwrap_or(-1), text)
-}
-
 fn succeeds(command: Command) -> String {
-    let (code, text) = output(command);
-    assert_eq!(code, 0, "{text}");
-    text
+    ends_with(0, command)
 }
 
 fn fails(command: Command) -> String {
-    let (code, text) = output(command);
-    assert_eq!(code, 1, "{text}");
+    ends_with(1, command)
+}
+
+fn ends_with(code: i32, mut command: Command) -> String {
+    let done = finish(&mut command);
+    let text = done.stdout + &done.stderr;
+    assert_eq!(done.code, code, "{text}");
     text
 }
 
@@ -290,7 +279,7 @@ fn an_unreadable_file_fails_before_anything_is_written() {
     let user = nix::unistd::Uid::effective();
     let nobody = 65_534;
     let program = place.path("runward");
-    fs::copy(runward_tests::binary(), &program).expect("a copy of the binary");
+    fs::copy(env!("CARGO_BIN_EXE_runward"), &program).expect("a copy of the binary");
     mode(&program, 0o755);
     fs::create_dir_all(place.path("runbooks/lib")).expect("a folder");
     for name in ["backup_files.yaml", "lib/list_tree.sh", "lib/compare_tree.sh"] {
@@ -388,16 +377,11 @@ fn a_killed_backup_leaves_no_archive_under_its_final_name() {
 
     let mut driver =
         place.backup().env("PATH", &path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a run");
-    let since = Instant::now();
-    while !reached.exists() {
-        assert!(since.elapsed() < PATIENCE, "the archive step never came to compressing");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    driver.kill().expect("SIGKILL"); // the driver alone: the step goes on without it
-    driver.wait().expect("the end of the driver");
+    wait("the archive step to compress", || reached.exists());
+    kill_9(&mut driver); // the driver alone: the step goes on without it
     assert!(archives(&place.target()).is_empty(), "{:?}", names(&place.target()));
 
-    let mut cancel = place.runward();
+    let mut cancel = place.scene.runward();
     cancel.args(["cancel", "last", "--reason", "the disk hangs"]);
     succeeds(cancel);
     assert!(names(&place.target()).is_empty(), "`finally` took the rest away: {:?}", names(&place.target()));
