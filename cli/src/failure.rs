@@ -1,6 +1,9 @@
 //! Errors as people see them: what happened, where, what to do next, and the exit code of SPEC section 5.
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, Severity,
+    SourceCode, SourceSpan, SpanContents,
+};
 use runward_engine::run::Reject;
 use runward_engine::runbook::Report;
 use runward_store::LedgerError;
@@ -26,7 +29,32 @@ pub struct Problem {
     message: String,
     help: Option<String>,
     label: LabeledSpan,
-    source_code: NamedSource<String>,
+    source_code: NamedText,
+}
+
+/// A file as reports quote it. miette counts columns in bytes; people and editors count characters.
+#[derive(Debug)]
+struct NamedText {
+    name: String,
+    text: String,
+}
+
+impl SourceCode for NamedText {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let found = self.text.read_span(span, before, after)?;
+        let at = *found.span();
+        let column = match found.column() {
+            0 => 0,
+            _ => runward_engine::runbook::position(&self.text, at.offset()).1.saturating_sub(1) as usize,
+        };
+        let (name, data, lines) = (self.name.clone(), found.data(), found.line_count());
+        Ok(Box::new(MietteSpanContents::new_named(name, data, at, found.line(), column, lines)))
+    }
 }
 
 impl Diagnostic for Problem {
@@ -36,7 +64,7 @@ impl Diagnostic for Problem {
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         self.help.as_ref().map(|help| Box::new(help) as _)
     }
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+    fn source_code(&self) -> Option<&dyn SourceCode> {
         Some(&self.source_code)
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
@@ -80,7 +108,7 @@ impl Failure {
                     finding.span.len().min(source.len().saturating_sub(finding.span.start)),
                 ),
             ),
-            source_code: NamedSource::new(path, source.to_owned()),
+            source_code: NamedText { name: path.to_owned(), text: source.to_owned() },
         });
         let related: Vec<Problem> = places.collect();
         let message = match related.len() {
@@ -159,7 +187,7 @@ impl Failure {
 
 impl Problem {
     fn to_json(&self) -> serde_json::Value {
-        let (line, column) = runward_engine::runbook::position(self.source_code.inner(), self.label.offset());
+        let (line, column) = runward_engine::runbook::position(&self.source_code.text, self.label.offset());
         serde_json::json!({
             "message": self.message,
             "help": self.help,

@@ -9,6 +9,7 @@ use runward_engine::limits;
 use runward_engine::plan::definition::{Definition, PinnedFile, sha256};
 use runward_engine::runbook::model::{Action, Runbook, Script};
 use runward_engine::runbook::{self};
+use runward_engine::units::format_size;
 
 use crate::failure::Failure;
 
@@ -42,9 +43,15 @@ pub fn locate(text: &str) -> Result<PathBuf, Failure> {
 pub fn load(path: &Path) -> Result<RunbookFile, Failure> {
     let unreadable = |error: std::io::Error| Failure::usage(format!("{} cannot be read: {error}", path.display()));
     let mut bytes = Vec::new();
-    // One byte more than allowed is enough for the parser to refuse it.
-    let most = limits::RUNBOOK_BYTES_MAX as u64 + 1;
-    fs::File::open(path).map_err(unreadable)?.take(most).read_to_end(&mut bytes).map_err(unreadable)?;
+    let file = fs::File::open(path).map_err(unreadable)?;
+    let (size, max) = (file.metadata().map_err(unreadable)?.len(), limits::RUNBOOK_BYTES_MAX as u64);
+    if size > max {
+        let (shown, size, max) = (path.display(), format_size(size), format_size(max));
+        return Err(Failure::usage(format!("{shown} has {size}; a runbook has at most {max}"))
+            .help("move long scripts to files of their own and name them in `script:`"));
+    }
+    // It may grow meanwhile: one byte more than allowed is enough for the parser to refuse it.
+    file.take(max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     let shown = path.display().to_string();
     let runbook =
         runbook::parse(&bytes).map_err(|report| Failure::runbook(&shown, &String::from_utf8_lossy(&bytes), &report))?;
@@ -125,7 +132,7 @@ pub fn pin(file: &RunbookFile) -> Result<(Definition, Blobs), Failure> {
         let meta = fs::metadata(&full).map_err(unreadable)?;
         total += meta.len();
         if total > limits::PINNED_BYTES_MAX {
-            let max = runward_engine::units::format_size(limits::PINNED_BYTES_MAX);
+            let max = format_size(limits::PINNED_BYTES_MAX);
             return Err(Failure::usage(format!(
                 "the files named by `files:` and `script:` are more than {max} together"
             )));

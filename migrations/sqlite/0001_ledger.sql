@@ -59,7 +59,7 @@ CREATE TABLE steps (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE attempts (
-    claim       TEXT PRIMARY KEY NOT NULL,
+    claim       TEXT NOT NULL,
     run_id      TEXT NOT NULL REFERENCES runs (id),
     unit        TEXT NOT NULL,
     attempt     INTEGER NOT NULL,
@@ -75,9 +75,9 @@ CREATE TABLE attempts (
     error       TEXT,
     log_bytes   INTEGER NOT NULL,
     log_dropped INTEGER NOT NULL,
-    log_sha256  TEXT NOT NULL
+    log_sha256  TEXT NOT NULL,
+    PRIMARY KEY (run_id, unit, attempt)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX attempts_by_run ON attempts (run_id, claimed_at, claim);
 CREATE UNIQUE INDEX one_live_attempt ON attempts (run_id, unit) WHERE status = 'running';
 
 -- What was recorded stays recorded.

@@ -134,7 +134,7 @@ async fn attempt(connection: &mut SqliteConnection, run: &str, row: &rows::Attem
     let sql = "INSERT INTO attempts (claim, run_id, unit, attempt, generation, session, status, claimed_at, started_at, \
                ended_at, code, signal, error, log_bytes, log_dropped, log_sha256) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
-               ON CONFLICT (claim) DO UPDATE SET session = excluded.session, status = excluded.status, \
+               ON CONFLICT (run_id, unit, attempt) DO UPDATE SET session = excluded.session, status = excluded.status, \
                started_at = excluded.started_at, ended_at = excluded.ended_at, code = excluded.code, \
                signal = excluded.signal, error = excluded.error, log_bytes = excluded.log_bytes, \
                log_dropped = excluded.log_dropped, log_sha256 = excluded.log_sha256";

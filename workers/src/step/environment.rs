@@ -2,13 +2,19 @@
 //! of whoever started runward reaches a step.
 
 use std::env;
+use std::sync::OnceLock;
 
 use nix::unistd::{Uid, User};
 
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What every step has, before RUNWARD_* and the runbook's own.
+/// What every step has, before RUNWARD_* and the runbook's own. Found once: asking for the user may ask the network.
 pub(super) fn base() -> Vec<(String, String)> {
+    static BASE: OnceLock<Vec<(String, String)>> = OnceLock::new();
+    BASE.get_or_init(find).clone()
+}
+
+fn find() -> Vec<(String, String)> {
     let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty()).map(|value| (name.to_owned(), value));
     let mut env: Vec<(String, String)> =
         ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR"].into_iter().filter_map(set).collect();

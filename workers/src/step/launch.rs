@@ -13,7 +13,7 @@ use super::files::write;
 use crate::home::{Home, HomeError, make_dir};
 use crate::supervisor::protocol::Launch;
 
-/// Name of the file in an attempt's folder that `$RUNWARD_OUTPUT` points to.
+/// Name of the file in an attempt's folder that `$RUNWARD_OUTPUT` points to. The step makes it.
 pub const OUTPUT_FILE: &str = "output";
 
 /// Why a claimed step cannot be launched. It provably never started.
@@ -35,7 +35,6 @@ pub fn launch(
 ) -> Result<Launch, LaunchError> {
     let dir = home.attempt(&state.id, &attempt.claim);
     make_dir(&dir)?;
-    write(&dir.join(OUTPUT_FILE), b"", 0o600)?;
     let files = home.files(&state.id);
     let cwd = prepared.cwd.as_ref().map_or_else(|| files.clone(), |cwd| files.join(cwd));
     check_cwd(&cwd)?;

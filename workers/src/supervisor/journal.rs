@@ -1,7 +1,7 @@
 //! The proof of what happened to one attempt: three files in its directory.
 //!
-//! - `mark.<boot id>`: `started` or `void`. One name, created only if it does not exist, so of a supervisor that wants
-//!   to start and a worker that wants to declare "this never started" exactly one wins.
+//! - `mark.<boot id>`: a symbolic link to `started` or `void`. One name, created only if it does not exist, so of a
+//!   supervisor that wants to start and a worker that wants to declare "this never started" exactly one wins.
 //! - `lock`: the attempt's subreaper holds it exclusively for as long as it lives. Nobody else inherits it.
 //! - `result.json`: how it ended, by rename, written after the last process is gone.
 //!
@@ -121,26 +121,23 @@ pub fn try_void(dir: &Path, boot: &str) -> Result<Mark, JournalError> {
 /// The mark of the attempt in this boot, if it has one.
 pub fn read_mark(dir: &Path, boot: &str) -> Result<Option<Mark>, JournalError> {
     let path = mark_path(dir, boot);
-    match fs::read_to_string(&path) {
+    match fs::read_link(&path).map(PathBuf::into_os_string) {
         Ok(text) if text == "started" => Ok(Some(Mark::Started)),
         Ok(text) if text == "void" => Ok(Some(Mark::Void)),
-        Ok(what) => Err(JournalError::Damaged { path, what }),
+        Ok(what) => Err(JournalError::Damaged { path, what: what.display().to_string() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(JournalError::Io { path, source }),
     }
 }
 
-/// A link appears with its content or not at all: nobody ever reads an empty mark.
+/// A symbolic link appears with its content or not at all, in one call: nobody ever reads an empty mark.
 fn mark(dir: &Path, boot: &str, mark: Mark) -> Result<Result<(), Mark>, JournalError> {
     let path = mark_path(dir, boot);
     let text = match mark {
         Mark::Started => "started",
         Mark::Void => "void",
     };
-    let draft = dir.join(format!("mark.draft.{}.{text}", std::process::id()));
-    let linked = fs::write(&draft, text).and_then(|()| fs::hard_link(&draft, &path));
-    let _ = fs::remove_file(&draft); // a draft that stays is only untidy
-    match linked {
+    match std::os::unix::fs::symlink(text, &path) {
         Ok(()) => Ok(Ok(())),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match read_mark(dir, boot)? {
             Some(theirs) => Ok(Err(theirs)),

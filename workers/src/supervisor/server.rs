@@ -131,6 +131,9 @@ impl Server {
         let _ = fs::remove_file(SOCKET); // gone already: as wanted
         self.accept();
         if self.peers.is_empty() {
+            // The directory goes with its last inhabitant: nobody starts a second supervisor in it.
+            let _ = fs::remove_file(LOCK);
+            let _ = std::env::current_dir().and_then(fs::remove_dir);
             return true;
         }
         if let Ok(listener) = listen() {
