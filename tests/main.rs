@@ -2,6 +2,8 @@
 
 mod harness;
 
+#[path = "stories/backup.rs"]
+mod backup;
 #[path = "stories/code_base.rs"]
 mod code_base;
 #[path = "stories/findings.rs"]
