@@ -1,15 +1,17 @@
 //! What crosses crates: the code base itself, and everything through the binary, told in the user's words.
 
+#![allow(clippy::unwrap_used)]
+
 mod harness;
 
-#[path = "stories/backup.rs"]
-mod backup;
 #[path = "stories/code_base.rs"]
 mod code_base;
 #[path = "stories/findings.rs"]
 mod findings;
 #[path = "stories/flow.rs"]
 mod flow;
+#[path = "stories/processes.rs"]
+mod processes;
 #[path = "stories/survival.rs"]
 mod survival;
 #[path = "stories/values.rs"]

@@ -229,9 +229,8 @@ fn items_run_side_by_side_but_never_more_than_allowed() {
 #[test]
 fn a_for_each_stops_after_the_failures_it_allows() {
     let scene = scene(
-        "params: {}\nsteps:\n  - id: each\n    for-each: [a, b, c, d, e]\n    max-parallel: 1\n    stop-after-failures: 2\n    \
-         run: 'echo ${{ item }} >> \"$DIR/done\"; case ${{ item }} in b|c) exit 1;; esac'\n"
-            .trim_start_matches("params: {}\n"),
+        "steps:\n  - id: each\n    for-each: [a, b, c, d, e]\n    max-parallel: 1\n    stop-after-failures: 2\n    \
+         run: 'echo ${{ item }} >> \"$DIR/done\"; case ${{ item }} in b|c) exit 1;; esac'\n",
     );
     scene.book(1);
     assert_eq!(scene.read("done"), "a\nb\nc\n");
@@ -376,11 +375,15 @@ fn a_run_that_was_cancelled_goes_on_when_it_is_resumed() {
 
 /// A run whose step `risky` is held because its supervisor was killed under it.
 fn held() -> Scene {
-    let scene = scene(
+    held_with("")
+}
+
+fn held_with(finally: &str) -> Scene {
+    let scene = scene(&format!(
         "steps:\n  \
-         - {id: risky, on-lost: hold, run: 'echo start >> \"$DIR/effects\"; until test -e \"$DIR/go\"; do sleep 0.02; done'}\n  \
-         - {id: after, run: 'echo after >> \"$DIR/effects\"'}\n",
-    );
+         - {{id: risky, on-lost: hold, run: 'echo start >> \"$DIR/effects\"; until test -e \"$DIR/go\"; do sleep 0.02; done'}}\n  \
+         - {{id: after, run: 'echo after >> \"$DIR/effects\"'}}\n{finally}",
+    ));
     let mut driver = scene.start_book();
     scene.wait_for("effects", "start");
     for supervisor in children(driver.id()) {
@@ -418,9 +421,19 @@ fn a_held_step_that_succeeded_is_not_started_again() {
 #[test]
 fn a_held_step_that_failed_fails_the_run() {
     let scene = held();
-    scene.expect(0, &["resolve", "last", "risky", "--as", "failed"]);
-    scene.expect(1, &["resume", "last"]);
+    let said = scene.expect(0, &["resolve", "last", "risky", "--as", "failed"]);
+    assert_eq!(scene.last()["run"]["status"], "failed");
+    assert!(said.stdout.contains("failed") && said.stdout.contains("tries again"), "{}", said.stdout);
     assert_eq!(scene.read("effects"), "start\n");
+}
+
+#[test]
+fn a_held_step_that_failed_leads_to_finally() {
+    let scene = held_with("finally:\n  - run: 'echo ${{ run.status }} >> \"$DIR/effects\"'\n");
+    let said = scene.expect(0, &["resolve", "last", "risky", "--as", "failed"]);
+    assert!(said.stdout.contains("carries the run on"), "{}", said.stdout);
+    scene.expect(1, &["resume", "last"]);
+    assert_eq!(scene.read("effects"), "start\nfailed\n");
 }
 
 #[test]

@@ -30,10 +30,15 @@ pub async fn run(state: Option<&Path>, args: ResolveArgs) -> Result<i32, Failure
         ResolveAs::Retry => Resolution::Retry,
     };
     command(&opened.ledger, &mut view, Command::Resolve { unit, resolution, reason: args.reason }, &actor()).await??;
+    let short = words::short(&id.0);
     match args.format {
         Format::Json => print_json(&json!({"run": id, "step": args.step, "resolved": resolution})),
         Format::Text => {
-            print_line(&format!("recorded; `runward resume {}` carries the run on", words::short(&id.0)));
+            let next = match view.state.status.is_terminal() {
+                true => format!("the run {}; `runward resume {short}` tries again", view.state.status.as_str()),
+                false => format!("`runward resume {short}` carries the run on"),
+            };
+            print_line(&format!("recorded; {next}"));
         }
     }
     Ok(0)

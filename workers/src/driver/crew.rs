@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use super::DriveError;
 use crate::home::{Home, make_dir};
 use crate::supervisor::client::{Event, Events, Gone, Requests, Supervisor};
-use crate::supervisor::protocol::Launch;
+use crate::supervisor::protocol::{Launch, Refusal};
 
 pub(super) enum CrewEvent {
     Ended(ClaimId),
-    Refused(ClaimId, String),
+    Refused(ClaimId, Refusal),
     /// No more news from this supervisor: it is dead, or hung up.
     Gone(SessionId),
     Unusable(String),
@@ -97,7 +97,7 @@ async fn relay(session: SessionId, mut events: Events, news: mpsc::UnboundedSend
     loop {
         let (event, last) = match events.next_event().await {
             Event::Ended { attempt } => (CrewEvent::Ended(ClaimId(attempt)), false),
-            Event::Refused { attempt, reason } => (CrewEvent::Refused(ClaimId(attempt), reason.to_string()), false),
+            Event::Refused { attempt, reason } => (CrewEvent::Refused(ClaimId(attempt), reason), false),
             Event::Live { .. } => continue,
             Event::Gone { reason: Gone::Closed } => (CrewEvent::Gone(session.clone()), true),
             Event::Gone { reason } => (CrewEvent::Unusable(reason.to_string()), true),

@@ -22,6 +22,7 @@ use crate::home::{DriverLock, Home, HomeError};
 use crate::step::files::{FilesError, materialise};
 use crate::step::launch::launch;
 use crate::step::report;
+use crate::supervisor::protocol::Refusal;
 use crew::{Crew, CrewEvent};
 
 /// How often a driver looks whether somebody else changed its run (a cancel from another terminal).
@@ -247,11 +248,11 @@ impl<'a> Driver<'a> {
     async fn notice(&mut self, event: CrewEvent) -> Result<(), DriveError> {
         match event {
             CrewEvent::Ended(claim) => self.conclude(&claim).await,
-            CrewEvent::Refused(claim, reason) => {
-                let command = Command::Lose { claim, evidence: format!("the supervisor did not start it: {reason}") };
-                self.settle(command);
-                Ok(())
+            CrewEvent::Refused(claim, reason @ (Refusal::Directory(_) | Refusal::Fork(_))) => {
+                self.could_not_start(&claim, &reason).await
             }
+            // It started before, or must not: the journal knows.
+            CrewEvent::Refused(claim, _) => self.conclude(&claim).await,
             CrewEvent::Gone(session) => {
                 let live = self.view.state.live().keys().filter_map(|claim| self.view.state.live_attempt(claim));
                 let lost: Vec<ClaimId> =

@@ -11,6 +11,7 @@ use runward_engine::run::{ClaimId, Command};
 use super::{DriveError, Driver};
 use crate::step::report;
 use crate::supervisor::journal::{self, JournalError, Mark};
+use crate::supervisor::protocol::Refusal;
 
 /// How long the processes of a dead supervisor may take to be gone.
 const DYING_MAX: Duration = Duration::from_secs(30);
@@ -46,6 +47,17 @@ impl Driver<'_> {
             self.conclude(&attempt.claim).await?;
         }
         Ok(())
+    }
+
+    /// This machine could not start an attempt. Once the journal rules out that it ever will, that is how it failed.
+    pub(super) async fn could_not_start(&mut self, claim: &ClaimId, reason: &Refusal) -> Result<(), DriveError> {
+        let dir = self.setting.home.attempt(&self.view.state.id, claim);
+        if journal::try_void(&dir, &self.setting.boot).is_ok_and(|mark| mark == Mark::Void) {
+            let report = Box::new(report::not_started(reason.to_string()));
+            self.settle(Command::Settle { claim: claim.clone(), report });
+            return Ok(());
+        }
+        self.conclude(claim).await
     }
 
     /// Finds out how an attempt ended, and queues what follows.

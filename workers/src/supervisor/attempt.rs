@@ -83,6 +83,7 @@ fn prepare(launch: &Launch) -> Result<File, Refusal> {
     set_child_subreaper(true).map_err(fork)?;
     setsid().map_err(fork)?;
     let lock = journal::hold_lock(&launch.dir).map_err(directory)?;
+    journal::reserve_result(&launch.dir).map_err(directory)?;
     match journal::mark_started(&launch.dir, &launch.boot).map_err(directory)? {
         Ok(()) => Ok(lock),
         Err(Mark::Started) => Err(Refusal::AlreadyStarted),

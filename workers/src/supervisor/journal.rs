@@ -1,4 +1,4 @@
-//! The proof of what happened to one attempt: three files in its directory.
+//! The proof of what happened to one attempt: three names in its directory.
 //!
 //! - `mark.<boot id>`: a symbolic link to `started` or `void`. One name, created only if it does not exist, so of a
 //!   supervisor that wants to start and a worker that wants to declare "this never started" exactly one wins.
@@ -14,12 +14,16 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::posix_fallocate;
 use serde::{Deserialize, Serialize};
 
 use super::spool::LogSummary;
 
 const LOCK: &str = "lock";
 const RESULT: &str = "result.json";
+const DRAFT: &str = "result.draft";
+/// Room for a result with many orphans in it.
+const RESULT_BYTES_RESERVED: i64 = 16 * 1024;
 /// How often [`wait_until_dead`] looks: the kernel has no lock with a timeout.
 const DEAD_POLL: Duration = Duration::from_millis(5);
 
@@ -185,12 +189,20 @@ pub fn wait_until_dead(dir: &Path, timeout: Duration) -> Result<bool, JournalErr
     Ok(true)
 }
 
-/// Publishes the result: it is there completely or not at all.
+/// Takes the room for a result while there is some, so that a disk that fills up later costs no outcome.
+pub fn reserve_result(dir: &Path) -> Result<(), JournalError> {
+    let path = dir.join(DRAFT);
+    let reserved = File::create(&path).and_then(|file| Ok(posix_fallocate(file, 0, RESULT_BYTES_RESERVED)?));
+    reserved.map_err(|source| JournalError::Io { path, source })
+}
+
+/// Writes the result into the room reserved for it, and gives it its name.
 pub fn write_result(dir: &Path, result: &AttemptResult) -> Result<(), JournalError> {
-    let path = dir.join(RESULT);
-    let draft = dir.join(format!("{RESULT}.{}", std::process::id()));
+    let (path, draft) = (dir.join(RESULT), dir.join(DRAFT));
     let written = serde_json::to_vec(result).map_err(io::Error::other).and_then(|bytes| {
-        File::create(&draft)?.write_all(&bytes)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(&draft)?;
+        file.write_all(&bytes)?;
+        file.set_len(bytes.len() as u64)?;
         fs::rename(&draft, &path)
     });
     written.map_err(|source| JournalError::Io { path, source })
