@@ -81,7 +81,7 @@ impl Live {
         let short = words::short(&state.id.0);
         let _ = match verdict {
             Verdict::Succeeded => writeln!(out, "  runward show {short}"),
-            _ => writeln!(out, "  runward show {short}, runward logs {short}, runward resume {short}"),
+            _ => writeln!(out, "  runward show | logs | resume {short}"),
         };
         self.write(&out);
         self.drawn = 0;

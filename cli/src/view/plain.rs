@@ -2,6 +2,7 @@
 
 use runward_engine::run::event::{StopCause, Then};
 use runward_engine::run::{Event, Outcome, Recorded, RunState, StepStatus, Verdict};
+use runward_engine::runbook::model::Orphans;
 use runward_engine::units::{format_duration, format_size};
 
 use super::tail::{Tail, Tails};
@@ -93,7 +94,7 @@ impl Plain {
         say(&format!("{} {} {}{after}", words::symbol(symbol_of(verdict)), state.name, words::verdict(verdict)));
         summary(state).iter().for_each(|line| say(line));
         if verdict != Verdict::Succeeded {
-            say(&format!("  runward show {short}, runward logs {short}, runward resume {short}", short = self.short));
+            say(&format!("  runward show | logs | resume {short}", short = self.short));
         }
     }
 }
@@ -138,6 +139,10 @@ pub fn sentence(state: &RunState, recorded: &Recorded, since: Option<i64>) -> St
             line += &next(*then, recorded.at);
             for orphan in orphans.iter().take(5) {
                 line += &format!("\n  {unit} left a process behind: {}", text::safe(orphan));
+            }
+            let ends = |unit| state.spec(unit).orphans == Orphans::Kill;
+            if !orphans.is_empty() && state.unit_named(unit).is_some_and(|unit| ends(unit.step)) {
+                line += "\n  it was ended: a step that starts a daemon says `orphans: leave`";
             }
             line
         }

@@ -92,11 +92,13 @@ impl Tail {
                 Ok(LogItem::Chunk { bytes, .. }) => {
                     for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
                         partial.extend_from_slice(piece);
-                        if piece.ends_with(b"\n") {
-                            partial.pop();
+                        let ended = partial.pop_if(|byte| *byte == b'\n').is_some();
+                        while partial.len() > LINE_BYTES_MAX {
+                            let rest = partial.split_off(LINE_BYTES_MAX);
                             give(partial, last);
-                            partial.clear();
-                        } else if partial.len() > LINE_BYTES_MAX {
+                            *partial = rest;
+                        }
+                        if ended {
                             give(partial, last);
                             partial.clear();
                         }
