@@ -99,11 +99,6 @@ impl Scene {
         format!("dir={}", self.dir.path().display())
     }
 
-    /// The status of a step of the newest run; nothing where it was never touched.
-    pub fn step(&self, unit: &str) -> Value {
-        step_of(&self.last(), unit)["status"].clone()
-    }
-
     /// Waits until a file below the scene contains this text.
     pub fn wait_for(&self, name: &str, text: &str) {
         wait(&format!("{name} to contain {text:?}"), || self.read(name).contains(text));

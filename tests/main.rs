@@ -4,12 +4,16 @@
 
 mod harness;
 
+#[path = "stories/backup.rs"]
+mod backup;
 #[path = "stories/code_base.rs"]
 mod code_base;
 #[path = "stories/findings.rs"]
 mod findings;
 #[path = "stories/flow.rs"]
 mod flow;
+#[path = "stories/logs.rs"]
+mod logs;
 #[path = "stories/processes.rs"]
 mod processes;
 #[path = "stories/survival.rs"]
