@@ -6,7 +6,6 @@ cd "$(dirname "$0")"
 need dash dash
 need python3 python3
 need setpriv util-linux
-need git git
 if ! cargo nextest --version >/dev/null 2>&1; then
   cargo install --quiet --locked cargo-nextest
 fi

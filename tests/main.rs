@@ -14,6 +14,8 @@ mod findings;
 mod flow;
 #[path = "stories/logs.rs"]
 mod logs;
+#[path = "stories/many.rs"]
+mod many;
 #[path = "stories/processes.rs"]
 mod processes;
 #[path = "stories/survival.rs"]
