@@ -1,7 +1,10 @@
-//! `runward audit verify`: the hash chain of every run, and its rows against its events.
+//! `runward audit verify`: the hash chain of every run, its rows against its events, and the files it is pinned to.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use runward_engine::run::RunId;
+use runward_engine::run::rows::RunRow;
 use runward_store::{Ledger, RunQuery, check};
 use serde_json::json;
 
@@ -13,14 +16,16 @@ use crate::open::{find_run, open};
 pub async fn run(state: Option<&Path>, command: AuditCommand) -> Result<i32, Failure> {
     let AuditCommand::Verify { run, format } = command;
     let opened = open(state).await?;
-    let ids = match run {
-        Some(run) => vec![find_run(&opened.ledger, &run).await?],
-        None => opened.ledger.runs(&RunQuery::default()).await?.into_iter().map(|row| row.id).collect(),
-    };
+    let mut rows = opened.ledger.runs(&RunQuery::default()).await?;
+    if let Some(run) = run {
+        let id = find_run(&opened.ledger, &run).await?;
+        rows.retain(|row| row.id == id);
+    }
+    let ids: Vec<&RunId> = rows.iter().map(|row| &row.id).collect();
     let damage = opened.ledger.integrity().await?;
     let mut bad = Vec::new();
     let (mut events, mut heads) = (0, Vec::new());
-    for id in &ids {
+    for id in ids.iter().copied() {
         match check::run(&opened.ledger, id).await {
             Ok(checked) => {
                 events += checked.events;
@@ -30,6 +35,7 @@ pub async fn run(state: Option<&Path>, command: AuditCommand) -> Result<i32, Fai
             Err(error) => bad.push(error.to_string()),
         }
     }
+    bad.extend(pinned(&opened.ledger, &rows).await);
     bad.extend(damage.into_iter().map(|line| format!("ledger file: {line}")));
     match format {
         Format::Json => print_json(&json!({"runs": ids.len(), "events": events, "problems": bad, "heads": heads})),
@@ -46,4 +52,23 @@ pub async fn run(state: Option<&Path>, command: AuditCommand) -> Result<i32, Fai
         }
     }
     Ok(i32::from(!bad.is_empty()))
+}
+
+/// What is wrong with the pinned files of these runs. Each is read once; the ledger compares it with its hash. A
+/// definition that cannot be read is among the problems of its run.
+async fn pinned(ledger: &dyn Ledger, rows: &[RunRow]) -> Vec<String> {
+    let definitions: BTreeSet<&str> = rows.iter().map(|row| row.definition.as_str()).collect();
+    let mut files = BTreeSet::new();
+    for hash in definitions {
+        if let Ok(definition) = ledger.definition(hash).await {
+            files.extend(definition.files.into_iter().map(|file| file.sha256));
+        }
+    }
+    let mut bad = Vec::new();
+    for sha256 in files {
+        if let Err(error) = ledger.blob(&sha256).await {
+            bad.push(error.to_string());
+        }
+    }
+    bad
 }

@@ -39,6 +39,8 @@ pub(super) fn translate(path: &Path, error: sqlx::Error) -> LedgerError {
     let message = database.message().to_owned();
     let code: i64 = database.code().and_then(|code| code.parse().ok()).unwrap_or(0);
     match code & 0xff {
+        // SQLITE_IOERR_SHMSIZE: there is no room for the file that readers and writers share.
+        _ if code == 4874 => LedgerError::Full { path: file },
         5 | 6 => LedgerError::Busy { path: file, seconds: BUSY_SECONDS },
         3 | 8 => LedgerError::ReadOnly { path: file, message },
         11 | 26 => LedgerError::Corrupt { path: file, message },

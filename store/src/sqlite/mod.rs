@@ -12,7 +12,7 @@ mod write;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use runward_engine::plan::Definition;
+use runward_engine::plan::definition::{self, Definition};
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
 use sqlx::{Connection, SqliteConnection};
@@ -144,6 +144,11 @@ impl Ledger for SqliteLedger {
             .fetch_optional(&mut *connection)
             .await
             .map_err(|error| self.error(error))?;
-        bytes.ok_or_else(|| LedgerError::NoSuchDefinition(sha256.to_owned()))
+        let bytes = bytes.ok_or_else(|| LedgerError::NoSuchDefinition(sha256.to_owned()))?;
+        if definition::sha256(&bytes) != sha256 {
+            let message = format!("the pinned file {sha256} was changed");
+            return Err(LedgerError::Corrupt { path: self.path.display().to_string(), message });
+        }
+        Ok(bytes)
     }
 }
