@@ -20,5 +20,7 @@ mod many;
 mod processes;
 #[path = "stories/survival.rs"]
 mod survival;
+#[path = "stories/trouble.rs"]
+mod trouble;
 #[path = "stories/values.rs"]
 mod values;
