@@ -276,7 +276,8 @@ fn a_full_disk_is_said_and_what_was_recorded_stays() {
          $RUNWARD audit verify || exit 11\n\
          $RUNWARD run -q book.yaml -p \"$DIR\" || exit 12\n",
     );
-    advised(&Done { code: 0, ..done }, 0, &["full", "free some space"]);
+    assert!(done.stdout.contains("code 9"), "{}{}", done.stdout, done.stderr);
+    advised(&done, 0, &["free some space"]);
     assert!(scene.read("effects") == "one\none\n", "{}", scene.read("effects"));
 }
 
