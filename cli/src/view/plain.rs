@@ -46,7 +46,8 @@ impl Plain {
                 | Event::AttemptLost { claim, .. }
                 | Event::AttemptVoided { claim, .. } => {
                     let failed = !matches!(&recorded.event, Event::AttemptSettled { outcome: Outcome::Succeeded, .. });
-                    let since = self.finish(tails.take(claim), failed);
+                    let silent = matches!(&recorded.event, Event::AttemptSettled { log, .. } if log.bytes == 0);
+                    let since = self.finish(tails.take(claim), failed, silent);
                     say(&sentence(state, recorded, since));
                 }
                 Event::AttemptAdopted { unit, claim, .. } => {
@@ -75,8 +76,11 @@ impl Plain {
     }
 
     /// The rest of an attempt's output; returns when it began.
-    fn finish(&self, tail: Option<Tail>, failed: bool) -> Option<i64> {
+    fn finish(&self, tail: Option<Tail>, failed: bool, silent: bool) -> Option<i64> {
         let mut tail = tail?;
+        if silent {
+            return Some(tail.since);
+        }
         if self.quiet {
             if failed {
                 tail.lines(true, |_| {});

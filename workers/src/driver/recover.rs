@@ -76,10 +76,15 @@ impl Driver<'_> {
         }
         let step = self.view.state.spec(unit.step);
         let boot = self.setting.boot.clone();
-        let looked = {
-            let dir = dir.clone();
-            let look = move || look(&dir, &boot);
-            tokio::task::spawn_blocking(look).await.map_err(|error| DriveError::Supervisor(error.to_string()))?
+        // The rule: it left a result. Only the accidents have to wait for processes to die.
+        let looked = match journal::read_result(&dir, &boot) {
+            Ok(Some(result)) => Ok(Found::Result(Box::new(result))),
+            Err(error) => Err(error),
+            Ok(None) => {
+                let dir = dir.clone();
+                let look = move || look(&dir, &boot);
+                tokio::task::spawn_blocking(look).await.map_err(|error| DriveError::Supervisor(error.to_string()))?
+            }
         };
         let command = match looked {
             Ok(Found::Result(result)) => {
@@ -105,9 +110,6 @@ enum Found {
 }
 
 fn look(dir: &std::path::Path, boot: &str) -> Result<Found, JournalError> {
-    if let Some(result) = journal::read_result(dir, boot)? {
-        return Ok(Found::Result(Box::new(result)));
-    }
     if journal::try_void(dir, boot)? == Mark::Void {
         return Ok(Found::NeverStarted);
     }

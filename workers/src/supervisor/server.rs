@@ -58,6 +58,8 @@ struct Live {
     pid: Pid,
     control: UnixStream,
     heard: Vec<u8>,
+    /// It will say no more: its end is next, and comes as a signal. Polling it would spin until then.
+    silent: bool,
     dir: PathBuf,
     started_at_ms: u64,
     asked_by: u64,
@@ -151,7 +153,12 @@ impl Server {
             let writing = if peer.wants_to_write() { PollFlags::POLLOUT } else { PollFlags::empty() };
             PollFd::new(peer.stream().as_fd(), PollFlags::POLLIN | writing)
         }));
-        fds.extend(self.live.values().map(|live| PollFd::new(live.control.as_fd(), PollFlags::POLLIN)));
+        fds.extend(
+            self.live
+                .values()
+                .filter(|live| !live.silent)
+                .map(|live| PollFd::new(live.control.as_fd(), PollFlags::POLLIN)),
+        );
         let deadline = self.peers.values().filter_map(Peer::deadline).min();
         let timeout = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
             _ if !self.fallen.is_empty() => PollTimeout::try_from(STRAYS_POLL),
@@ -166,7 +173,10 @@ impl Server {
         Ready {
             listener: ready.next() == Some(true),
             peers: self.peers.keys().filter(|_| ready.next() == Some(true)).copied().collect(),
-            live: self.live.keys().filter(|_| ready.next() == Some(true)).cloned().collect(),
+            live: {
+                let heard = self.live.iter().filter(|(_, live)| !live.silent);
+                heard.filter(|_| ready.next() == Some(true)).map(|(attempt, _)| attempt.clone()).collect()
+            },
         }
     }
 
@@ -233,7 +243,8 @@ impl Server {
             Ok((ForkResult::Child, _, control)) => Ok(Some(Served::Forked { launch: Box::new(launch), control })),
             Ok((ForkResult::Parent { child: pid }, control, _)) => {
                 let (heard, dir, started_at_ms) = (Vec::new(), launch.dir, now_ms());
-                self.live.insert(launch.attempt, Live { pid, control, heard, dir, started_at_ms, asked_by });
+                self.live
+                    .insert(launch.attempt, Live { pid, control, heard, silent: false, dir, started_at_ms, asked_by });
                 Ok(None)
             }
             Err(error) => Err((launch.attempt, Refusal::Fork(error.to_string()))),
@@ -340,9 +351,11 @@ impl Live {
     /// The word the subreaper has said, once it is complete. It says at most one.
     fn word(&mut self) -> Option<Word> {
         let mut bytes = [0; 4096];
-        while let Ok(len) = self.control.read(&mut bytes)
-            && len > 0
-        {
+        while let Ok(len) = self.control.read(&mut bytes) {
+            if len == 0 {
+                self.silent = true;
+                break;
+            }
             self.heard.extend_from_slice(&bytes[..len]);
         }
         serde_json::from_slice(self.heard.strip_suffix(b"\n")?).ok()
