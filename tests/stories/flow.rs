@@ -347,6 +347,45 @@ fn a_forced_cancel_needs_no_consent_of_the_step() {
 }
 
 #[test]
+fn an_interrupt_cancels_and_a_second_one_does_not_wait() {
+    let scene = scene(HANGS);
+    let mut driver = scene.start_book();
+    wait("the first step", || scene.path("began").exists());
+    kill(Pid::from_raw(driver.id() as i32), Signal::SIGINT).unwrap();
+    assert_eq!(driver.wait().unwrap().code(), Some(4));
+    assert_eq!(scene.read("told"), "cancelled\n");
+
+    let scene = self::scene(
+        "steps:\n  - {id: deaf, grace: 10m, run: 'trap \"\" TERM; touch \"$DIR/began\"; while :; do sleep 0.1; done'}\n",
+    );
+    let mut driver = scene.start_book();
+    wait("the first step", || scene.path("began").exists());
+    kill(Pid::from_raw(driver.id() as i32), Signal::SIGTERM).unwrap();
+    scene.wait_for("started.out", "cancelled by");
+    kill(Pid::from_raw(driver.id() as i32), Signal::SIGTERM).unwrap();
+    assert_eq!(driver.wait().unwrap().code(), Some(4));
+}
+
+#[test]
+fn a_plan_shows_the_steps_and_does_nothing() {
+    let scene = scene(
+        "steps:\n  - {id: dump, run: 'touch \"$DIR/dumped\"'}\n  - {id: wipe, irreversible: true, if: 'params.dir != \"\"', \
+         cmd: [touch, '${{ params.dir }}/wiped']}\nfinally:\n  - {id: tidy, run: 'touch \"$DIR/tidied\"'}\n",
+    );
+    let plan = scene.expect(0, &["plan", "book.yaml", "-p", &scene.dir()]).stdout;
+    let wiped = format!("{}wiped", scene.path("").display());
+    for word in ["dump", "wipe", "irreversible", "if params.dir", "tidy", "finally", &wiped] {
+        assert!(plan.contains(word), "{word}: {plan}");
+    }
+    let json = scene.json(&["plan", "book.yaml", "-p", &scene.dir()]);
+    assert_eq!(json["steps"].as_array().unwrap().len(), 3);
+    assert_eq!(scene.runs_recorded(), 0);
+    for name in ["dumped", "wiped", "tidied"] {
+        assert!(!scene.path(name).exists(), "{name}");
+    }
+}
+
+#[test]
 fn a_cancel_reaches_a_run_without_a_driver() {
     let scene = scene(HANGS);
     let mut driver = scene.start_book();

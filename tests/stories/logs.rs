@@ -90,6 +90,20 @@ fn two_hundred_megabytes_keep_their_head_and_tail_and_little_memory() {
 }
 
 #[test]
+fn a_line_without_end_does_not_fill_the_memory_of_its_reader() {
+    let scene = scene("steps:\n  - run: 'head -c 50000000 /dev/zero | tr \"\\0\" x'\n");
+    scene.expect(0, &["run", "book.yaml", "-p", &scene.dir(), "-q"]);
+    // 32 MiB would not hold the line.
+    let mut limited = std::process::Command::new("bash");
+    let binary = env!("CARGO_BIN_EXE_runward");
+    limited.args(["-c", &format!("ulimit -d 32768; exec '{binary}' logs last | wc -c")]);
+    limited.env("RUNWARD_STATE", scene.path("state"));
+    let done = finish(&mut limited);
+    let shown: usize = done.stdout.trim().parse().unwrap_or(0);
+    assert!(shown > 50_000_000, "{shown} bytes shown: {}", done.stderr);
+}
+
+#[test]
 fn a_log_can_be_followed_while_it_grows_and_ends_with_the_run() {
     let scene = scene(
         "steps:\n  - {id: one, run: 'echo first; until test -e \"$DIR/go\"; do sleep 0.02; done; echo second'}\n  \

@@ -17,7 +17,7 @@ fn scene(steps: &str) -> Scene {
     scene
 }
 
-fn book<'a>(dir: &'a str) -> [&'a str; 4] {
+fn book(dir: &str) -> [&str; 4] {
     ["run", "book.yaml", "-p", dir]
 }
 

@@ -134,7 +134,7 @@ fn a_ledger_with_holes_never_passes_for_whole() {
         scene.expect(0, &["run", "-q", "book.yaml", "-p", &scene.dir()]);
     }
     let mut bytes = fs::read(scene.path("state/ledger.db")).unwrap();
-    let (from, to) = (bytes.len() / 2 & !4095, bytes.len() & !4095);
+    let (from, to) = ((bytes.len() / 2) & !4095, bytes.len() & !4095);
     bytes[from..to].fill(0x5a);
     scene.file("state/ledger.db", &bytes);
     let done = scene.run(&["audit", "verify"]);
