@@ -168,8 +168,16 @@ pub async fn follow(opened: &Opened, id: &RunId, ending: Ending) -> Result<i32, 
         screen.changed(&view.state, &news);
         screen.tick();
         let idle = runward_engine::run::todo::todo(&view.state).is_idle(&view.state);
-        if idle || (news.is_empty() && DriverLock::holder(&opened.home, id).is_none()) {
+        if idle {
             break;
+        }
+        if news.is_empty() && DriverLock::holder(&opened.home, id).is_none() {
+            // Its driver may have brought it to an end between the two looks.
+            let news = opened.ledger.refresh(&mut view).await?;
+            screen.changed(&view.state, &news);
+            if news.is_empty() {
+                break;
+            }
         }
     }
     let verdict = Verdict::of(&view.state);

@@ -19,6 +19,8 @@ use crate::open::{find_run, open};
 use crate::text;
 
 const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// A longer line is shown in pieces: output without a line break must not fill the memory.
+const LINE_BYTES_MAX: usize = 64 * 1024;
 
 pub async fn run(state: Option<&Path>, args: &LogsArgs) -> Result<i32, Failure> {
     let opened = open(state).await?;
@@ -31,7 +33,9 @@ pub async fn run(state: Option<&Path>, args: &LogsArgs) -> Result<i32, Failure> 
     loop {
         printer.add(&view);
         let printed = printer.print()?;
-        let over = view.state.status.is_terminal() || DriverLock::holder(&opened.home, &id).is_none();
+        // A driver may do its last things between two looks; after it is gone, one more look sees all of them.
+        let over = view.state.status.is_terminal()
+            || (DriverLock::holder(&opened.home, &id).is_none() && opened.ledger.refresh(&mut view).await?.is_empty());
         if !args.follow || (over && !printed && view.state.live().is_empty()) {
             break;
         }
@@ -163,7 +167,13 @@ impl Reading {
                 for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
                     self.partial.extend_from_slice(piece);
                     self.partial_at = time_ms as i64;
-                    if self.partial.pop_if(|byte| *byte == b'\n').is_some() {
+                    let ended = self.partial.pop_if(|byte| *byte == b'\n').is_some();
+                    while self.partial.len() > LINE_BYTES_MAX {
+                        let rest = self.partial.split_off(cut(&self.partial));
+                        let line = std::mem::replace(&mut self.partial, rest);
+                        self.line(out, &line)?;
+                    }
+                    if ended {
                         let line = std::mem::take(&mut self.partial);
                         self.line(out, &line)?;
                     }
@@ -171,6 +181,10 @@ impl Reading {
                 Ok(())
             }
             LogItem::Gap { bytes } => {
+                if !self.partial.is_empty() {
+                    let line = std::mem::take(&mut self.partial);
+                    self.line(out, &line)?;
+                }
                 writeln!(out, "{} {} | [{} were not kept]", text::clock(self.partial_at), self.unit, format_size(bytes))
             }
         }
@@ -181,4 +195,10 @@ impl Reading {
         let nth = if self.attempt > 1 { format!("#{}", self.attempt) } else { String::new() };
         writeln!(out, "{} {}{nth} | {shown}", text::clock(self.partial_at), self.unit)
     }
+}
+
+/// Where a line that is too long is cut: not within a character.
+fn cut(line: &[u8]) -> usize {
+    let inside = |at: usize| line.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    (LINE_BYTES_MAX - 3..=LINE_BYTES_MAX).rev().find(|at| !inside(*at)).unwrap_or(LINE_BYTES_MAX)
 }
