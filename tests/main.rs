@@ -12,6 +12,8 @@ mod code_base;
 mod findings;
 #[path = "stories/flow.rs"]
 mod flow;
+#[path = "stories/hostile.rs"]
+mod hostile;
 #[path = "stories/logs.rs"]
 mod logs;
 #[path = "stories/many.rs"]

@@ -111,7 +111,7 @@ pub struct RunArgs {
     /// Leave it running in the background; prints the run's id
     #[arg(short, long)]
     pub detach: bool,
-    /// Do not show what the steps print
+    /// Show only what goes wrong, and how it ends
     #[arg(short, long)]
     pub quiet: bool,
     /// A repeated call with the same key is the same run
@@ -198,7 +198,7 @@ pub struct ResumeArgs {
     /// Leave it running in the background
     #[arg(short, long)]
     pub detach: bool,
-    /// Do not show what the steps print
+    /// Show only what goes wrong, and how it ends
     #[arg(short, long)]
     pub quiet: bool,
     #[arg(long, value_enum, default_value = "text")]

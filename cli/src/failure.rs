@@ -1,14 +1,18 @@
 //! Errors as people see them: what happened, where, what to do next, and the exit code of SPEC section 5.
 
+use std::sync::Arc;
+
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, Severity,
     SourceCode, SourceSpan, SpanContents,
 };
 use runward_engine::run::Reject;
-use runward_engine::runbook::Report;
+use runward_engine::runbook::{Finding, Report};
 use runward_store::LedgerError;
 use runward_workers::driver::DriveError;
 use runward_workers::home::{DriverLockError, HomeError};
+
+use crate::text;
 
 pub const EXIT_USAGE: i32 = 2;
 pub const EXIT_LEDGER: i32 = 9;
@@ -29,8 +33,15 @@ pub struct Problem {
     message: String,
     help: Option<String>,
     label: LabeledSpan,
-    source_code: NamedText,
+    file: Arc<NamedText>,
+    /// Whether the line is short enough to be shown.
+    shown: bool,
 }
+
+/// Places shown of one file; the rest is counted.
+const PLACES_SHOWN: usize = 50;
+/// A longer line is not shown with its problem, in bytes.
+const LINE_SHOWN_MAX: usize = 1000;
 
 /// A file as reports quote it. miette counts columns in bytes; people and editors count characters.
 #[derive(Debug)]
@@ -65,10 +76,10 @@ impl Diagnostic for Problem {
         self.help.as_ref().map(|help| Box::new(help) as _)
     }
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.source_code)
+        self.shown.then_some(&*self.file as _)
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(std::iter::once(self.label.clone())))
+        self.shown.then(|| Box::new(std::iter::once(self.label.clone())) as _)
     }
 }
 
@@ -98,19 +109,25 @@ impl Failure {
 
     /// Every finding of a runbook, each with its place.
     pub fn runbook(path: &str, source: &str, report: &Report) -> Failure {
-        let places = report.findings.iter().map(|finding| Problem {
-            message: finding.message.clone(),
-            help: finding.help.clone(),
-            label: LabeledSpan::new_with_span(
-                Some(finding.label.clone()),
-                (
-                    finding.span.start.min(source.len()),
-                    finding.span.len().min(source.len().saturating_sub(finding.span.start)),
-                ),
-            ),
-            source_code: NamedText { name: path.to_owned(), text: source.to_owned() },
-        });
-        let related: Vec<Problem> = places.collect();
+        let path = text::safe(path);
+        let file = Arc::new(NamedText { name: path.clone(), text: text::safe_source(source) });
+        let place = |finding: &Finding| {
+            let start = finding.span.start.min(source.len());
+            let len = finding.span.len().min(source.len() - start);
+            let before = source.as_bytes()[..start].iter().rev().take_while(|byte| **byte != b'\n').count();
+            let after = source.as_bytes()[start..].iter().take_while(|byte| **byte != b'\n').count();
+            let shown = before + after <= LINE_SHOWN_MAX;
+            let (line, column) = runward_engine::runbook::position(source, start);
+            let message = text::safe(&finding.message);
+            Problem {
+                message: if shown { message } else { format!("{path}:{line}:{column}: {message}") },
+                help: finding.help.as_deref().map(text::safe),
+                label: LabeledSpan::new_with_span(Some(text::safe(&finding.label)), (start, len)),
+                file: Arc::clone(&file),
+                shown,
+            }
+        };
+        let related: Vec<Problem> = report.findings.iter().map(place).collect();
         let message = match related.len() {
             1 => format!("{path}: 1 problem"),
             n => format!("{path}: {n} problems"),
@@ -124,10 +141,14 @@ impl Failure {
         let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_context_lines(1);
         let mut out = String::new();
-        for problem in &self.related {
+        for problem in self.related.iter().take(PLACES_SHOWN) {
             let _ = handler.render_report(&mut out, problem);
         }
-        let _ = handler.render_report(&mut out, &Plain(self.message.clone(), self.help.clone()));
+        let rest = self.related.len().saturating_sub(PLACES_SHOWN);
+        let more = if rest > 0 { format!(", {rest} of them not shown") } else { String::new() };
+        let lines: Vec<String> = self.message.lines().map(text::safe).collect();
+        let message = format!("{}{more}", lines.join("\n"));
+        let _ = handler.render_report(&mut out, &Plain(message, self.help.as_deref().map(text::safe)));
         eprint!("{out}");
         self.code
     }
@@ -187,7 +208,7 @@ impl Failure {
 
 impl Problem {
     fn to_json(&self) -> serde_json::Value {
-        let (line, column) = runward_engine::runbook::position(&self.source_code.text, self.label.offset());
+        let (line, column) = runward_engine::runbook::position(&self.file.text, self.label.offset());
         serde_json::json!({
             "message": self.message,
             "help": self.help,

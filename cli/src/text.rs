@@ -43,7 +43,7 @@ pub fn safe(line: &str) -> String {
             '\t' => out.push(c),
             '\u{7f}' => out.push('\u{2421}'),
             c if (c as u32) < 0x20 => out.push(char::from_u32(0x2400 + c as u32).unwrap_or(' ')),
-            c if c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c) => {
+            c if c.is_control() || is_direction(c) => {
                 out.push('\u{fffd}');
             }
             c => out.push(c),
@@ -52,9 +52,30 @@ pub fn safe(line: &str) -> String {
     out
 }
 
+/// A file's text that cannot drive the terminal, byte for byte as long as it was, so that places in it stay right.
+pub fn safe_source(source: &str) -> String {
+    let plain = |c: char| matches!(c, '\n' | '\t' | '\r') || !(c.is_control() || is_direction(c));
+    source
+        .chars()
+        .flat_map(|c| std::iter::repeat_n(if plain(c) { c } else { '?' }, if plain(c) { 1 } else { c.len_utf8() }))
+        .collect()
+}
+
+/// Characters that change the direction of the text around them.
+fn is_direction(c: char) -> bool {
+    ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::safe;
+    use super::{safe, safe_source};
+
+    #[test]
+    fn a_source_keeps_its_places() {
+        let source = "a: \u{1b}[2J\u{85}备\u{202e}\n";
+        assert_eq!(safe_source(source), "a: ?[2J??备???\n");
+        assert_eq!(safe_source(source).len(), source.len());
+    }
 
     #[test]
     fn a_line_of_output_cannot_drive_the_terminal() {

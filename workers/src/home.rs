@@ -73,6 +73,12 @@ impl Home {
         self.root.join("runs").join(&run.0)
     }
 
+    /// Removes the folder of a run that never came to be. One with anything but its lock in it stays.
+    pub fn forget(&self, run: &RunId) {
+        let _ = std::fs::remove_file(self.run(run).join("driver.lock"));
+        let _ = std::fs::remove_dir(self.run(run));
+    }
+
     pub fn files(&self, run: &RunId) -> PathBuf {
         self.run(run).join("files")
     }

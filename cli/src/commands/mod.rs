@@ -19,6 +19,7 @@ pub use drive::{Ending, cancel_by};
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
+use crate::text;
 
 pub async fn run(args: Args) -> Result<i32, Failure> {
     let state = args.state.as_deref();
@@ -43,16 +44,20 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
     }
 }
 
-/// One JSON document, indented.
+/// One JSON document, indented. JSON itself leaves no control character as it is.
 fn print_json(value: &impl serde::Serialize) {
-    let text = serde_json::to_string_pretty(value).expect("what is printed is plain data: its JSON cannot fail");
-    print_line(&text);
+    print(&serde_json::to_string_pretty(value).expect("what is printed is plain data: its JSON cannot fail"));
 }
 
-/// Prints a line; a reader that went away (`| head`) ends the program quietly, as it does every other.
-fn print_line(line: &str) {
+/// Prints a text for people: what came from a file, a parameter or a step cannot drive the terminal.
+fn print_line(text: &str) {
+    print(&text.split('\n').map(text::safe).collect::<Vec<_>>().join("\n"));
+}
+
+/// A reader that went away (`| head`) ends the program quietly, as it does every other.
+fn print(text: &str) {
     use std::io::Write;
-    if writeln!(std::io::stdout(), "{line}").is_err() {
+    if writeln!(std::io::stdout(), "{text}").is_err() {
         std::process::exit(0);
     }
 }

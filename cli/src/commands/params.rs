@@ -17,6 +17,11 @@ pub fn resolve(runbook: &Runbook, args: &ParamArgs, ask: bool) -> Result<Map<Str
     if let Some(file) = &args.params_file {
         given.extend(from_file(file)?);
     }
+    for (n, (name, _)) in args.params.iter().enumerate() {
+        if args.params[..n].iter().any(|(other, _)| other == name) {
+            return Err(Failure::usage(format!("the parameter `{name}` is given twice")));
+        }
+    }
     given.extend(args.params.iter().map(|(name, value)| (name.clone(), Given::Text(value.clone()))));
     if ask && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
         for param in params::missing(runbook, &given) {

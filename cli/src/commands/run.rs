@@ -6,8 +6,8 @@ use runward_store::{Ledger, NewRun};
 use runward_workers::home::DriverLock;
 
 use super::drive::{Ending, detach, drive};
-use super::params;
-use crate::args::RunArgs;
+use super::{params, print_json, print_line};
+use crate::args::{Format, RunArgs};
 use crate::failure::Failure;
 use crate::open::{actor, find_run, new_run, new_seed, open};
 use crate::runbook_file::{load, locate, pin, refuse_unbuilt};
@@ -30,12 +30,14 @@ pub async fn run(state: Option<&Path>, args: RunArgs) -> Result<i32, Failure> {
     };
     let (hash, wanted) = (new.definition.hash(), new.params.clone());
     // Before the run exists nobody can drive it; the lock is taken first, so that nobody else ever does.
-    let lock = DriverLock::take(&opened.home, &new.id)?;
+    let fresh = new.id.clone();
+    let lock = DriverLock::take(&opened.home, &fresh)?;
     let triggered = opened.ledger.trigger(new).await?;
     let view = triggered.view;
     let id = view.state.id.clone();
     if !triggered.created {
         drop(lock);
+        opened.home.forget(&fresh);
         if view.state.definition != hash || view.state.params != wanted {
             return Err(Failure::usage(format!(
                 "the key belongs to run {id}, which has another definition or other parameters"
@@ -56,10 +58,25 @@ async fn existing(opened: &crate::open::Opened, args: RunArgs, id: &str) -> Resu
     let id = find_run(&opened.ledger, id).await?;
     let ending = Ending { format: args.format, quiet: args.quiet, silent: false };
     match DriverLock::take(&opened.home, &id) {
+        Ok(lock) if args.detach => {
+            let over = opened.ledger.load(&id).await?.state.status.is_terminal();
+            drop(lock);
+            if over { named(&id, args.format) } else { detach(opened, &id, args.format) }
+        }
+        Err(_) if args.detach => named(&id, args.format),
         Ok(lock) => {
             let view = opened.ledger.load(&id).await?;
             drive(opened, lock, view, ending).await
         }
         Err(_) => super::drive::follow(opened, &id, ending).await,
     }
+}
+
+/// A detached call that has nothing to start: the run is at its end, or somebody drives it.
+fn named(id: &runward_engine::run::RunId, format: Format) -> Result<i32, Failure> {
+    match format {
+        Format::Json => print_json(&serde_json::json!({"run": id, "detached": true})),
+        Format::Text => print_line(&id.0),
+    }
+    Ok(0)
 }

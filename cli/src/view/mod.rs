@@ -83,7 +83,7 @@ impl Screen {
             Kind::Plain(plain) => plain.end(state, verdict),
             Kind::Json => {
                 let line = serde_json::json!({"run": state.id, "verdict": verdict, "exit_code": verdict.exit_code()});
-                say(&line.to_string());
+                let _ = writeln!(std::io::stdout(), "{line}");
             }
             Kind::Silent => {}
         }
@@ -101,10 +101,12 @@ fn json_line(state: &RunState, recorded: &Recorded) {
     let line = serde_json::json!({
         "run": state.id, "seq": recorded.seq, "at": recorded.at, "actor": recorded.actor, "event": recorded.event,
     });
-    say(&line.to_string());
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Prints a line. A run is never stopped by a terminal or a pipe that went away.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+/// Prints lines for people. A run is never stopped by a terminal or a pipe that went away.
+fn say(lines: &str) {
+    for line in lines.split('\n') {
+        let _ = writeln!(std::io::stdout(), "{}", crate::text::safe(line));
+    }
 }

@@ -39,7 +39,9 @@ impl Plain {
             match &recorded.event {
                 Event::AttemptClaimed { unit, attempt, claim, .. } => {
                     let nth = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
-                    say(&format!("▶ {unit}{nth}"));
+                    if !self.quiet {
+                        say(&format!("▶ {unit}{nth}"));
+                    }
                     tails.add(state, claim, unit.clone(), recorded.at);
                 }
                 Event::AttemptSettled { claim, .. }
@@ -48,7 +50,9 @@ impl Plain {
                     let failed = !matches!(&recorded.event, Event::AttemptSettled { outcome: Outcome::Succeeded, .. });
                     let silent = matches!(&recorded.event, Event::AttemptSettled { log, .. } if log.bytes == 0);
                     let since = self.finish(tails.take(claim), failed, silent);
-                    say(&sentence(state, recorded, since));
+                    if failed || !self.quiet {
+                        say(&sentence(state, recorded, since));
+                    }
                 }
                 Event::AttemptAdopted { unit, claim, .. } => {
                     say(&format!("▶ {unit} still runs, and is watched from here on"));

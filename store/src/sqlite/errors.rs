@@ -32,12 +32,19 @@ impl ReadError {
     }
 }
 
+const IOERR_WRITE: i64 = 778;
+const IOERR_SHMSIZE: i64 = 4874;
+
 /// The primary result code is the low byte of the extended one (sqlite.org/rescode.html).
 pub(super) fn translate(path: &Path, error: sqlx::Error) -> LedgerError {
     let file = path.display().to_string();
     let sqlx::Error::Database(database) = &error else { return LedgerError::Other(error.to_string()) };
     let message = database.message().to_owned();
     let code: i64 = database.code().and_then(|code| code.parse().ok()).unwrap_or(0);
+    // No room for the shared-memory file, and a write that found no room, come as I/O errors.
+    if [IOERR_SHMSIZE, IOERR_WRITE].contains(&code) {
+        return LedgerError::Full { path: file };
+    }
     match code & 0xff {
         // SQLITE_IOERR_SHMSIZE: there is no room for the file that readers and writers share.
         _ if code == 4874 => LedgerError::Full { path: file },

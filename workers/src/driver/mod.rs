@@ -18,7 +18,7 @@ use runward_engine::run::{ClaimId, Command, Recorded, RunState, SessionId, Unit}
 use runward_store::{Ledger, LedgerError, RunView};
 use tokio::sync::mpsc;
 
-use crate::home::{DriverLock, Home, HomeError};
+use crate::home::{DriverLock, Home, HomeError, make_dir};
 use crate::step::files::{FilesError, materialise};
 use crate::step::launch::launch;
 use crate::step::report;
@@ -201,14 +201,17 @@ impl<'a> Driver<'a> {
             }
             let unit = todo(state).claims.into_iter().find(|unit| !tried.contains(unit))?;
             tried.insert(unit);
-            Some(match prepare(state, unit) {
+            let claim = (setting.new_claim)();
+            // The folder is there before the claim is: a claimed attempt without one has lost its journal.
+            let folder = make_dir(&setting.home.attempt(&state.id, &claim)).map_err(|error| error.to_string());
+            let prepared = prepare(state, unit).map_err(|error| error.to_string());
+            Some(match prepared.and_then(|prepared| folder.map(|()| prepared)) {
                 Ok(prepared) => {
-                    let claim = (setting.new_claim)();
                     planned.push((claim.clone(), unit, prepared));
                     let (session, boot) = (setting.session.clone(), setting.boot.clone());
                     Command::Claim { unit, claim, session, boot }
                 }
-                Err(error) => Command::Refuse { unit, error: error.to_string() },
+                Err(error) => Command::Refuse { unit, error },
             })
         };
         let committed = setting.ledger.commit(&mut self.view, next, &setting.actor).await?;

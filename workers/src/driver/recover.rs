@@ -70,8 +70,7 @@ impl Driver<'_> {
         }
         let dir = self.setting.home.attempt(&self.view.state.id, claim);
         if !dir.is_dir() {
-            // The folder is made before anything starts.
-            self.settle(Command::Void { claim: claim.clone() });
+            self.settle(lose("its journal is gone: somebody removed its folder".to_owned()));
             return Ok(());
         }
         let step = self.view.state.spec(unit.step);
@@ -91,7 +90,7 @@ impl Driver<'_> {
                 Command::Settle { claim: claim.clone(), report: Box::new(report::report(&dir, step, &result)) }
             }
             Ok(Found::NeverStarted) => Command::Void { claim: claim.clone() },
-            Ok(Found::Nothing) => lose("its supervisor is gone and left no result".to_owned()),
+            Ok(Found::Nothing) => lose("its supervisor is gone and there is no result".to_owned()),
             Ok(Found::StillAlive) => {
                 lose(format!("its processes outlived their supervisor by {} s", DYING_MAX.as_secs()))
             }
@@ -111,7 +110,8 @@ enum Found {
 
 fn look(dir: &std::path::Path, boot: &str) -> Result<Found, JournalError> {
     if journal::try_void(dir, boot)? == Mark::Void {
-        return Ok(Found::NeverStarted);
+        // A lock without a mark: it died just before it started, or its mark was taken away. Nobody can tell.
+        return Ok(if journal::was_locked(dir) { Found::Nothing } else { Found::NeverStarted });
     }
     if !journal::wait_until_dead(dir, DYING_MAX)? {
         return Ok(Found::StillAlive);

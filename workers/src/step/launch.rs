@@ -10,7 +10,7 @@ use runward_engine::runbook::model::Shell;
 
 use super::environment;
 use super::files::write;
-use crate::home::{Home, HomeError, make_dir};
+use crate::home::{Home, HomeError};
 use crate::supervisor::protocol::Launch;
 
 /// Name of the file in an attempt's folder that `$RUNWARD_OUTPUT` points to. The step makes it.
@@ -25,7 +25,7 @@ pub enum LaunchError {
     Cwd { path: String, problem: &'static str },
 }
 
-/// Makes the attempt's folder with the script in it, and says what to start.
+/// Puts the script into the attempt's folder, and says what to start.
 pub fn launch(
     home: &Home,
     state: &RunState,
@@ -34,7 +34,6 @@ pub fn launch(
     prepared: Prepared,
 ) -> Result<Launch, LaunchError> {
     let dir = home.attempt(&state.id, &attempt.claim);
-    make_dir(&dir)?;
     let files = home.files(&state.id);
     let cwd = prepared.cwd.as_ref().map_or_else(|| files.clone(), |cwd| files.join(cwd));
     check_cwd(&cwd)?;

@@ -1,8 +1,11 @@
 //! What an attempt left in its journal, as a report for the engine.
 
-use std::fs;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::fcntl::OFlag;
 use runward_engine::run::Outcome;
 use runward_engine::run::command::Report;
 use runward_engine::run::event::LogDigest;
@@ -83,16 +86,30 @@ fn name_of(signal: i32) -> String {
 }
 
 fn read_outputs(dir: &Path, step: &Step) -> Result<Outputs, String> {
-    let path = dir.join(OUTPUT_FILE);
-    let bytes = fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
-    if bytes > runward_engine::limits::OUTPUTS_BYTES_MAX as u64 {
-        let max = runward_engine::limits::OUTPUTS_BYTES_MAX;
-        return Err(OutputError::TooLarge { bytes: bytes as usize, max }.to_string());
-    }
-    let file = match fs::read(&path) {
+    let unreadable = |error: io::Error| format!("$RUNWARD_OUTPUT cannot be read: {error}");
+    let max = runward_engine::limits::OUTPUTS_BYTES_MAX;
+    // Whatever a step put there: never wait for it, never follow it, never read more than may be in it.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW).bits())
+        .open(dir.join(OUTPUT_FILE));
+    let file = match opened {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(format!("$RUNWARD_OUTPUT cannot be read: {error}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return read(step, &[]),
+        Err(error) => return Err(unreadable(error)),
     };
-    outputs::read(step, &file).map_err(|error| error.to_string())
+    let meta = file.metadata().map_err(unreadable)?;
+    if !meta.is_file() {
+        return Err("$RUNWARD_OUTPUT is no longer a regular file: write lines to it, do not replace it".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > max {
+        return Err(OutputError::TooLarge { bytes: meta.len() as usize, max }.to_string());
+    }
+    read(step, &bytes)
+}
+
+fn read(step: &Step, bytes: &[u8]) -> Result<Outputs, String> {
+    outputs::read(step, bytes).map_err(|error| error.to_string())
 }

@@ -155,6 +155,11 @@ fn mark_path(dir: &Path, boot: &str) -> PathBuf {
     dir.join(format!("mark.{boot}"))
 }
 
+/// Whether a subreaper ever got as far as taking the lock.
+pub fn was_locked(dir: &Path) -> bool {
+    dir.join(LOCK).exists()
+}
+
 /// Takes the lock that says "alive"; it is held until the returned file is closed. Waits for a passing reader.
 pub fn hold_lock(dir: &Path) -> Result<File, JournalError> {
     let path = dir.join(LOCK);
