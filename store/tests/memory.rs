@@ -1,5 +1,7 @@
 //! The memory ledger passes the suite.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use runward_store::{Ledger, MemoryLedger};

@@ -1,5 +1,7 @@
 //! The SQLite ledger passes the suite, and what only a file can do wrong.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::sync::Arc;
 

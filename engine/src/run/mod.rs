@@ -19,6 +19,7 @@ pub mod ids;
 pub mod outcome;
 pub mod outputs;
 pub mod prepare;
+mod progress;
 pub mod retry;
 pub mod rows;
 pub mod state;

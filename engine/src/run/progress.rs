@@ -1,0 +1,240 @@
+//! How units move: what is ready, what ended, what that opens, and what a stop closes. Each is O(1 + out-degree) but for
+//! the once-a-generation passes over a section ([`unblock_roots`], [`close`]).
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::event::StopCause;
+use super::ids::Unit;
+use super::outputs::Outputs;
+use super::state::{ItemsState, Phase, RunState, StepStatus, UnitState};
+
+/// The unit must exist: callers got it from [`RunState::unit_named`] or from a work-list.
+pub(super) fn unit_mut(state: &mut RunState, unit: Unit) -> &mut UnitState {
+    let step = &mut state.steps[unit.step as usize];
+    match (unit.item, &mut step.items) {
+        (Some(item), Some(items)) => &mut items.units[item as usize],
+        _ => &mut step.whole,
+    }
+}
+
+pub(super) fn touch(state: &mut RunState, unit: Unit) -> &mut UnitState {
+    state.touched.insert(unit);
+    if unit.item.is_some() {
+        state.touched.insert(Unit::step(unit.step));
+    }
+    unit_mut(state, unit)
+}
+
+/// Whether new work of this section may start.
+fn is_open(state: &RunState, section: usize) -> bool {
+    match section {
+        0 => state.phase == Phase::Main && state.stop.is_none(),
+        _ => state.phase == Phase::Finally && !state.cancel.as_ref().is_some_and(|cancel| cancel.force),
+    }
+}
+
+pub(super) fn unblock_roots(state: &mut RunState, section: usize, at: i64) {
+    let main_len = state.runbook.main_len;
+    let range = if section == 0 { 0..main_len } else { main_len..state.steps.len() };
+    for step in range {
+        let step_state = &state.steps[step];
+        if step_state.unmet == 0 && step_state.whole.status == StepStatus::Pending {
+            unblock(state, step as u32, at);
+        }
+    }
+}
+
+/// All needs are met.
+pub(super) fn unblock(state: &mut RunState, step: u32, at: i64) {
+    if !is_open(state, state.section(step)) {
+        return;
+    }
+    let spec = state.spec(step);
+    if spec.condition.is_some() || (spec.for_each.is_some() && state.step(step).items.is_none()) {
+        state.due.insert(step);
+    } else {
+        start_units(state, step, at);
+    }
+}
+
+pub(super) fn start_units(state: &mut RunState, step: u32, at: i64) {
+    if state.spec(step).for_each.is_some() {
+        touch(state, Unit::step(step)).status = StepStatus::Running;
+        fill_window(state, step, at);
+    } else {
+        make_ready(state, Unit::step(step), at);
+    }
+}
+
+pub(super) fn make_ready(state: &mut RunState, unit: Unit, at: i64) {
+    if is_open(state, state.section(unit.step)) {
+        touch(state, unit).status = StepStatus::Ready;
+        state.ready.insert(unit);
+    } else {
+        let status = unstarted_status(state);
+        end_unit(state, unit, status, at);
+    }
+}
+
+fn unstarted_status(state: &RunState) -> StepStatus {
+    match state.stop {
+        Some(StopCause::Failed { .. }) if state.phase == Phase::Main => StepStatus::Skipped,
+        _ => StepStatus::Cancelled,
+    }
+}
+
+/// Lets items into the window until it is full, and ends the step when nothing is left.
+fn fill_window(state: &mut RunState, step: u32, at: i64) {
+    let width =
+        state.spec(step).for_each.as_ref().and_then(|each| each.max_parallel).map_or(state.max_parallel(), |n| n.get());
+    loop {
+        let Some(items) = &mut state.steps[step as usize].items else { return };
+        let Some(unit) = items.units.get(items.next as usize) else { break };
+        if unit.status.is_terminal() {
+            items.next += 1;
+            continue;
+        }
+        if items.open >= width {
+            break;
+        }
+        let item = items.next;
+        items.next += 1;
+        items.open += 1;
+        touch(state, Unit::item(step, item)).status = StepStatus::Ready;
+        state.ready.insert(Unit::item(step, item));
+    }
+    let items = state.steps[step as usize].items.as_ref();
+    if items.is_some_and(|items| items.open == 0 && items.next as usize == items.units.len()) {
+        let (status, outputs) = items.map(|items| sum_up(items, state)).unwrap_or_default();
+        let whole = &mut state.steps[step as usize].whole;
+        whole.outputs = outputs;
+        end_unit(state, Unit::step(step), status, at);
+    }
+}
+
+/// What the items of a `for-each` come to: the worst of them; outputs as lists in item order.
+fn sum_up(items: &ItemsState, state: &RunState) -> (StepStatus, Outputs) {
+    let has = |status: StepStatus| items.units.iter().any(|unit| unit.status == status);
+    let worst = [StepStatus::Lost, StepStatus::Failed, StepStatus::TimedOut].into_iter().find(|s| has(*s));
+    if let Some(worst) = worst {
+        return (worst, Outputs::new());
+    }
+    if items.units.iter().any(|unit| unit.status != StepStatus::Succeeded) {
+        return (unstarted_status(state), Outputs::new());
+    }
+    let mut outputs = Outputs::new();
+    for (n, unit) in items.units.iter().enumerate() {
+        for (key, value) in &unit.outputs {
+            let list = outputs.entry(key.clone()).or_insert_with(|| Value::Array(vec![Value::Null; items.units.len()]));
+            if let Value::Array(list) = list {
+                list[n] = value.clone();
+            }
+        }
+    }
+    (StepStatus::Succeeded, outputs)
+}
+
+/// A unit has its final status.
+pub(super) fn end_unit(state: &mut RunState, unit: Unit, status: StepStatus, at: i64) {
+    state.ready.remove(&unit);
+    let unit_state = touch(state, unit);
+    unit_state.status = status;
+    unit_state.ended_at = Some(at);
+    match unit.item {
+        Some(_) => end_item(state, unit.step, status, at),
+        None => end_step(state, unit.step, at),
+    }
+}
+
+fn end_item(state: &mut RunState, step: u32, status: StepStatus, at: i64) {
+    let limit = state.spec(step).for_each.as_ref().map_or(1, |each| each.stop_after_failures.get());
+    let Some(items) = &mut state.steps[step as usize].items else { return };
+    items.open = items.open.saturating_sub(1);
+    items.failed += u32::from(status.is_failure());
+    if items.failed == limit && status.is_failure() {
+        close_items(state, step, StepStatus::Skipped, at);
+    }
+    fill_window(state, step, at);
+}
+
+fn end_step(state: &mut RunState, step: u32, at: i64) {
+    let section = state.section(step);
+    state.open[section] = state.open[section].saturating_sub(1);
+    let satisfied = state.satisfies(step);
+    if !satisfied {
+        match section {
+            0 => _ = state.failure.get_or_insert(step),
+            _ => state.finally_failed = true,
+        }
+    }
+    // In `finally` an order is only an order: what ended badly still lets the next one clean up.
+    if satisfied || section == 1 {
+        let graph = Arc::clone(&state.graph);
+        for dependent in &graph.dependents[step as usize] {
+            let unmet = &mut state.steps[*dependent as usize].unmet;
+            *unmet = unmet.saturating_sub(1);
+            if *unmet == 0 {
+                unblock(state, *dependent, at);
+            }
+        }
+    }
+}
+
+/// Nothing of this section starts any more: whatever is not running ends here. Once a generation.
+pub(super) fn close(state: &mut RunState, section: usize, unstarted: StepStatus, at: i64) {
+    let main_len = state.runbook.main_len;
+    let range = if section == 0 { 0..main_len } else { main_len..state.steps.len() };
+    state.due.clear();
+    for step in range {
+        let step = step as u32;
+        if state.step(step).whole.status.is_terminal() {
+            continue;
+        }
+        if state.step(step).items.is_some() {
+            close_items(state, step, unstarted, at);
+            fill_window(state, step, at);
+        } else if let Some(status) = closed_status(&state.step(step).whole, unstarted) {
+            drop_timer(state, Unit::step(step));
+            end_unit(state, Unit::step(step), status, at);
+        }
+    }
+}
+
+fn close_items(state: &mut RunState, step: u32, unstarted: StepStatus, at: i64) {
+    let Some(items) = &mut state.steps[step as usize].items else { return };
+    items.next = items.units.len() as u32;
+    for item in 0..items.units.len() as u32 {
+        let unit = Unit::item(step, item);
+        let Some(status) = state.unit(unit).and_then(|state| closed_status(state, unstarted)) else { continue };
+        drop_timer(state, unit);
+        let was_open = touch(state, unit).status != StepStatus::Pending;
+        let unit_state = touch(state, unit);
+        unit_state.status = status;
+        unit_state.ended_at = Some(at);
+        if let Some(items) = &mut state.steps[step as usize].items {
+            items.open -= u32::from(was_open);
+            items.failed += u32::from(status.is_failure());
+        }
+    }
+}
+
+/// What a unit that is not running becomes when nothing more starts; `None` for a running or a settled one.
+fn closed_status(unit: &UnitState, unstarted: StepStatus) -> Option<StepStatus> {
+    match unit.status {
+        StepStatus::Pending | StepStatus::Ready => Some(unstarted),
+        StepStatus::Backoff if unstarted == StepStatus::Skipped => Some(StepStatus::Failed),
+        StepStatus::Backoff => Some(StepStatus::Cancelled),
+        StepStatus::Held => Some(StepStatus::Lost),
+        _ => None,
+    }
+}
+
+fn drop_timer(state: &mut RunState, unit: Unit) {
+    state.ready.remove(&unit);
+    state.held.remove(&unit);
+    if let Some(retry_at) = unit_mut(state, unit).retry_at.take() {
+        state.backoff.remove(&(retry_at, unit));
+    }
+}
