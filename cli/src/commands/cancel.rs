@@ -7,11 +7,12 @@ use runward_store::{Ledger, command};
 use runward_workers::home::{DriverLock, DriverLockError};
 use serde_json::json;
 
-use super::drive::{Ending, drive};
+use super::drive::drive;
 use super::{print_json, print_line};
 use crate::args::{CancelArgs, Format};
 use crate::failure::Failure;
 use crate::open::{actor, find_run, open};
+use crate::view::Showing;
 use crate::view::words;
 
 pub async fn run(state: Option<&Path>, args: CancelArgs) -> Result<i32, Failure> {
@@ -22,7 +23,7 @@ pub async fn run(state: Option<&Path>, args: CancelArgs) -> Result<i32, Failure>
     command(&opened.ledger, &mut view, cancel, &actor()).await??;
     let driver = match DriverLock::take(&opened.home, &id) {
         Ok(lock) => {
-            drive(&opened, lock, view, Ending { format: Format::Text, quiet: true, silent: true }).await?;
+            drive(&opened, lock, view, Showing { format: Format::Text, quiet: true, silent: true }).await?;
             None
         }
         Err(DriverLockError::Taken { pid }) => Some(pid),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use runward_engine::run::{Recorded, RunId, RunState, Verdict};
 use runward_store::{Ledger, RunView};
-use runward_workers::driver::{Ask, Drive, Driver, Observer, Setting};
+use runward_workers::driver::{Drive, Driver, Observer, Setting};
 use runward_workers::home::DriverLock;
 use runward_workers::supervisor::journal;
 use serde_json::json;
@@ -19,23 +19,13 @@ use crate::args::Format;
 use crate::failure::{EXIT_LEDGER, Failure};
 use crate::open::{Opened, actor, new_claim, new_session, open};
 use crate::view::keys::Keys;
-use crate::view::{Screen, words};
-
-/// How a run is shown.
-#[derive(Debug, Clone, Copy)]
-pub struct Ending {
-    pub format: Format,
-    /// Without what the steps print.
-    pub quiet: bool,
-    /// Not at all.
-    pub silent: bool,
-}
+use crate::view::{Screen, Showing, words};
 
 /// How often a follower looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Drives the run to its end, or until it is detached.
-pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, ending: Ending) -> Result<i32, Failure> {
+pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, showing: Showing) -> Result<i32, Failure> {
     let setting = Setting {
         home: &opened.home,
         ledger: &opened.ledger,
@@ -51,7 +41,7 @@ pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, ending: End
     let mut driver = Driver::new(setting, lock, view);
     driver.warm_up()?;
     let id = driver.state().id.clone();
-    let screen = RefCell::new(Screen::new(&opened.home, ending));
+    let screen = RefCell::new(Screen::new(&opened.home, showing));
     screen.borrow_mut().begin(driver.state());
     let outcome = watch(&mut driver, &screen).await;
     let end = match outcome {
@@ -64,7 +54,7 @@ pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, ending: End
     if end == Drive::Left {
         screen.borrow_mut().leave();
         drop(driver);
-        return detach(opened, &id, ending.format);
+        return detach(opened, &id, showing.format);
     }
     let verdict = Verdict::of(driver.state());
     screen.borrow_mut().end(driver.state(), verdict);
@@ -154,13 +144,13 @@ pub async fn detached(state: Option<&Path>, id: &str) -> Result<i32, Failure> {
     };
     let view = opened.ledger.load(&id).await?;
     print_line(OWNED);
-    drive(&opened, lock, view, Ending { format: Format::Text, quiet: true, silent: true }).await
+    drive(&opened, lock, view, Showing { format: Format::Text, quiet: true, silent: true }).await
 }
 
 /// Shows a run that another process drives, to its end.
-pub async fn follow(opened: &Opened, id: &RunId, ending: Ending) -> Result<i32, Failure> {
+pub async fn follow(opened: &Opened, id: &RunId, showing: Showing) -> Result<i32, Failure> {
     let mut view = opened.ledger.load(id).await?;
-    let mut screen = Screen::new(&opened.home, ending);
+    let mut screen = Screen::new(&opened.home, showing);
     screen.begin(&view.state);
     while !view.state.status.is_terminal() {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -183,9 +173,4 @@ pub async fn follow(opened: &Opened, id: &RunId, ending: Ending) -> Result<i32, 
     let verdict = Verdict::of(&view.state);
     screen.end(&view.state, verdict);
     Ok(verdict.exit_code())
-}
-
-/// For [`Ask`] from the outside.
-pub fn cancel_by(force: bool) -> Ask {
-    Ask::Cancel { force, actor: actor(), reason: None }
 }

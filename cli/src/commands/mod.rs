@@ -15,8 +15,6 @@ mod runs;
 mod show;
 mod validate;
 
-pub use drive::{Ending, cancel_by};
-
 use crate::args::{Args, Command};
 use crate::failure::Failure;
 use crate::text;

@@ -6,10 +6,11 @@ use runward_engine::run::Command;
 use runward_store::{Ledger, command};
 use runward_workers::home::DriverLock;
 
-use super::drive::{Ending, detach, drive};
+use super::drive::{detach, drive};
 use crate::args::ResumeArgs;
 use crate::failure::Failure;
 use crate::open::{actor, find_run, open};
+use crate::view::Showing;
 
 pub async fn run(state: Option<&Path>, args: &ResumeArgs) -> Result<i32, Failure> {
     let opened = open(state).await?;
@@ -23,5 +24,5 @@ pub async fn run(state: Option<&Path>, args: &ResumeArgs) -> Result<i32, Failure
         drop(lock);
         return detach(&opened, &id, args.format);
     }
-    drive(&opened, lock, view, Ending { format: args.format, quiet: args.quiet, silent: false }).await
+    drive(&opened, lock, view, Showing { format: args.format, quiet: args.quiet, silent: false }).await
 }

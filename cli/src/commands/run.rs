@@ -5,12 +5,13 @@ use std::path::Path;
 use runward_store::{Ledger, NewRun};
 use runward_workers::home::DriverLock;
 
-use super::drive::{Ending, detach, drive};
+use super::drive::{detach, drive};
 use super::{params, print_json, print_line};
 use crate::args::{Format, RunArgs};
 use crate::failure::Failure;
 use crate::open::{actor, find_run, new_run, new_seed, open};
 use crate::runbook_file::{load, locate, pin, refuse_unbuilt};
+use crate::view::Showing;
 
 pub async fn run(state: Option<&Path>, args: RunArgs) -> Result<i32, Failure> {
     let file = load(&locate(&args.runbook)?)?;
@@ -50,13 +51,13 @@ pub async fn run(state: Option<&Path>, args: RunArgs) -> Result<i32, Failure> {
         drop(lock);
         return detach(&opened, &id, args.format);
     }
-    drive(&opened, lock, view, Ending { format: args.format, quiet: args.quiet, silent: false }).await
+    drive(&opened, lock, view, Showing { format: args.format, quiet: args.quiet, silent: false }).await
 }
 
 /// The run that a key already named: carried on if nobody does, else followed to its end.
 async fn existing(opened: &crate::open::Opened, args: RunArgs, id: &str) -> Result<i32, Failure> {
     let id = find_run(&opened.ledger, id).await?;
-    let ending = Ending { format: args.format, quiet: args.quiet, silent: false };
+    let showing = Showing { format: args.format, quiet: args.quiet, silent: false };
     match DriverLock::take(&opened.home, &id) {
         Ok(lock) if args.detach => {
             let over = opened.ledger.load(&id).await?.state.status.is_terminal();
@@ -66,9 +67,9 @@ async fn existing(opened: &crate::open::Opened, args: RunArgs, id: &str) -> Resu
         Err(_) if args.detach => named(&id, args.format),
         Ok(lock) => {
             let view = opened.ledger.load(&id).await?;
-            drive(opened, lock, view, ending).await
+            drive(opened, lock, view, showing).await
         }
-        Err(_) => super::drive::follow(opened, &id, ending).await,
+        Err(_) => super::drive::follow(opened, &id, showing).await,
     }
 }
 

@@ -11,7 +11,7 @@ use runward_workers::driver::Ask;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::commands::cancel_by;
+use crate::open::actor;
 
 pub struct Keys {
     interrupt: Option<Signal>,
@@ -51,7 +51,7 @@ impl Keys {
 
     fn cancel(&mut self) -> Ask {
         self.interrupted += 1;
-        cancel_by(self.interrupted > 1)
+        Ask::Cancel { force: self.interrupted > 1, actor: actor(), reason: None }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use runward_engine::run::rows::units;
 use runward_engine::run::{Event, Outcome, Recorded, RunState, StepStatus, Unit, Verdict};
@@ -18,17 +18,20 @@ use crate::text;
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const NAME_WIDTH: usize = 24;
+const COPY_EVERY: Duration = Duration::from_millis(60);
 
 pub struct Live {
     colour: bool,
+    /// A copy, not older than [`COPY_EVERY`] and the driver's next look: copying a long run at every step would slow it.
     state: Option<RunState>,
+    copied: Instant,
     drawn: usize,
     frame: usize,
 }
 
 impl Live {
     pub fn new() -> Live {
-        Live { colour: std::env::var_os("NO_COLOR").is_none(), state: None, drawn: 0, frame: 0 }
+        Live { colour: std::env::var_os("NO_COLOR").is_none(), state: None, copied: Instant::now(), drawn: 0, frame: 0 }
     }
 
     pub fn begin(&mut self, state: &RunState) {
@@ -56,8 +59,11 @@ impl Live {
                 _ => {}
             }
         }
-        self.state = Some(state.clone());
-        self.draw(tails);
+        if self.copied.elapsed() >= COPY_EVERY {
+            self.state = Some(state.clone());
+            self.copied = Instant::now();
+            self.draw(tails);
+        }
     }
 
     pub fn tick(&mut self, tails: &mut Tails) {

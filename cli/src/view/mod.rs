@@ -13,10 +13,19 @@ use runward_engine::run::{Recorded, RunState, Verdict};
 use runward_workers::home::Home;
 
 use crate::args::Format;
-use crate::commands::Ending;
 use live::Live;
 use plain::Plain;
 use tail::Tails;
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Showing {
+    pub format: Format,
+    /// Without what the steps print.
+    pub quiet: bool,
+    /// Not at all.
+    pub silent: bool,
+}
 
 /// One of the ways to show a run.
 pub struct Screen {
@@ -34,15 +43,15 @@ enum Kind {
 impl Screen {
     pub const TICK: Duration = Duration::from_millis(80);
 
-    pub fn new(home: &Home, ending: Ending) -> Screen {
+    pub fn new(home: &Home, showing: Showing) -> Screen {
         let terminal = std::io::stdout().is_terminal();
-        let kind = match ending {
-            Ending { silent: true, .. } => Kind::Silent,
-            Ending { format: Format::Json, .. } => Kind::Json,
+        let kind = match showing {
+            Showing { silent: true, .. } => Kind::Silent,
+            Showing { format: Format::Json, .. } => Kind::Json,
             _ if terminal && std::env::var("TERM").is_ok_and(|term| term != "dumb") => {
                 Kind::Live(Box::new(Live::new()))
             }
-            Ending { quiet, .. } => Kind::Plain(Plain::new(quiet)),
+            Showing { quiet, .. } => Kind::Plain(Plain::new(quiet)),
         };
         Screen { kind, tails: Tails::new(home.clone()) }
     }

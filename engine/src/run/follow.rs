@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::decide::items;
 use super::event::{Event, StopCause};
 use super::ids::Unit;
-use super::state::{Phase, RunState, RunStatus};
+use super::state::{Phase, RunState};
 use super::values;
 use crate::runbook::model::Items;
 
@@ -23,25 +23,14 @@ pub fn follow_up(state: &RunState) -> Vec<Event> {
                 return evaluate_due(state);
             }
             match (state.open[0], state.open[1]) {
-                (0, 0) => vec![Event::RunFinished { status: final_status(state) }],
+                (0, 0) => vec![Event::RunFinished { status: state.final_status() }],
                 (0, _) => vec![Event::FinallyStarted],
                 _ => Vec::new(),
             }
         }
         Phase::Finally if !state.due.is_empty() => evaluate_due(state),
-        Phase::Finally if state.open[1] == 0 => vec![Event::RunFinished { status: final_status(state) }],
+        Phase::Finally if state.open[1] == 0 => vec![Event::RunFinished { status: state.final_status() }],
         Phase::Finally | Phase::Done => Vec::new(),
-    }
-}
-
-/// What the run comes to if nothing more happens; `finally` steps see it as `run.status`.
-pub fn final_status(state: &RunState) -> RunStatus {
-    match &state.stop {
-        Some(StopCause::Failed { .. }) => RunStatus::Failed,
-        Some(StopCause::Cancelled) => RunStatus::Cancelled,
-        Some(StopCause::TimedOut) => RunStatus::TimedOut,
-        None if state.finally_failed => RunStatus::Failed,
-        None => RunStatus::Succeeded,
     }
 }
 

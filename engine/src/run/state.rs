@@ -287,6 +287,17 @@ impl RunState {
         crate::plan::params::shown(&self.runbook, &self.params)
     }
 
+    /// What the run comes to if nothing more happens; `finally` steps see it as `run.status`.
+    pub fn final_status(&self) -> RunStatus {
+        match &self.stop {
+            Some(StopCause::Failed { .. }) => RunStatus::Failed,
+            Some(StopCause::Cancelled) => RunStatus::Cancelled,
+            Some(StopCause::TimedOut) => RunStatus::TimedOut,
+            None if self.finally_failed => RunStatus::Failed,
+            None => RunStatus::Succeeded,
+        }
+    }
+
     pub fn max_parallel(&self) -> u32 {
         self.runbook.max_parallel.map_or(limits::PARALLEL_DEFAULT, |n| n.get())
     }

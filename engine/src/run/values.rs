@@ -3,7 +3,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::follow::final_status;
 use super::ids::Unit;
 use super::state::RunState;
 use crate::bind::{Context, Reference, Template};
@@ -58,7 +57,7 @@ fn item_value(state: &RunState, unit: Unit) -> Option<Value> {
 fn run_value(state: &RunState, unit: Unit) -> Value {
     let status = match state.section(unit.step) {
         0 => state.status,
-        _ => final_status(state),
+        _ => state.final_status(),
     };
     json!({
         "id": state.id.0,

@@ -40,7 +40,7 @@ pub enum Ask {
     Leave,
 }
 
-/// Told of every change, as it becomes durable.
+/// Told of every change, as it becomes durable, and now and then that there was none.
 pub trait Observer {
     fn changed(&mut self, state: &RunState, news: &[Recorded]);
 }
@@ -158,9 +158,7 @@ impl<'a> Driver<'a> {
                 () = sleep_until(todo.wake_at) => self.queue.push_back((Command::Wake, None)),
                 () = tokio::time::sleep(LOOK_EVERY) => {
                     let news = self.setting.ledger.refresh(&mut self.view).await?;
-                    if !news.is_empty() {
-                        observer.changed(&self.view.state, &news);
-                    }
+                    observer.changed(&self.view.state, &news);
                 }
             }
         }
