@@ -1,6 +1,9 @@
 //! Steps, files and names that mean harm.
 
-use crate::harness::{Scene, wait};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Scene, children, is_alive, wait};
 
 #[test]
 fn a_step_that_removes_its_own_journal_is_lost_and_never_starts_again() {
@@ -96,4 +99,20 @@ fn a_file_with_thousands_of_problems_is_reported_in_a_moment() {
     let done = scene.expect(2, &["validate", "x.yaml"]);
     assert!(done.stderr.contains("problems") && done.stderr.contains("not shown"), "{}", &done.stderr[..2000]);
     assert!(done.stderr.len() < 100_000);
+}
+
+#[test]
+fn whoever_keeps_a_step_and_was_stopped_goes_on_when_it_has_to_end_it() {
+    let scene = Scene::new();
+    scene.file("x.yaml", "steps:\n  - id: a\n    grace: 1s\n    run: echo $$ > ../../../../pid; sleep 600\n");
+    let mut driver = scene.start(&["run", "x.yaml"]);
+    wait("the step", || scene.read("pid").ends_with('\n'));
+    let supervisor = children(driver.id())[0];
+    let subreaper = children(supervisor)[0];
+    for pid in [supervisor, subreaper] {
+        kill(Pid::from_raw(pid as i32), Signal::SIGSTOP).unwrap();
+    }
+    scene.expect(0, &["cancel", "last"]);
+    assert_eq!(driver.wait().unwrap().code(), Some(4));
+    assert!(!is_alive(scene.read("pid").trim().parse().unwrap()));
 }

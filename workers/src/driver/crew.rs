@@ -1,7 +1,7 @@
 //! The supervisors a driver talks to: its own, and those of earlier drivers whose attempts it adopted.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runward_engine::run::{ClaimId, SessionId};
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::DriveError;
 use crate::home::{Home, make_dir};
 use crate::supervisor::client::{Event, Events, Gone, Requests, Supervisor};
+use crate::supervisor::journal;
 use crate::supervisor::protocol::{Launch, Refusal};
 
 pub(super) enum CrewEvent {
@@ -74,6 +75,12 @@ impl Crew {
             let _ = self.news.send(CrewEvent::Ended(ClaimId(attempt)));
         }
         Ok(())
+    }
+
+    /// Lets whoever keeps an attempt go on, if somebody has stopped them.
+    pub(super) fn wake_up(&self, session: &SessionId, attempt: &Path) {
+        Supervisor::wake_up(&self.home.supervisor(session));
+        journal::wake_up(&journal::lock_path(attempt));
     }
 
     /// Asks for the end of an attempt. One that cannot be asked any more is looked up in the journal.

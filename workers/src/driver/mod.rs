@@ -241,6 +241,7 @@ impl<'a> Driver<'a> {
             }
             let Some((_, attempt)) = self.view.state.live_attempt(&claim) else { continue };
             let session = attempt.session.clone();
+            self.crew.wake_up(&session, &self.setting.home.attempt(&self.view.state.id, &claim));
             self.crew.kill(&session, &claim, grace);
             self.killing.insert(claim, grace);
         }

@@ -32,6 +32,9 @@ impl Driver<'_> {
             let claim = attempt.claim.clone();
             let dir = self.setting.home.attempt(&self.view.state.id, &claim);
             let same_boot = attempt.boot == self.setting.boot;
+            if same_boot {
+                self.crew.wake_up(&attempt.session, &dir);
+            }
             if same_boot
                 && dir.is_dir()
                 && journal::is_alive(&dir).unwrap_or(false)

@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::protocol::{self, Garbled, Launch, PROTOCOL_VERSION, Refusal, Reply, Request};
-use super::server::SOCKET;
+use super::server::{LOCK, SOCKET};
 
 /// How often a full socket is tried again: it holds hundreds of requests, and the supervisor is never busy for long.
 const BACKLOG_POLL: Duration = Duration::from_millis(1);
@@ -104,6 +104,11 @@ impl Supervisor {
         let opened = File::open(dir)?; // the path through /proc fits a socket address however long `dir` is
         let stream = UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", opened.as_raw_fd())).await?;
         Supervisor::over(stream, None)
+    }
+
+    /// Lets the supervisor that lives in `dir` go on, if somebody has stopped it.
+    pub fn wake_up(dir: &Path) {
+        super::journal::wake_up(&dir.join(LOCK));
     }
 
     fn over(stream: UnixStream, process: Option<Child>) -> io::Result<Supervisor> {

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::posix_fallocate;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::spool::LogSummary;
@@ -163,11 +165,27 @@ pub fn was_locked(dir: &Path) -> bool {
 /// Takes the lock that says "alive"; it is held until the returned file is closed. Waits for a passing reader.
 pub fn hold_lock(dir: &Path) -> Result<File, JournalError> {
     let path = dir.join(LOCK);
-    let locked = OpenOptions::new().write(true).create(true).truncate(false).open(&path).and_then(|file| {
+    let locked = OpenOptions::new().write(true).create(true).truncate(false).open(&path).and_then(|mut file| {
         file.lock()?;
+        write!(file, "{}", std::process::id())?;
         Ok(file)
     });
     locked.map_err(|source| JournalError::Io { path, source })
+}
+
+/// Lets a stopped process go on (somebody sent it STOP): it cannot end its step otherwise. No other process is meant,
+/// because its number is read from a lock that it holds, and for one that runs the signal means nothing.
+pub fn wake_up(lock: &Path) {
+    let held = File::open(lock).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    let holder = fs::read_to_string(lock).ok().and_then(|pid| pid.trim().parse().ok());
+    if let (true, Some(pid)) = (held, holder) {
+        let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGCONT); // gone meanwhile: nobody to wake
+    }
+}
+
+/// The file that the attempt's subreaper locks.
+pub fn lock_path(dir: &Path) -> PathBuf {
+    dir.join(LOCK)
 }
 
 /// Whether the attempt's subreaper lives. Before the mark is set, `false` proves nothing: it may be about to start.

@@ -28,7 +28,7 @@ use super::tree;
 
 pub(super) const SOCKET: &str = "sock";
 /// Held for as long as the supervisor of a directory lives: there is one.
-const LOCK: &str = "supervisor.lock";
+pub(super) const LOCK: &str = "supervisor.lock";
 /// Strays that survive KILL for this long hang in the kernel.
 const STRAYS_MAX: Duration = Duration::from_secs(5);
 const STRAYS_POLL: Duration = Duration::from_millis(2);
@@ -79,8 +79,9 @@ impl Server {
         fs::create_dir_all(dir).map_err(told)?;
         fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(told)?;
         std::env::set_current_dir(dir).map_err(told)?; // and from here short names: a socket's path has 107 bytes
-        let lock = File::create(LOCK).map_err(told)?;
+        let mut lock = File::create(LOCK).map_err(told)?;
         lock.try_lock().map_err(|_| format!("another supervisor lives in {}", dir.display()))?;
+        write!(lock, "{}", std::process::id()).map_err(told)?;
         let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             .map_err(|errno| told(errno.into()))?;
         set_child_subreaper(true).map_err(|errno| told(errno.into()))?;
