@@ -214,6 +214,41 @@ fn defaults_stand_under_every_step() {
 }
 
 #[test]
+fn a_tag_is_refused_wherever_it_stands_and_never_ignored() {
+    for (source, tag) in [
+        ("steps: [{run: !!binary aGk=}]\n", "!!binary"),
+        ("steps: [{run: !!python/object:os.system x}]\n", "!!python/object:os.system"),
+        ("steps: [{run: !foo x}]\n", "!foo"),
+        ("steps:\n  - run: !foo |\n      true\n", "!foo"),
+        ("steps: !!seq [{run: a}]\n", "!!seq"),
+        ("steps:\n  - !step\n    run: a\n", "!step"),
+        ("!!map\nsteps: [{run: a}]\n", "!!map"),
+        ("steps: [{!k run: a}]\n", "!k"),
+        ("steps: [{run: !!str a}]\n", "!!str"),
+        ("steps: [{run: ! a}]\n", "!"),
+        ("steps: [{run: !<tag:example.com,2026:x> a}]\n", "tag:example.com,2026:x"),
+        ("%TAG !e! tag:example.com,2026:\n---\nsteps: [{run: !e!x a}]\n", "tag:example.com,2026:x"),
+        ("steps: [{run: &a !foo x}, {run: *a}]\n", "!foo"),
+    ] {
+        let found = complaints(source);
+        let wanted = format!("the tag `{tag}` has no meaning in a runbook (remove it");
+        assert_eq!(found.matches(&wanted).count(), 1, "{source}: {found}");
+    }
+    let report = runward_engine::runbook::parse_values(b"a: !!binary aGk=\n").unwrap_err();
+    assert!(report.findings[0].message.starts_with("the tag `!!binary`"), "{report:?}");
+}
+
+#[test]
+fn exclamation_marks_of_texts_are_no_tags() {
+    let runbook = accepted(
+        "description: hello !world !!x\nannotations: {a: '!x', \"!b\": \"!!binary\"}\nsteps:\n  - run: \"! grep x\"\n    \
+         if: \"true\"\n  - run: |\n      ! grep x || echo !! !foo\n      !!str\n  - run: >-\n      !x\n      !!y\n  \
+         - {cmd: [a!b, x !y, '!c', \"!d\"]}  # !comment\n  # !!another\n",
+    );
+    assert_eq!(runbook.steps.len(), 4);
+}
+
+#[test]
 fn files_that_are_no_runbook_are_refused_at_once() {
     let nest = format!("steps: {}", "[".repeat(20_000));
     let mut laughs = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");

@@ -31,7 +31,7 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         return Err(Report::one(Finding::new(&visible(root), "too many steps", message)));
     }
     let checked = check::check(root, &tables::RUNBOOK);
-    let mut findings = document.doubles;
+    let mut findings = document.findings;
     findings.extend(checked.findings);
 
     let declared = params::read(root.get("params"), &mut findings);
