@@ -214,6 +214,73 @@ fn defaults_stand_under_every_step() {
 }
 
 #[test]
+fn a_variable_that_something_evaluates_takes_fixed_text_an_int_or_an_enum() {
+    let file = |name: &str, value: &str, at: &str| {
+        let step = format!("{{cmd: [a, '${{{{ params.v }}}}', '${{{{ params.n }}}}', '${{{{ params.e }}}}']{at}}}");
+        let defaults =
+            if at.is_empty() { format!("defaults: {{env: {{{name}: '{value}'}}}}\n") } else { String::new() };
+        format!(
+            "params: {{v: {{}}, n: {{type: int}}, e: {{enum: [/a, /b]}}}}\n{defaults}steps:\n  - {step}\n  - {step}\n"
+        )
+    };
+    for name in [
+        "BASH_ENV",
+        "ENV",
+        "PS0",
+        "PS4",
+        "PROMPT_COMMAND",
+        "SHELLOPTS",
+        "BASHOPTS",
+        "IFS",
+        "BASH_XTRACEFD",
+        "GLOBIGNORE",
+        "BASH_FUNC_x",
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "LD_AUDIT",
+        "GCONV_PATH",
+        "PYTHONSTARTUP",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PERL5OPT",
+        "PERL5LIB",
+        "PERL5DB",
+        "RUBYOPT",
+        "RUBYLIB",
+        "NODE_OPTIONS",
+        "NODE_PATH",
+        "JAVA_TOOL_OPTIONS",
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        "GIT_EXTERNAL_DIFF",
+        "GIT_CONFIG_COUNT",
+        "EDITOR",
+        "VISUAL",
+        "PAGER",
+        "MANPAGER",
+        "LESSOPEN",
+        "PATH",
+        "TERMINFO",
+        "TAR_OPTIONS",
+        "RSYNC_RSH",
+    ] {
+        let found = complaints(&file(name, "x${{ params.v }}", ""));
+        let wanted = format!("a value in `{name}` could become code");
+        assert!(found.starts_with("2:") && found.matches(&wanted).count() == 1, "{name}: {found}");
+        assert!(found.contains("(write fixed text, or declare the parameter with `enum:`)"), "{found}");
+        let own = complaints(&file(name, "", &format!(", env: {{{name}: '${{{{ params.v }}}}'}}")));
+        assert_eq!(own.matches(&wanted).count(), 2, "{name}: {own}");
+        for fine in ["fixed:text", "${{ params.e }}:/usr/bin", "${{ params.n }}"] {
+            assert_eq!(complaints(&file(name, fine, "")), "no findings\n", "{name}: {fine}");
+        }
+        assert!(complaints(&file(name, "${{ params.e | upper }}", "")).contains(&wanted));
+    }
+    for name in ["HOME", "PGPASSWORD", "MY_PATH", "LDAP_HOST", "KUBECONFIG"] {
+        assert_eq!(complaints(&file(name, "${{ params.v }}", "")), "no findings\n", "{name}");
+    }
+}
+
+#[test]
 fn a_tag_is_refused_wherever_it_stands_and_never_ignored() {
     for (source, tag) in [
         ("steps: [{run: !!binary aGk=}]\n", "!!binary"),

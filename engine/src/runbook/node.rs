@@ -210,11 +210,7 @@ fn refuse_tag(tag: Option<String>, at: &Span, findings: &mut Vec<Finding>) {
     findings.push(Finding::new(at, "tagged", message).help(help));
 }
 
-fn unique(
-    entries: Vec<(Spanned<Tagged<String>>, Tree)>,
-    len: usize,
-    findings: &mut Vec<Finding>,
-) -> Vec<(Key, Node)> {
+fn unique(entries: Vec<(Spanned<Tagged<String>>, Tree)>, len: usize, findings: &mut Vec<Finding>) -> Vec<(Key, Node)> {
     let mut seen: HashMap<String, ()> = HashMap::new();
     let mut kept = Vec::with_capacity(entries.len());
     for (key, value) in entries {

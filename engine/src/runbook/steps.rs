@@ -151,7 +151,7 @@ fn env<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Vec<(String
     let shared = keys.defaults.and_then(|node| node.get("env")).map(Node::entries).unwrap_or_default();
     let is_own = |name: &str| own.iter().any(|(key, _)| key.text == name);
     let merged = shared.iter().filter(|(key, _)| !is_own(&key.text)).chain(own);
-    merged.filter_map(|(key, node)| Some((key.text.clone(), places.template(node, place)?))).collect()
+    merged.filter_map(|(key, node)| Some((key.text.clone(), places.variable(&key.text, node, place)?))).collect()
 }
 
 fn outputs(keys: Keys<'_>) -> Vec<(String, ValueType)> {

@@ -82,7 +82,7 @@ impl Refusal {
             DynamicCommand => "a value as an argument of a command that is known only when it runs".into(),
             Evaluated(name) => format!("a value as an argument of `{name}`, which evaluates its arguments even when they are quoted"),
             OptionOf(name) => format!("a value where `{name}` looks for options, one of which evaluates what follows"),
-            SpecialVariable => "a value assigned to a variable that the shell itself evaluates".into(),
+            SpecialVariable => "a value assigned to a variable that is not only data: the shell, the loader or a program evaluates it".into(),
             IntegerVariable => {
                 "a value assigned in a script that declares integer or reference variables: they evaluate what they are given".into()
             }
@@ -121,7 +121,9 @@ impl Refusal {
             Duplication("&>>") => format!("write `>> ${{{{ {} }}}} 2>&1`", expression.source),
             Duplication(_) => format!("write `> ${{{{ {} }}}} 2>&1`", expression.source),
             Alias => format!("write a function in place of the alias, or {then}"),
-            SpecialVariable => format!("{env}, and set this variable to fixed text"),
+            SpecialVariable => {
+                format!("{env}, and set this variable to fixed text; or declare the parameter with `enum:`")
+            }
             OptionOf("printf") => {
                 format!("write `printf '%s\\n' ${{{{ {} }}}}`, or {then} after `--`", expression.source)
             }
