@@ -418,3 +418,94 @@ fn thousands_of_mistakes_cost_no_more_than_reading_them() {
         assert_eq!(report.findings.len(), 1_001);
     }
 }
+
+/// Each of these once cost seconds and gigabytes. The bound is wide: it tells a product of two large numbers from a sum.
+#[test]
+fn hostile_files_within_the_size_limit_are_answered_at_once() {
+    let many = |n: usize, line: &dyn Fn(usize) -> String| (0..n).map(line).collect::<String>();
+    let required = many(4_000, &|i| format!(" p{i}: {{required: true}}\n"));
+    let schedules = "  - {cron: '@daily'}\n".repeat(4_000);
+    let schedules = format!("params:\n{required}on:\n schedule:\n{schedules}steps: [{{run: a}}]\n");
+    let zones = "  - {cron: '@daily', timezone: Europe/Berlni}\n".repeat(20_000);
+    let steps = "- {run: a}\n".repeat(5_000);
+    let defaults = |text: &str| format!("defaults:\n{text}steps:\n{steps}");
+    let variables = many(5_000, &|i| format!("  V{i}: a\n"));
+    let undefined = many(30_000, &|i| format!("   echo ${{{{ params.u{i} }}}}\n"));
+    let params = many(10_000, &|i| format!(" p{i}: {{}}\n"));
+    let own = many(20_000, &|i| format!("   V{i}: a\n"));
+    let read = many(20_000, &|i| format!("   - ${{{{env.V{i}}}}}\n"));
+    let secrets = many(20_000, &|i| format!(" s{i}: {{env: a}}\n"));
+    let received = many(20_000, &|i| format!("   - s{i}\n"));
+    for (name, source, wanted) in [
+        ("schedules", schedules, "nothing reads the parameter `p0`"),
+        ("zones", format!("on:\n schedule:\n{zones}steps: [{{run: a}}]\n"), "did you mean `Europe/Berlin`?"),
+        ("defaults", defaults(&format!(" env:\n{variables}")), "`defaults` gives 5000 values to each of 5000 steps"),
+        ("long default", defaults(&format!(" cwd: {}\n", "x".repeat(500_000))), "`defaults` gives 500003 bytes"),
+        ("undefined", with_steps(&format!("- run: |\n{undefined}")), "`u0` is not a parameter"),
+        ("unknown", format!("params:\n{params}steps:\n- run: |\n{undefined}"), "`u0` is not a parameter"),
+        ("variables", with_steps(&format!("- env:\n{own}  cmd:\n{read}")), "no findings"),
+        ("secrets", format!("secrets:\n{secrets}steps:\n- run: a\n  secrets:\n{received}"), "no findings"),
+        ("brackets", "[],".repeat(349_000), "this is not YAML"),
+        ("lists", format!("files: [{}]\nsteps: [{{run: a}}]\n", "[],".repeat(349_000)), "an item of `files` must be"),
+        ("strangers", many(60_000, &|i| format!("rux{i}: a\n")), "`rux0` is not a key"),
+    ] {
+        let started = std::time::Instant::now();
+        let found = match parse(source.as_bytes()) {
+            Ok(_) => "no findings".to_owned(),
+            Err(report) => {
+                assert!(report.findings.len() <= 1_001);
+                let line = |one: &runward_engine::runbook::Finding| format!("{} {:?}\n", one.message, one.help);
+                report.findings.iter().map(line).collect()
+            }
+        };
+        let took = started.elapsed();
+        println!("{name}: {took:?}");
+        assert!(found.contains(wanted), "{name}: {}", found.chars().take(300).collect::<String>());
+        assert!(took.as_secs() < 20, "{name} took {took:?}");
+    }
+}
+
+#[test]
+fn a_schedule_names_what_it_does_not_give() {
+    let file = |with: &str| {
+        let params = "params: {a: {required: true}, b: {required: true}, c: {}, d: {default: x}}\n";
+        format!(
+            "{params}on: {{schedule: [{{cron: '@daily'{with}}}]}}\nsteps: [{{cmd: ['${{{{ params.a ~ params.b ~ params.c ~ params.d }}}}']}}]\n"
+        )
+    };
+    assert!(complaints(&file("")).contains("the required parameters `a`, `b` (add `with: {a: ..., b: ...}`)"));
+    assert!(complaints(&file(", with: {a: x, c: x}")).contains("the required parameter `b` (add `with: {b: ...}`)"));
+    assert_eq!(complaints(&file(", with: {a: x, b: x}")), "no findings\n");
+}
+
+#[test]
+fn names_have_a_length_and_a_form() {
+    let name = |n: usize| "a".repeat(n);
+    for (n, right) in [(100, true), (101, false)] {
+        for file in [
+            format!("steps: [{{id: {}, run: a}}]\n", name(n)),
+            format!("params: {{{0}: {{}}}}\nsteps: [{{cmd: ['${{{{ params.{0} }}}}']}}]\n", name(n)),
+            format!("steps: [{{run: a, outputs: {{{}: int}}}}]\n", name(n)),
+            format!("on: {{schedule: [{{id: {}, cron: '@daily'}}]}}\nsteps: [{{run: a}}]\n", name(n)),
+        ] {
+            let found = complaints(&file);
+            assert_eq!(found == "no findings\n", right, "{n}: {found}");
+            assert!(right || found.contains("is too long: a name has at most 100 characters"), "{found}");
+        }
+    }
+    let titled = |title: &str| complaints(&format!("name: {title}\nsteps: [{{run: a}}]\n"));
+    for right in ["夜间备份", "db/pg minor-upgrade", "a..b", &name(200)] {
+        assert_eq!(titled(right), "no findings\n", "{right}");
+    }
+    for (wrong, wanted) in [
+        ("''", "cannot be empty"),
+        ("'  '", "cannot be empty"),
+        ("\"a\\e[31mb\"", "`a\\u{1b}[31mb`: control characters cannot stand"),
+        ("../x", "does not begin with `/` and has no `..` in it"),
+        ("a/../x", "has no `..` in it"),
+        ("/x", "does not begin with `/`"),
+        (&name(201), "at most 200 characters"),
+    ] {
+        assert!(titled(wrong).contains(wanted), "{wrong}: {}", titled(wrong));
+    }
+}

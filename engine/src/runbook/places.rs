@@ -10,6 +10,7 @@ use super::report::Finding;
 use super::shape::{Object, Shape};
 use crate::bind::expression::ExpressionError;
 use crate::bind::{Condition, Expression, Reference, ShellScript, Template, variables};
+use crate::limits;
 
 /// What an expression can see depends on where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Places<'n> {
     inert: BTreeSet<String>,
     pub sites: Vec<Site<'n>>,
     pub findings: Vec<Finding>,
+    /// An expression could not be read, or reads what does not exist: nobody knows which names its author meant.
+    pub unclear: bool,
     maps: HashMap<Span, ScalarMap>,
 }
 
@@ -60,6 +63,7 @@ impl<'n> Places<'n> {
             inert: params.iter().filter(inert).map(|param| param.name.clone()).collect(),
             sites: Vec::new(),
             findings: Vec::new(),
+            unclear: false,
             maps: HashMap::new(),
         }
     }
@@ -235,7 +239,8 @@ impl<'n> Places<'n> {
     }
 
     fn reject(&mut self, node: &Node, errors: Vec<ExpressionError>) {
-        for error in errors {
+        self.unclear = true;
+        for error in errors.into_iter().take(limits::FINDINGS_KEPT_MAX) {
             let span = self.locate(node, &error.range);
             self.findings.push(Finding::new(&span, "here", error.message).maybe_help(error.help));
         }
