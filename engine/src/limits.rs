@@ -10,6 +10,16 @@ pub const YAML_DEPTH_MAX: usize = 32;
 pub const YAML_ALIASES_MAX: usize = 200;
 /// YAML nodes after aliases are expanded.
 pub const YAML_NODES_MAX: usize = 500_000;
+/// What `defaults:` gives to all steps together: its values, and the `${{ }}` in them, times the steps.
+pub const DEFAULTS_MERGED_MAX: usize = 200_000;
+/// The text of `defaults:` times the steps, in bytes.
+pub const DEFAULTS_MERGED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Findings of one kind of check that are kept; a file with more is wrong as a whole.
+pub const FINDINGS_KEPT_MAX: usize = 2_000;
+/// Names of steps, parameters, outputs and schedules, in characters.
+pub const NAME_CHARS_MAX: usize = 100;
+/// The `name:` of a runbook, in characters.
+pub const RUNBOOK_NAME_CHARS_MAX: usize = 200;
 /// Starts of one step in one generation (`retry.attempts`).
 pub const ATTEMPTS_MAX: u32 = 100;
 /// Items of one `for-each`.

@@ -59,11 +59,12 @@ const BASH_ONLY: &[Context] = &[
     ("function g { local l; l=V; printf '%s\\0' \"$l\"; }; g", |v| v.into()),
 ];
 
+/// Each shell sees 3,040 strings in every context.
 fn every_context_is_exact(shell: &str, contexts: &[Context], seed: u64) {
     let source: String = contexts.iter().map(|(text, _)| format!("{}\n", text.replace('V', V))).collect();
     let script = compile(&source, &[]).unwrap();
     let threads = 4;
-    let strings_each = 380;
+    let strings_each = 760;
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let script = &script;

@@ -214,6 +214,108 @@ fn defaults_stand_under_every_step() {
 }
 
 #[test]
+fn a_variable_that_something_evaluates_takes_fixed_text_an_int_or_an_enum() {
+    let file = |name: &str, value: &str, at: &str| {
+        let step = format!("{{cmd: [a, '${{{{ params.v }}}}', '${{{{ params.n }}}}', '${{{{ params.e }}}}']{at}}}");
+        let defaults =
+            if at.is_empty() { format!("defaults: {{env: {{{name}: '{value}'}}}}\n") } else { String::new() };
+        format!(
+            "params: {{v: {{}}, n: {{type: int}}, e: {{enum: [/a, /b]}}}}\n{defaults}steps:\n  - {step}\n  - {step}\n"
+        )
+    };
+    for name in [
+        "BASH_ENV",
+        "ENV",
+        "PS0",
+        "PS4",
+        "PROMPT_COMMAND",
+        "SHELLOPTS",
+        "BASHOPTS",
+        "IFS",
+        "BASH_XTRACEFD",
+        "GLOBIGNORE",
+        "BASH_FUNC_x",
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "LD_AUDIT",
+        "GCONV_PATH",
+        "PYTHONSTARTUP",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PERL5OPT",
+        "PERL5LIB",
+        "PERL5DB",
+        "RUBYOPT",
+        "RUBYLIB",
+        "NODE_OPTIONS",
+        "NODE_PATH",
+        "JAVA_TOOL_OPTIONS",
+        "GIT_SSH",
+        "GIT_SSH_COMMAND",
+        "GIT_EXTERNAL_DIFF",
+        "GIT_CONFIG_COUNT",
+        "EDITOR",
+        "VISUAL",
+        "PAGER",
+        "MANPAGER",
+        "LESSOPEN",
+        "PATH",
+        "TERMINFO",
+        "TAR_OPTIONS",
+        "RSYNC_RSH",
+    ] {
+        let found = complaints(&file(name, "x${{ params.v }}", ""));
+        let wanted = format!("a value in `{name}` could become code");
+        assert!(found.starts_with("2:") && found.matches(&wanted).count() == 1, "{name}: {found}");
+        assert!(found.contains("(write fixed text, or declare the parameter with `enum:`)"), "{found}");
+        let own = complaints(&file(name, "", &format!(", env: {{{name}: '${{{{ params.v }}}}'}}")));
+        assert_eq!(own.matches(&wanted).count(), 2, "{name}: {own}");
+        for fine in ["fixed:text", "${{ params.e }}:/usr/bin", "${{ params.n }}"] {
+            assert_eq!(complaints(&file(name, fine, "")), "no findings\n", "{name}: {fine}");
+        }
+        assert!(complaints(&file(name, "${{ params.e | upper }}", "")).contains(&wanted));
+    }
+    for name in ["HOME", "PGPASSWORD", "MY_PATH", "LDAP_HOST", "KUBECONFIG"] {
+        assert_eq!(complaints(&file(name, "${{ params.v }}", "")), "no findings\n", "{name}");
+    }
+}
+
+#[test]
+fn a_tag_is_refused_wherever_it_stands_and_never_ignored() {
+    for (source, tag) in [
+        ("steps: [{run: !!binary aGk=}]\n", "!!binary"),
+        ("steps: [{run: !!python/object:os.system x}]\n", "!!python/object:os.system"),
+        ("steps: [{run: !foo x}]\n", "!foo"),
+        ("steps:\n  - run: !foo |\n      true\n", "!foo"),
+        ("steps: !!seq [{run: a}]\n", "!!seq"),
+        ("steps:\n  - !step\n    run: a\n", "!step"),
+        ("!!map\nsteps: [{run: a}]\n", "!!map"),
+        ("steps: [{!k run: a}]\n", "!k"),
+        ("steps: [{run: !!str a}]\n", "!!str"),
+        ("steps: [{run: ! a}]\n", "!"),
+        ("steps: [{run: !<tag:example.com,2026:x> a}]\n", "tag:example.com,2026:x"),
+        ("%TAG !e! tag:example.com,2026:\n---\nsteps: [{run: !e!x a}]\n", "tag:example.com,2026:x"),
+        ("steps: [{run: &a !foo x}, {run: *a}]\n", "!foo"),
+    ] {
+        let found = complaints(source);
+        let wanted = format!("the tag `{tag}` has no meaning in a runbook (remove it");
+        assert_eq!(found.matches(&wanted).count(), 1, "{source}: {found}");
+    }
+    let report = runward_engine::runbook::parse_values(b"a: !!binary aGk=\n").unwrap_err();
+    assert!(report.findings[0].message.starts_with("the tag `!!binary`"), "{report:?}");
+}
+
+#[test]
+fn exclamation_marks_of_texts_are_no_tags() {
+    let runbook = accepted(
+        "description: hello !world !!x\nannotations: {a: '!x', \"!b\": \"!!binary\"}\nsteps:\n  - run: \"! grep x\"\n    \
+         if: \"true\"\n  - run: |\n      ! grep x || echo !! !foo\n      !!str\n  - run: >-\n      !x\n      !!y\n  \
+         - {cmd: [a!b, x !y, '!c', \"!d\"]}  # !comment\n  # !!another\n",
+    );
+    assert_eq!(runbook.steps.len(), 4);
+}
+
+#[test]
 fn files_that_are_no_runbook_are_refused_at_once() {
     let nest = format!("steps: {}", "[".repeat(20_000));
     let mut laughs = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
@@ -314,5 +416,96 @@ fn thousands_of_mistakes_cost_no_more_than_reading_them() {
         let report = parse(with_steps(&steps).as_bytes()).unwrap_err();
         println!("{} findings: {:?}", report.findings.len(), started.elapsed());
         assert_eq!(report.findings.len(), 1_001);
+    }
+}
+
+/// Each of these once cost seconds and gigabytes. The bound is wide: it tells a product of two large numbers from a sum.
+#[test]
+fn hostile_files_within_the_size_limit_are_answered_at_once() {
+    let many = |n: usize, line: &dyn Fn(usize) -> String| (0..n).map(line).collect::<String>();
+    let required = many(4_000, &|i| format!(" p{i}: {{required: true}}\n"));
+    let schedules = "  - {cron: '@daily'}\n".repeat(4_000);
+    let schedules = format!("params:\n{required}on:\n schedule:\n{schedules}steps: [{{run: a}}]\n");
+    let zones = "  - {cron: '@daily', timezone: Europe/Berlni}\n".repeat(20_000);
+    let steps = "- {run: a}\n".repeat(5_000);
+    let defaults = |text: &str| format!("defaults:\n{text}steps:\n{steps}");
+    let variables = many(5_000, &|i| format!("  V{i}: a\n"));
+    let undefined = many(30_000, &|i| format!("   echo ${{{{ params.u{i} }}}}\n"));
+    let params = many(10_000, &|i| format!(" p{i}: {{}}\n"));
+    let own = many(20_000, &|i| format!("   V{i}: a\n"));
+    let read = many(20_000, &|i| format!("   - ${{{{env.V{i}}}}}\n"));
+    let secrets = many(20_000, &|i| format!(" s{i}: {{env: a}}\n"));
+    let received = many(20_000, &|i| format!("   - s{i}\n"));
+    for (name, source, wanted) in [
+        ("schedules", schedules, "nothing reads the parameter `p0`"),
+        ("zones", format!("on:\n schedule:\n{zones}steps: [{{run: a}}]\n"), "did you mean `Europe/Berlin`?"),
+        ("defaults", defaults(&format!(" env:\n{variables}")), "`defaults` gives 5000 values to each of 5000 steps"),
+        ("long default", defaults(&format!(" cwd: {}\n", "x".repeat(500_000))), "`defaults` gives 500003 bytes"),
+        ("undefined", with_steps(&format!("- run: |\n{undefined}")), "`u0` is not a parameter"),
+        ("unknown", format!("params:\n{params}steps:\n- run: |\n{undefined}"), "`u0` is not a parameter"),
+        ("variables", with_steps(&format!("- env:\n{own}  cmd:\n{read}")), "no findings"),
+        ("secrets", format!("secrets:\n{secrets}steps:\n- run: a\n  secrets:\n{received}"), "no findings"),
+        ("brackets", "[],".repeat(349_000), "this is not YAML"),
+        ("lists", format!("files: [{}]\nsteps: [{{run: a}}]\n", "[],".repeat(349_000)), "an item of `files` must be"),
+        ("strangers", many(60_000, &|i| format!("rux{i}: a\n")), "`rux0` is not a key"),
+    ] {
+        let started = std::time::Instant::now();
+        let found = match parse(source.as_bytes()) {
+            Ok(_) => "no findings".to_owned(),
+            Err(report) => {
+                assert!(report.findings.len() <= 1_001);
+                let line = |one: &runward_engine::runbook::Finding| format!("{} {:?}\n", one.message, one.help);
+                report.findings.iter().map(line).collect()
+            }
+        };
+        let took = started.elapsed();
+        println!("{name}: {took:?}");
+        assert!(found.contains(wanted), "{name}: {}", found.chars().take(300).collect::<String>());
+        assert!(took.as_secs() < 20, "{name} took {took:?}");
+    }
+}
+
+#[test]
+fn a_schedule_names_what_it_does_not_give() {
+    let file = |with: &str| {
+        let params = "params: {a: {required: true}, b: {required: true}, c: {}, d: {default: x}}\n";
+        format!(
+            "{params}on: {{schedule: [{{cron: '@daily'{with}}}]}}\nsteps: [{{cmd: ['${{{{ params.a ~ params.b ~ params.c ~ params.d }}}}']}}]\n"
+        )
+    };
+    assert!(complaints(&file("")).contains("the required parameters `a`, `b` (add `with: {a: ..., b: ...}`)"));
+    assert!(complaints(&file(", with: {a: x, c: x}")).contains("the required parameter `b` (add `with: {b: ...}`)"));
+    assert_eq!(complaints(&file(", with: {a: x, b: x}")), "no findings\n");
+}
+
+#[test]
+fn names_have_a_length_and_a_form() {
+    let name = |n: usize| "a".repeat(n);
+    for (n, right) in [(100, true), (101, false)] {
+        for file in [
+            format!("steps: [{{id: {}, run: a}}]\n", name(n)),
+            format!("params: {{{0}: {{}}}}\nsteps: [{{cmd: ['${{{{ params.{0} }}}}']}}]\n", name(n)),
+            format!("steps: [{{run: a, outputs: {{{}: int}}}}]\n", name(n)),
+            format!("on: {{schedule: [{{id: {}, cron: '@daily'}}]}}\nsteps: [{{run: a}}]\n", name(n)),
+        ] {
+            let found = complaints(&file);
+            assert_eq!(found == "no findings\n", right, "{n}: {found}");
+            assert!(right || found.contains("is too long: a name has at most 100 characters"), "{found}");
+        }
+    }
+    let titled = |title: &str| complaints(&format!("name: {title}\nsteps: [{{run: a}}]\n"));
+    for right in ["夜间备份", "db/pg minor-upgrade", "a..b", &name(200)] {
+        assert_eq!(titled(right), "no findings\n", "{right}");
+    }
+    for (wrong, wanted) in [
+        ("''", "cannot be empty"),
+        ("'  '", "cannot be empty"),
+        ("\"a\\e[31mb\"", "`a\\u{1b}[31mb`: control characters cannot stand"),
+        ("../x", "does not begin with `/` and has no `..` in it"),
+        ("a/../x", "has no `..` in it"),
+        ("/x", "does not begin with `/`"),
+        (&name(201), "at most 200 characters"),
+    ] {
+        assert!(titled(wrong).contains(wanted), "{wrong}: {}", titled(wrong));
     }
 }

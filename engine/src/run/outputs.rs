@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::limits;
 use crate::runbook::model::Step;
+use crate::runbook::report::quoted;
 use crate::runbook::value;
 
 /// Values by name, typed as declared; undeclared ones are strings.
@@ -47,14 +48,18 @@ pub fn read(step: &Step, file: &[u8]) -> Result<Outputs, OutputError> {
 
 fn typed(step: &Step, name: String, text: String) -> Result<(String, Value), OutputError> {
     if text.len() > limits::OUTPUT_BYTES_MAX {
-        return Err(OutputError::ValueTooLarge { name, bytes: text.len(), max: limits::OUTPUT_BYTES_MAX });
+        return Err(OutputError::ValueTooLarge {
+            name: quoted(&name),
+            bytes: text.len(),
+            max: limits::OUTPUT_BYTES_MAX,
+        });
     }
     let Some((_, kind)) = step.outputs.iter().find(|(declared, _)| *declared == name) else {
         return Ok((name, Value::String(text)));
     };
     match value::from_text(*kind, &text) {
         Ok(value) => Ok((name, value)),
-        Err(message) => Err(OutputError::Type { name, message }),
+        Err(message) => Err(OutputError::Type { name, message: quoted(&message) }),
     }
 }
 
@@ -69,11 +74,12 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>, OutputError> {
         let equals = line.find('=').unwrap_or(usize::MAX);
         let arrows = line.find("<<").unwrap_or(usize::MAX);
         if equals == usize::MAX && arrows == usize::MAX {
-            return Err(OutputError::Syntax { line: line_no, text: line.chars().take(80).collect() });
+            return Err(OutputError::Syntax { line: line_no, text: quoted(line) });
         }
         if equals < arrows {
             let name = output_name(line_no, &line[..equals])?;
-            outputs.insert(name, line[equals + 1..].to_owned());
+            let value = &line[equals + 1..];
+            outputs.insert(name, value.strip_suffix('\r').unwrap_or(value).to_owned());
             continue;
         }
         let name = output_name(line_no, &line[..arrows])?;
@@ -81,9 +87,9 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>, OutputError> {
         let mut value: Vec<&str> = Vec::new();
         loop {
             match lines.next() {
-                Some((_, line)) if line == end => break,
+                Some((_, line)) if line.strip_suffix('\r').unwrap_or(line) == end => break,
                 Some((_, line)) => value.push(line),
-                None => return Err(OutputError::Open { line: line_no, name, end: end.to_owned() }),
+                None => return Err(OutputError::Open { line: line_no, name: quoted(&name), end: quoted(end) }),
             }
         }
         outputs.insert(name, value.join("\n"));
@@ -96,7 +102,7 @@ fn output_name(line: usize, name: &str) -> Result<String, OutputError> {
     let mut chars = name.chars();
     let valid = chars.next().is_some_and(|c| c.is_ascii_lowercase())
         && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if valid { Ok(name.to_owned()) } else { Err(OutputError::Name { line, name: name.chars().take(80).collect() }) }
+    if valid { Ok(name.to_owned()) } else { Err(OutputError::Name { line, name: quoted(name) }) }
 }
 
 #[cfg(test)]
@@ -109,6 +115,26 @@ mod tests {
         assert_eq!(outputs["file"], "a=b");
         assert_eq!(outputs["notes"], "one\n\ntwo");
         assert_eq!(outputs["empty"], "");
+    }
+
+    #[test]
+    fn lines_that_end_like_those_of_windows_lose_their_return() {
+        let outputs = parse("file=a\r\nempty=\r\ninner=a\rb\r\nnotes<<EOF\r\none\r\ntwo\r\nEOF\r\nlast=x").unwrap();
+        assert_eq!(outputs["file"], "a");
+        assert_eq!(outputs["empty"], "");
+        assert_eq!(outputs["inner"], "a\rb");
+        assert_eq!(outputs["notes"], "one\r\ntwo\r");
+        assert_eq!(outputs["last"], "x");
+    }
+
+    #[test]
+    fn errors_quote_little_and_nothing_that_a_terminal_obeys() {
+        let long = "y".repeat(100_000);
+        for file in [format!("\u{1b}[31m{long}"), format!("\u{1b}[31m{long}=1"), format!("{long}<<\u{1b}]0;{long}")] {
+            let message = parse(&file).unwrap_err().to_string();
+            assert!(message.contains("\\u{1b}") && !message.contains('\u{1b}'), "{message}");
+            assert!(message.chars().count() < 320, "{message}");
+        }
     }
 
     #[test]

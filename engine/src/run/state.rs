@@ -1,6 +1,6 @@
 //! Where a run stands. Only [`apply`](super::apply) changes it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -171,7 +171,7 @@ pub struct Attempt {
 #[derive(Debug)]
 pub struct Graph {
     pub dependents: Vec<Vec<u32>>,
-    index: HashMap<String, u32>,
+    index: BTreeMap<String, u32>,
 }
 
 impl Graph {

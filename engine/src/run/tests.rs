@@ -44,7 +44,9 @@ fn step_plan() -> impl Strategy<Value = StepPlan> {
 /// The YAML of a runbook with these steps, the last `last` of them in `finally`.
 fn yaml(steps: &[StepPlan], last: usize) -> String {
     let main = (steps.len() - last).max(1);
-    let mut text = String::from("params: {yes: {type: bool, default: true}}\nsteps:\n");
+    let mut text = String::from(
+        "params: {yes: {type: bool, default: true}}\ndefaults: {env: {YES: '${{ params.yes }}'}}\nsteps:\n",
+    );
     for (n, step) in steps.iter().enumerate() {
         let start = if n < main { 0 } else { main };
         if n == main {

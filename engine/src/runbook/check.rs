@@ -2,9 +2,10 @@
 
 use super::model::{Span, Unbuilt};
 use super::node::{Data, Key as NodeKey, Node};
-use super::report::{Finding, did_you_mean};
+use super::report::{Finding, GUESSES_MAX, did_you_mean};
 use super::shape::{Key, Object, Shape, Word};
 use super::syntax::{Syntax, is_duration};
+use crate::limits;
 use crate::units::{UnitError, parse_duration};
 
 /// What a check found.
@@ -46,7 +47,9 @@ impl Checker {
     /// A deviation that the schema sees too.
     fn misfit(&mut self, finding: Finding) {
         self.misfits += 1;
-        self.findings.push(finding);
+        if self.findings.len() <= limits::FINDINGS_KEPT_MAX {
+            self.findings.push(finding);
+        }
     }
 
     fn shape(&mut self, node: &Node, shape: &'static Shape) {
@@ -82,6 +85,10 @@ impl Checker {
     }
 
     fn wrong_type(&mut self, node: &Node, shape: &Shape) {
+        if self.findings.len() > limits::FINDINGS_KEPT_MAX {
+            self.misfits += 1;
+            return;
+        }
         let help = match (shape, &node.data) {
             (Shape::Duration { .. }, Data::Int(n)) => {
                 Some(format!("a bare number has no unit: write `{n}s` or `{n}m`"))
@@ -114,6 +121,11 @@ impl Checker {
     fn spelled(&mut self, span: &Span, text: &str, syntax: Syntax) {
         if !syntax.fits(text) {
             self.misfits += 1;
+        }
+        // What a complaint costs is paid for those that are shown; a finding is there already.
+        let dear = syntax == Syntax::Zone && self.findings.len() > GUESSES_MAX * 4;
+        if dear || self.findings.len() > limits::FINDINGS_KEPT_MAX {
+            return;
         }
         if let Err((message, help)) = syntax.check(text) {
             self.findings.push(Finding::new(span, "not right", message).maybe_help(help));
@@ -235,6 +247,10 @@ impl Checker {
     }
 
     fn stranger(&mut self, key: &NodeKey, object: &'static Object) {
+        if self.findings.len() > limits::FINDINGS_KEPT_MAX {
+            self.misfits += 1;
+            return;
+        }
         let help = match key.text.as_str() {
             "<<" => Some("merge keys are not part of YAML 1.2: use `defaults:`".to_owned()),
             text => did_you_mean(text, object.keys().map(|key| key.name)).or_else(|| {

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
+use serde_saphyr::{Spanned, Tagged};
 
 use super::model::Span;
-use super::report::{Finding, Report};
+use super::report::{Finding, Report, quoted};
 use crate::limits;
 
 /// A YAML value and where it is written (for an alias: where it is used).
@@ -42,22 +42,23 @@ pub struct Key {
     pub span: Span,
 }
 
-/// A readable document: its text, its tree, and the keys that were written twice (the tree keeps the first of each).
+/// A readable document: its text, its tree, and what is wrong without keeping it from being read: tags, and keys that were
+/// written twice (the tree keeps the first of each).
 #[derive(Debug)]
 pub struct Document<'s> {
     pub source: &'s str,
     pub root: Node,
-    pub doubles: Vec<Finding>,
+    pub findings: Vec<Finding>,
 }
 
 /// Reads one YAML document within the limits of the contract.
 pub fn read(source: &[u8]) -> Result<Document<'_>, Report> {
     let source = text_of(source).map_err(Report::one)?;
-    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(source, options())
+    let raw: Tree = serde_saphyr::from_str_with_options(source, options())
         .map_err(|error| Report::one(syntax_finding(source, &error)))?;
-    let mut doubles = Vec::new();
-    let root = node_of(raw, source.len(), &mut doubles);
-    Ok(Document { source, root, doubles })
+    let mut findings = Vec::new();
+    let root = node_of(raw, source.len(), &mut findings);
+    Ok(Document { source, root, findings })
 }
 
 fn text_of(source: &[u8]) -> Result<&str, Finding> {
@@ -175,32 +176,51 @@ fn span_of(location: &serde_saphyr::Location, len: usize) -> Span {
     start..end
 }
 
+/// A value as the reader hands it over, with its tag (`!!binary`) where one is written.
+type Tree = Spanned<Tagged<Raw>>;
+
 enum Raw {
     Leaf(Data),
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
+    List(Vec<Tree>),
+    Map(Vec<(Spanned<Tagged<String>>, Tree)>),
 }
 
-fn node_of(raw: Spanned<Raw>, len: usize, doubles: &mut Vec<Finding>) -> Node {
+fn node_of(raw: Tree, len: usize, findings: &mut Vec<Finding>) -> Node {
     let span = span_of(&raw.referenced, len);
     let defined = span_of(&raw.defined, len);
-    let data = match raw.value {
+    let Tagged(value, tag) = raw.value;
+    refuse_tag(tag, &defined, findings);
+    let data = match value {
         Raw::Leaf(data) => data,
-        Raw::List(items) => Data::List(items.into_iter().map(|item| node_of(item, len, doubles)).collect()),
-        Raw::Map(entries) => Data::Map(unique(entries, len, doubles)),
+        Raw::List(items) => Data::List(items.into_iter().map(|item| node_of(item, len, findings)).collect()),
+        Raw::Map(entries) => Data::Map(unique(entries, len, findings)),
     };
     Node { data, span, defined }
 }
 
-fn unique(entries: Vec<(Spanned<String>, Spanned<Raw>)>, len: usize, doubles: &mut Vec<Finding>) -> Vec<(Key, Node)> {
+/// A tag would change what a value is, and there is nothing here that could honour it: so none is ignored.
+fn refuse_tag(tag: Option<String>, at: &Span, findings: &mut Vec<Finding>) {
+    let Some(tag) = tag else { return };
+    let written = match tag.strip_prefix("tag:yaml.org,2002:") {
+        Some(core) => format!("!!{core}"),
+        None => tag,
+    };
+    let message = format!("the tag `{}` has no meaning in a runbook", quoted(&written));
+    let help = "remove it; a text that begins with `!` stands in quotes: `\"!x\"`";
+    findings.push(Finding::new(at, "tagged", message).help(help));
+}
+
+fn unique(entries: Vec<(Spanned<Tagged<String>>, Tree)>, len: usize, findings: &mut Vec<Finding>) -> Vec<(Key, Node)> {
     let mut seen: HashMap<String, ()> = HashMap::new();
     let mut kept = Vec::with_capacity(entries.len());
     for (key, value) in entries {
-        let key = Key { span: span_of(&key.referenced, len), text: key.value };
-        let node = node_of(value, len, doubles);
+        let Tagged(text, tag) = key.value;
+        let key = Key { span: span_of(&key.referenced, len), text };
+        refuse_tag(tag, &key.span, findings);
+        let node = node_of(value, len, findings);
         match seen.insert(key.text.clone(), ()) {
             None => kept.push((key, node)),
-            Some(()) => doubles.push(
+            Some(()) => findings.push(
                 Finding::new(&key.span, "written twice", format!("`{}` stands twice in the same map", key.text))
                     .help("keep one of them"),
             ),

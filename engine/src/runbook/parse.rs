@@ -31,14 +31,16 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         return Err(Report::one(Finding::new(&visible(root), "too many steps", message)));
     }
     let checked = check::check(root, &tables::RUNBOOK);
-    let mut findings = document.doubles;
+    let mut findings = document.findings;
     findings.extend(checked.findings);
 
     let declared = params::read(root.get("params"), &mut findings);
     let mut places = Places::new(document.source, &declared);
     scan_top(&mut places, root);
     let nodes: Vec<&Node> = main.iter().chain(last).collect();
-    let defaults = root.get("defaults");
+    let steps = main.len() + last.len();
+    let defaults_fit = root.get("defaults").is_none_or(|node| steps::fit(node, steps, &mut findings));
+    let defaults = root.get("defaults").filter(|_| defaults_fit);
     let read = |(index, node)| steps::read(&mut places, node, defaults, index, main.len());
     let (mut parsed, links): (Vec<Step>, Vec<Link>) = nodes.iter().copied().enumerate().map(read).unzip();
 
@@ -49,9 +51,9 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         Scope { params: &declared, steps: &parsed, main_len: main.len(), order: order.as_deref(), edges: &edges };
     let used = references::check(&mut places, &scope);
     findings.append(&mut places.findings);
-    // A broken step may have read anything, and a template file may.
-    let complete = checked.fits_schema && !nodes.iter().any(|node| node.get("render").is_some());
-    if complete && !findings.iter().any(|finding| finding.label == "here") {
+    // A broken step or expression may have read anything, and a template file may.
+    let complete = checked.fits_schema && defaults_fit && !nodes.iter().any(|node| node.get("render").is_some());
+    if complete && !places.unclear {
         references::unused(&declared, &used, &mut findings);
     }
     triggers::check(root, &nodes, &declared, &mut findings);

@@ -9,7 +9,8 @@ use super::node::{Data, Node};
 use super::report::Finding;
 use super::shape::{Object, Shape};
 use crate::bind::expression::ExpressionError;
-use crate::bind::{Condition, Expression, Reference, ShellScript, Template};
+use crate::bind::{Condition, Expression, Reference, ShellScript, Template, variables};
+use crate::limits;
 
 /// What an expression can see depends on where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Places<'n> {
     inert: BTreeSet<String>,
     pub sites: Vec<Site<'n>>,
     pub findings: Vec<Finding>,
+    /// An expression could not be read, or reads what does not exist: nobody knows which names its author meant.
+    pub unclear: bool,
     maps: HashMap<Span, ScalarMap>,
 }
 
@@ -60,6 +63,7 @@ impl<'n> Places<'n> {
             inert: params.iter().filter(inert).map(|param| param.name.clone()).collect(),
             sites: Vec::new(),
             findings: Vec::new(),
+            unclear: false,
             maps: HashMap::new(),
         }
     }
@@ -81,16 +85,35 @@ impl<'n> Places<'n> {
     /// Shell text with `${{ }}` in it.
     pub fn script(&mut self, node: &'n Node, place: Place) -> Option<ShellScript> {
         let template = self.template(node, place)?;
-        let inert = |expression: &Expression| match &expression.references[..] {
-            [(Reference::Param(name), range)] => *range == (0..expression.source.len()) && self.inert.contains(name),
-            _ => false,
-        };
-        match ShellScript::compile(&template, &inert) {
+        match ShellScript::compile(&template, &|expression| self.is_inert(expression)) {
             Ok(script) => Some(script),
             Err(errors) => {
                 self.reject(node, errors);
                 None
             }
+        }
+    }
+
+    /// The value of the environment variable `name`.
+    pub fn variable(&mut self, name: &str, node: &'n Node, place: Place) -> Option<Template> {
+        let template = self.template(node, place)?;
+        let Some(why) = variables::evaluated_in_env(name) else { return Some(template) };
+        let values = template.expressions().filter(|(expression, _)| !self.is_inert(expression));
+        let ranges: Vec<Range<usize>> = values.map(|(_, range)| range.clone()).collect();
+        for range in ranges {
+            let span = self.locate(node, &range);
+            let message = format!("a value in `{name}` could become code: {why}");
+            let help = "write fixed text, or declare the parameter with `enum:`";
+            self.findings.push(Finding::new(&span, "not only data", message).help(help));
+        }
+        Some(template)
+    }
+
+    /// An `int` or `enum` parameter and nothing beside it.
+    fn is_inert(&self, expression: &Expression) -> bool {
+        match &expression.references[..] {
+            [(Reference::Param(name), range)] => *range == (0..expression.source.len()) && self.inert.contains(name),
+            _ => false,
         }
     }
 
@@ -216,7 +239,8 @@ impl<'n> Places<'n> {
     }
 
     fn reject(&mut self, node: &Node, errors: Vec<ExpressionError>) {
-        for error in errors {
+        self.unclear = true;
+        for error in errors.into_iter().take(limits::FINDINGS_KEPT_MAX) {
             let span = self.locate(node, &error.range);
             self.findings.push(Finding::new(&span, "here", error.message).maybe_help(error.help));
         }

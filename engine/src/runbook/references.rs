@@ -1,12 +1,13 @@
 //! Is everything that is read also said? Names of parameters, steps, variables and items, and the places they may stand in.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::graph;
 use super::model::{Param, Span, Step};
 use super::places::{Places, Role, Site};
-use super::report::{Finding, did_you_mean};
+use super::report::{Finding, GUESSES_MAX, did_you_mean};
 use crate::bind::Reference;
+use crate::limits;
 
 const RUN_FIELDS: [&str; 7] = ["id", "name", "status", "trigger", "actor", "started_at", "generation"];
 
@@ -27,21 +28,28 @@ pub fn check(places: &mut Places<'_>, scope: &Scope<'_>) -> BTreeSet<String> {
     for (n, step) in scope.steps.iter().enumerate() {
         index.entry(&step.id).or_insert(n);
     }
+    let params: HashSet<&str> = scope.params.iter().map(|param| param.name.as_str()).collect();
+    let mut variables = Variables::default();
     let mut used = BTreeSet::new();
     let mut ancestry = Vec::new();
     for site in &sites {
+        if places.findings.len() > limits::FINDINGS_KEPT_MAX {
+            places.unclear = true;
+            break;
+        }
+        let guesses = places.findings.len() < GUESSES_MAX;
         let complaint = match &site.reference {
             Reference::Param(name) => {
-                used.insert(name.clone());
-                param(name, scope)
+                if !used.contains(name) {
+                    used.insert(name.clone());
+                }
+                if params.contains(name.as_str()) { None } else { unknown_param(name, scope, guesses) }
             }
             Reference::Output { step, .. } | Reference::Status { step } => {
                 match (index.get(step.as_str()), site.place.step) {
                     (None, _) => Some((
                         format!("no step has the id `{step}`"),
-                        (places.findings.len() < 50)
-                            .then(|| did_you_mean(step, scope.steps.iter().map(|step| step.id.as_str())))
-                            .flatten(),
+                        guesses.then(|| did_you_mean(step, scope.steps.iter().map(|step| step.id.as_str()))).flatten(),
                     )),
                     (Some(_), None) => Some((format!("no step has run yet where this is read: `{step}`"), None)),
                     (Some(&other), Some(reader)) => {
@@ -52,10 +60,11 @@ pub fn check(places: &mut Places<'_>, scope: &Scope<'_>) -> BTreeSet<String> {
             }
             Reference::Run(field) => run_field(field),
             Reference::Item | Reference::Index => item(site, scope),
-            Reference::Env(name) => env(name, site, scope),
+            Reference::Env(name) => env(name, site, scope, &mut variables, guesses),
             Reference::Outcome(name) => outcome(name, site, scope),
         };
         if let Some((message, help)) = complaint {
+            places.unclear = true;
             let span = places.span(site);
             places.findings.push(Finding::new(&span, "here", message).maybe_help(help));
         }
@@ -66,11 +75,9 @@ pub fn check(places: &mut Places<'_>, scope: &Scope<'_>) -> BTreeSet<String> {
 
 type Complaint = Option<(String, Option<String>)>;
 
-fn param(name: &str, scope: &Scope<'_>) -> Complaint {
-    if scope.params.iter().any(|param| param.name == name) {
-        return None;
-    }
-    let help = did_you_mean(name, scope.params.iter().map(|param| param.name.as_str()));
+fn unknown_param(name: &str, scope: &Scope<'_>, guesses: bool) -> Complaint {
+    let names = || did_you_mean(name, scope.params.iter().map(|param| param.name.as_str()));
+    let help = guesses.then(names).flatten();
     Some((
         format!("`{name}` is not a parameter of this runbook"),
         help.or_else(|| Some(format!("declare it: `params: {{{name}: {{type: string}}}}`"))),
@@ -97,15 +104,27 @@ fn item(site: &Site<'_>, scope: &Scope<'_>) -> Complaint {
     }
 }
 
-fn env(name: &str, site: &Site<'_>, scope: &Scope<'_>) -> Complaint {
+/// The variables of the step that was asked for last: sites come step by step.
+#[derive(Default)]
+struct Variables<'a> {
+    step: Option<usize>,
+    names: HashSet<&'a str>,
+}
+
+fn env<'a>(name: &str, site: &Site<'_>, scope: &Scope<'a>, variables: &mut Variables<'a>, guesses: bool) -> Complaint {
     if site.place.role == Role::Env {
         return Some(("a value of `env` cannot read `env`".into(), Some("repeat the expression".into())));
     }
-    let declared = site.place.step.and_then(|step| scope.steps.get(step)).map(|step| &step.env[..]).unwrap_or_default();
-    if declared.iter().any(|(variable, _)| variable == name) {
+    if variables.step != site.place.step {
+        let step = site.place.step.and_then(|step| scope.steps.get(step));
+        let declared = step.map(|step| &step.env[..]).unwrap_or_default();
+        let names = declared.iter().map(|(variable, _)| variable.as_str()).collect();
+        *variables = Variables { step: site.place.step, names };
+    }
+    if variables.names.contains(name) {
         return None;
     }
-    let help = did_you_mean(name, declared.iter().map(|(variable, _)| variable.as_str()));
+    let help = guesses.then(|| did_you_mean(name, variables.names.iter().copied())).flatten();
     Some((
         format!("`{name}` is not declared in the `env` of this step"),
         help.or_else(|| Some("only variables that the runbook declares can be read".into())),

@@ -52,7 +52,11 @@ impl Report {
             let hidden = findings.len() - FINDINGS_MAX;
             findings.truncate(FINDINGS_MAX);
             let span = findings[FINDINGS_MAX - 1].span.clone();
-            findings.push(Finding::new(&span, "the last one shown", format!("{hidden} more findings are not shown")));
+            findings.push(Finding::new(
+                &span,
+                "the last one shown",
+                format!("at least {hidden} more findings are not shown"),
+            ));
         }
         Report { findings }
     }
@@ -74,11 +78,15 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
+/// Of very many candidates only the first are compared.
+const CANDIDATES_MAX: usize = 2_000;
+
 /// The candidate that is most like `word`, where one is like enough to be meant.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = word.to_lowercase().replace('_', "-");
     candidates
         .into_iter()
+        .take(CANDIDATES_MAX)
         .map(|candidate| (likeness(&folded, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -93,8 +101,28 @@ fn likeness(folded: &str, candidate: &str) -> f64 {
     strsim::jaro_winkler(folded, &other).max(strsim::normalized_damerau_levenshtein(folded, &other))
 }
 
+/// After so many findings nothing is guessed any more: each guess compares with every candidate.
+pub const GUESSES_MAX: usize = 50;
+
 /// `did you mean ...?` for [`closest`].
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     // Comparing costs the product of the lengths: nothing long is a slip of the fingers.
     (word.len() <= 64).then(|| closest(word, candidates)).flatten().map(|found| format!("did you mean `{found}`?"))
+}
+
+/// A text of unknown length and content for a message: at most 80 characters, control characters made visible.
+pub fn quoted(text: &str) -> String {
+    const SHOWN_MAX: usize = 80;
+    let invisible = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+    };
+    let mut shown = String::new();
+    for c in text.chars().take(SHOWN_MAX) {
+        if invisible(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    if text.chars().nth(SHOWN_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
 }

@@ -1,11 +1,12 @@
 //! A step of the tree, with the defaults under it -> a step of the model.
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::graph::Link;
 use super::model::{Action, ForEach, Jitter, OnLost, Orphans, Retry, Script, Shell, Span, Spanned, Step, ValueType};
-use super::node::Node;
+use super::node::{Data, Node};
 use super::places::{Place, Places, Role};
 use super::report::Finding;
 use super::tables;
@@ -31,6 +32,40 @@ impl<'n> Keys<'n> {
 
     fn text(&self, key: &str) -> Option<&'n str> {
         self.get(key).and_then(Node::text)
+    }
+}
+
+/// Whether the defaults are few enough to stand under so many steps; says so where they are not.
+pub fn fit(defaults: &Node, steps: usize, findings: &mut Vec<Finding>) -> bool {
+    let (mut values, mut bytes) = (0usize, 0usize);
+    weigh(defaults, &mut values, &mut bytes);
+    let (values_all, bytes_all) = (values.saturating_mul(steps), bytes.saturating_mul(steps));
+    let message = if values_all > limits::DEFAULTS_MERGED_MAX {
+        let max = limits::DEFAULTS_MERGED_MAX;
+        format!("`defaults` gives {values} values to each of {steps} steps; at most {max} are possible together")
+    } else if bytes_all > limits::DEFAULTS_MERGED_BYTES_MAX {
+        let max = crate::units::format_size(limits::DEFAULTS_MERGED_BYTES_MAX as u64);
+        format!("`defaults` gives {bytes} bytes to each of {steps} steps; at most {max} are possible together")
+    } else {
+        return true;
+    };
+    let help = "put the values into a file that the steps read, or into fewer runbooks of fewer steps";
+    findings.push(Finding::new(&super::check::visible(defaults), "too much", message).help(help));
+    false
+}
+
+fn weigh(node: &Node, values: &mut usize, bytes: &mut usize) {
+    match &node.data {
+        Data::Map(entries) => entries.iter().for_each(|(key, node)| {
+            *bytes += key.text.len();
+            weigh(node, values, bytes);
+        }),
+        Data::List(items) => items.iter().for_each(|item| weigh(item, values, bytes)),
+        Data::Text(text) => {
+            *values += 1 + text.matches("${{").count();
+            *bytes += text.len();
+        }
+        _ => *values += 1,
     }
 }
 
@@ -149,9 +184,9 @@ fn runs_on(keys: Keys<'_>) -> Vec<String> {
 fn env<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Vec<(String, crate::bind::Template)> {
     let own = keys.own.get("env").map(Node::entries).unwrap_or_default();
     let shared = keys.defaults.and_then(|node| node.get("env")).map(Node::entries).unwrap_or_default();
-    let is_own = |name: &str| own.iter().any(|(key, _)| key.text == name);
-    let merged = shared.iter().filter(|(key, _)| !is_own(&key.text)).chain(own);
-    merged.filter_map(|(key, node)| Some((key.text.clone(), places.template(node, place)?))).collect()
+    let names: HashSet<&str> = own.iter().filter(|_| !shared.is_empty()).map(|(key, _)| key.text.as_str()).collect();
+    let merged = shared.iter().filter(|(key, _)| !names.contains(key.text.as_str())).chain(own);
+    merged.filter_map(|(key, node)| Some((key.text.clone(), places.variable(&key.text, node, place)?))).collect()
 }
 
 fn outputs(keys: Keys<'_>) -> Vec<(String, ValueType)> {

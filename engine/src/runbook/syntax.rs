@@ -4,17 +4,20 @@ use std::sync::OnceLock;
 
 use regex::Regex;
 
-use super::report::did_you_mean;
+use super::report::{did_you_mean, quoted};
+use crate::limits;
 use crate::schedule::{cron::Cron, window};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Syntax {
     /// No form at all.
     Free,
-    /// Names of steps, parameters, schedules.
+    /// Names of steps, parameters, schedules; at most `NAME_CHARS_MAX` long.
     Id,
     /// Names of outputs and secrets.
     Name,
+    /// The `name:` of a runbook.
+    Title,
     /// Names of environment variables.
     Variable,
     Label,
@@ -45,7 +48,13 @@ impl Syntax {
             Syntax::Program => Some(r"^[A-Za-z0-9_./+-]+$"),
             Syntax::Mode => Some("^0?[0-7]{3}$"),
             Syntax::Date => Some(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
-            Syntax::Free | Syntax::Inside | Syntax::Regex | Syntax::Cron | Syntax::Zone | Syntax::Window => None,
+            Syntax::Free
+            | Syntax::Title
+            | Syntax::Inside
+            | Syntax::Regex
+            | Syntax::Cron
+            | Syntax::Zone
+            | Syntax::Window => None,
         }
     }
 
@@ -69,6 +78,11 @@ impl Syntax {
 
     /// Everything that is asked of the text, with a fix where one can be guessed.
     pub fn check(self, text: &str) -> Result<(), Complaint> {
+        if matches!(self, Syntax::Id | Syntax::Name) && text.chars().count() > limits::NAME_CHARS_MAX {
+            let message =
+                format!("`{}` is too long: a name has at most {} characters", quoted(text), limits::NAME_CHARS_MAX);
+            return Err((message, Some("choose a shorter name; `description` and `name` are for people".into())));
+        }
         if !self.fits(text) {
             let fix = self.fixed(text).map(|fixed| format!("write `{fixed}`"));
             return Err((format!("`{text}` must be {}", self.demand()), fix));
@@ -83,6 +97,7 @@ impl Syntax {
                 .map(drop)
                 .map_err(|_| (format!("`{text}` is no date of the calendar"), None)),
             Syntax::Inside => inside(text),
+            Syntax::Title => title(text),
             Syntax::Regex => Regex::new(text).map(drop).map_err(|error| {
                 let reason = error.to_string();
                 (
@@ -121,6 +136,26 @@ pub fn zone(text: &str) -> Result<(), Complaint> {
             Err((format!("`{text}` is not a time zone"), Some(help)))
         }
     }
+}
+
+/// A runbook's name stands in listings, addresses and paths of listings: `db/pg-minor-upgrade`.
+fn title(text: &str) -> Result<(), Complaint> {
+    let complaint = if text.trim().is_empty() {
+        "the name of a runbook cannot be empty".to_owned()
+    } else if text.chars().count() > limits::RUNBOOK_NAME_CHARS_MAX {
+        format!(
+            "`{}` is too long: the name of a runbook has at most {} characters",
+            quoted(text),
+            limits::RUNBOOK_NAME_CHARS_MAX
+        )
+    } else if text.chars().any(char::is_control) {
+        format!("`{}`: control characters cannot stand in the name of a runbook", quoted(text))
+    } else if text.starts_with('/') || text.split('/').any(|part| part == "..") {
+        format!("`{}`: the name of a runbook does not begin with `/` and has no `..` in it", quoted(text))
+    } else {
+        return Ok(());
+    };
+    Err((complaint, Some("write for example `pg-minor-upgrade` or `db/upgrade`, or leave it out".into())))
 }
 
 /// A path or glob that cannot leave the runbook's folder.

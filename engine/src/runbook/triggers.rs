@@ -1,16 +1,18 @@
 //! What can be checked today of keys whose behaviour is not built yet: their names and values must fit the rest of the file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::check::visible;
 use super::model::Param;
 use super::node::Node;
-use super::report::{Finding, did_you_mean};
+use super::report::{Finding, GUESSES_MAX, did_you_mean};
 use super::value;
+use crate::limits;
 
 /// `on:`, `windows:`, `secrets:` and the `secrets:` of steps.
 pub fn check(root: &Node, steps: &[&Node], params: &[Param], findings: &mut Vec<Finding>) {
     let on = root.get("on");
+    let known = Known::new(params);
     let mut ids = BTreeSet::new();
     for schedule in on.and_then(|on| on.get("schedule")).map(Node::items).unwrap_or_default() {
         if let Some(id) = schedule.get("id")
@@ -18,11 +20,11 @@ pub fn check(root: &Node, steps: &[&Node], params: &[Param], findings: &mut Vec<
         {
             findings.push(Finding::new(&id.span, "again", "two schedules have this id"));
         }
-        given(schedule.get("with"), params, true, findings);
-        missing(schedule, params, findings);
+        given(schedule.get("with"), &known, true, findings);
+        missing(schedule, &known, findings);
     }
     if let Some(webhook) = on.and_then(|on| on.get("webhook")) {
-        given(webhook.get("params"), params, false, findings);
+        given(webhook.get("params"), &known, false, findings);
     }
     freezes(root, findings);
     secrets(root, steps, findings);
@@ -37,10 +39,14 @@ pub fn check(root: &Node, steps: &[&Node], params: &[Param], findings: &mut Vec<
 }
 
 /// Parameters given by a trigger: they exist, and values written out are of their type.
-fn given(node: Option<&Node>, params: &[Param], typed: bool, findings: &mut Vec<Finding>) {
+fn given(node: Option<&Node>, known: &Known<'_>, typed: bool, findings: &mut Vec<Finding>) {
     for (key, node) in node.map(Node::entries).unwrap_or_default() {
-        let Some(param) = params.iter().find(|param| param.name == key.text) else {
-            let help = did_you_mean(&key.text, params.iter().map(|param| param.name.as_str()));
+        if findings.len() > limits::FINDINGS_KEPT_MAX {
+            return;
+        }
+        let Some(param) = known.by_name.get(key.text.as_str()) else {
+            let names = || did_you_mean(&key.text, known.by_name.keys().copied());
+            let help = (findings.len() < GUESSES_MAX).then(names).flatten();
             let message = format!("`{}` is not a parameter of this runbook", key.text);
             findings.push(Finding::new(&key.span, "unknown", message).maybe_help(help));
             continue;
@@ -52,16 +58,51 @@ fn given(node: Option<&Node>, params: &[Param], typed: bool, findings: &mut Vec<
     }
 }
 
-/// Nobody is there to be asked when a schedule starts a run.
-fn missing(schedule: &Node, params: &[Param], findings: &mut Vec<Finding>) {
-    let with = schedule.get("with");
-    for param in params.iter().filter(|param| param.required && param.default.is_none()) {
-        if with.and_then(|with| with.get(&param.name)).is_none() {
-            let message = format!("this schedule gives no value for the required parameter `{}`", param.name);
-            let help = format!("add `with: {{{}: ...}}`", param.name);
-            findings.push(Finding::new(&visible(with.unwrap_or(schedule)), "no value", message).help(help));
+/// The parameters by their names, and those that a schedule has to give.
+struct Known<'p> {
+    by_name: HashMap<&'p str, &'p Param>,
+    required: Vec<&'p str>,
+}
+
+impl<'p> Known<'p> {
+    fn new(params: &'p [Param]) -> Known<'p> {
+        let required = params.iter().filter(|param| is_required(param));
+        Known {
+            by_name: params.iter().map(|param| (param.name.as_str(), param)).collect(),
+            required: required.map(|param| param.name.as_str()).collect(),
         }
     }
+}
+
+/// So many missing parameters of a schedule are named.
+const MISSING_SHOWN_MAX: usize = 3;
+
+/// Nobody is there to be asked when a schedule starts a run. Costs what the schedule gives, not what the runbook declares.
+fn missing(schedule: &Node, known: &Known<'_>, findings: &mut Vec<Finding>) {
+    let with = schedule.get("with");
+    let given: HashSet<&str> =
+        with.map(Node::entries).unwrap_or_default().iter().map(|(key, _)| key.text.as_str()).collect();
+    let answered = given.iter().filter(|name| known.by_name.get(*name).is_some_and(|param| is_required(param))).count();
+    let count = known.required.len() - answered;
+    if count == 0 || findings.len() > limits::FINDINGS_KEPT_MAX {
+        return;
+    }
+    let absent = known.required.iter().filter(|name| !given.contains(*name));
+    let names: Vec<&str> = absent.take(MISSING_SHOWN_MAX).copied().collect();
+    let list = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let (noun, more) = match count {
+        1 => ("parameter", String::new()),
+        _ if count == names.len() => ("parameters", String::new()),
+        _ => ("parameters", format!(" and {} more", count - names.len())),
+    };
+    let message = format!("this schedule gives no value for the required {noun} {list}{more}");
+    let help =
+        format!("add `with: {{{}}}`", names.iter().map(|name| format!("{name}: ...")).collect::<Vec<_>>().join(", "));
+    findings.push(Finding::new(&visible(with.unwrap_or(schedule)), "no value", message).help(help));
+}
+
+fn is_required(param: &Param) -> bool {
+    param.required && param.default.is_none()
 }
 
 fn freezes(root: &Node, findings: &mut Vec<Finding>) {
@@ -77,14 +118,17 @@ fn freezes(root: &Node, findings: &mut Vec<Finding>) {
 
 fn secrets(root: &Node, steps: &[&Node], findings: &mut Vec<Finding>) {
     let declared = root.get("secrets").map(Node::entries).unwrap_or_default();
-    let mut used = BTreeSet::new();
+    let names: HashSet<&str> = declared.iter().map(|(key, _)| key.text.as_str()).collect();
+    let mut used = HashSet::new();
     let defaults = root.get("defaults");
     for step in steps.iter().copied().chain(defaults) {
         for secret in step.get("secrets").map(Node::items).unwrap_or_default() {
             let Some(name) = secret.text() else { continue };
             used.insert(name);
-            if !declared.iter().any(|(key, _)| key.text == name) {
-                let help = did_you_mean(name, declared.iter().map(|(key, _)| key.text.as_str()))
+            if !names.contains(name) {
+                let help = (findings.len() < GUESSES_MAX)
+                    .then(|| did_you_mean(name, declared.iter().map(|(key, _)| key.text.as_str())))
+                    .flatten()
                     .unwrap_or_else(|| "declare it under `secrets:` at the top".into());
                 let message = format!("`{name}` is not a secret of this runbook");
                 findings.push(Finding::new(&secret.span, "unknown", message).help(help));

@@ -9,8 +9,8 @@ use super::report::{Finding, Report};
 /// The names and values of the file, in its order. All problems of the file in one report.
 pub fn parse_values(source: &[u8]) -> Result<Vec<(String, Value)>, Report> {
     let document = node::read(source)?;
-    if !document.doubles.is_empty() {
-        return Err(Report::new(document.doubles));
+    if !document.findings.is_empty() {
+        return Err(Report::new(document.findings));
     }
     match &document.root.data {
         Data::Null => Ok(Vec::new()),

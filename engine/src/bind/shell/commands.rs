@@ -3,6 +3,7 @@
 use super::interpreters;
 use super::lexer::{DEPTH_MAX, HOLE, Lexer, Word};
 use super::refusal::Refusal;
+use crate::bind::variables;
 
 /// Builtins that evaluate their arguments even when they are quoted, take names, or define what later words mean.
 const EVALUATING: &[&str] = &[
@@ -32,49 +33,21 @@ const EVALUATING: &[&str] = &[
     "history",
     "jobs",
 ];
-/// Variables whose content the shell runs, expands or calculates.
+/// Variables that the shell calculates with or keeps for itself, besides those of [`crate::bind::variables`].
 const SPECIAL_VARIABLES: &[&str] = &[
-    "BASH_ENV",
-    "ENV",
-    "PROMPT_COMMAND",
-    "PS0",
-    "PS1",
-    "PS2",
-    "PS3",
-    "PS4",
-    "SECONDS",
-    "RANDOM",
-    "SRANDOM",
-    "LINENO",
-    "HISTCMD",
-    "OPTIND",
     "BASHPID",
-    "EPOCHSECONDS",
-    "EPOCHREALTIME",
-    "UID",
-    "EUID",
-    "PPID",
-    "SHELLOPTS",
-    "BASHOPTS",
-    "BASH_ARGV0",
-    "BASH_COMPAT",
-    "BASH_XTRACEFD",
-    "EXECIGNORE",
-    "GLOBIGNORE",
     "DIRSTACK",
-    "BASH_ALIASES",
-    "BASH_CMDS",
-    "BASH_LOADABLES_PATH",
-    "FUNCNAME",
-    "LD_PRELOAD",
-    "LD_LIBRARY_PATH",
-    "LD_AUDIT",
-    "PERL5OPT",
-    "PERL5LIB",
-    "PYTHONSTARTUP",
-    "PYTHONPATH",
-    "RUBYOPT",
-    "NODE_OPTIONS",
+    "EPOCHREALTIME",
+    "EPOCHSECONDS",
+    "EUID",
+    "HISTCMD",
+    "LINENO",
+    "OPTIND",
+    "PPID",
+    "RANDOM",
+    "SECONDS",
+    "SRANDOM",
+    "UID",
 ];
 
 impl Lexer<'_> {
@@ -89,7 +62,7 @@ impl Lexer<'_> {
     }
 
     pub fn assignment(&mut self, name: &str, word: &Word) {
-        if SPECIAL_VARIABLES.contains(&name) {
+        if SPECIAL_VARIABLES.contains(&name) || variables::evaluated(name).is_some() {
             self.refuse_words(std::slice::from_ref(word), Refusal::SpecialVariable);
         }
         self.assigned.extend(word.all_values());

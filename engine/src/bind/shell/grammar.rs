@@ -301,6 +301,7 @@ impl Lexer<'_> {
             return self.here_operator(strip_tabs, node);
         }
         let reads = self.byte(0) == Some(b'<');
+        let duplicates = self.duplication();
         self.at += 1;
         while matches!(self.byte(0), Some(b'<' | b'>' | b'&' | b'|'))
             && !self.starts_with("<(")
@@ -308,22 +309,36 @@ impl Lexer<'_> {
         {
             self.at += 1;
         }
-        if reads {
-            return self.input(node);
-        }
         self.skip_blanks()?;
         let word = self.word()?;
-        self.keep(node, word);
+        if let Some(operator) = duplicates {
+            self.refuse_words(std::slice::from_ref(&word), Refusal::Duplication(operator));
+        }
+        if reads {
+            self.take_input(node, word);
+        } else {
+            self.keep(node, word);
+        }
         Ok(())
+    }
+
+    /// The operator that stands here, where what follows it may be a descriptor as well as a file: bash reads the target
+    /// of `>&` twice, quoted or not.
+    fn duplication(&self) -> Option<&'static str> {
+        ["&>>", "&>", ">&", "<&"].into_iter().find(|operator| self.starts_with(operator))
     }
 
     fn input(&mut self, node: usize) -> Read<()> {
         self.skip_blanks()?;
         let word = self.word()?;
+        self.take_input(node, word);
+        Ok(())
+    }
+
+    fn take_input(&mut self, node: usize, word: Word) {
         let found = &mut self.nodes[node];
         found.input.extend(word.all_values());
         found.children.extend(word.children);
-        Ok(())
     }
 
     /// What a word holds belongs to the command it stands in.

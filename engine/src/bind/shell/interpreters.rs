@@ -174,6 +174,7 @@ fn is_device(text: &str) -> bool {
 fn wrapper(lexer: &mut Lexer, node: usize, wrapper: &Wrapper, words: &[Word]) {
     let name = wrapper.names.iter().copied().find(|&name| words[0].text.ends_with(name)).unwrap_or(wrapper.names[0]);
     let (mut at, mut operands) = (1, wrapper.operands);
+    let mut guessed = false;
     while let Some(word) = words.get(at) {
         let text = word.text.as_str();
         if text.len() > 1 && text.starts_with('-') && text != "--" {
@@ -188,8 +189,11 @@ fn wrapper(lexer: &mut Lexer, node: usize, wrapper: &Wrapper, words: &[Word]) {
                 lexer.nodes[node].reads_code = Some(name);
                 return;
             }
-            at +=
-                1 + usize::from(takes.is_some_and(|found| found + 1 == letters.len()) || WRAPPER_LONG.contains(&text));
+            // An option that is not known may take the next word, so what follows is not for certain the command.
+            let namespace = text == "--user" && matches!(name, "unshare" | "nsenter");
+            let takes_long = WRAPPER_LONG.contains(&text) && !namespace;
+            guessed |= long && !text.contains('=') && !takes_long && !namespace && !WRAPPER_FLAGS.contains(&text);
+            at += 1 + usize::from(takes.is_some_and(|found| found + 1 == letters.len()) || takes_long);
         } else if text == "--" {
             at += 1;
         } else if matches!(name, "env" | "sudo" | "doas")
@@ -207,13 +211,35 @@ fn wrapper(lexer: &mut Lexer, node: usize, wrapper: &Wrapper, words: &[Word]) {
     }
     let rest = words.get(at..).unwrap_or_default();
     lexer.command_words(node, rest);
-    if rest.is_empty() && name == "chroot" {
-        lexer.nodes[node].reads_code = Some("chroot");
+    if guessed {
+        later_starts(lexer, node, name, rest);
+    }
+    if rest.is_empty() && SHELL_BY_DEFAULT.contains(&name) {
+        lexer.nodes[node].reads_code = Some(name);
     }
     if name == "xargs" && rest.iter().any(takes_code) {
         lexer.nodes[node].reads_code = Some("xargs");
     }
 }
+
+/// Every word after the first that could be the command.
+fn later_starts(lexer: &mut Lexer, node: usize, name: &'static str, rest: &[Word]) {
+    let starts: Vec<usize> = (2..rest.len()).filter(|&at| may_start_code(&rest[at])).collect();
+    if starts.len() > STARTS_MAX {
+        lexer.refuse_words(rest, Refusal::Interpreter(name));
+        lexer.nodes[node].reads_code = Some(name);
+        return;
+    }
+    if rest.len() > 1 {
+        lexer.command_words(node, &rest[1..]);
+    }
+    for at in starts {
+        lexer.command_words(node, &rest[at..]);
+    }
+}
+
+/// So many possible commands in one are looked at; more are refused.
+const STARTS_MAX: usize = 8;
 
 fn remote(lexer: &mut Lexer, node: usize, name: &'static str, words: &[Word]) {
     let arguments = &words[1..];
@@ -227,7 +253,9 @@ fn remote(lexer: &mut Lexer, node: usize, name: &'static str, words: &[Word]) {
     }
     // `docker exec env sh -c`: whether `env` is a container or the program is not known, so each is judged.
     let starts: Vec<usize> = (0..arguments.len()).filter(|&at| may_start_code(&arguments[at])).collect();
-    if !starts.is_empty() && (starts.len() > 8 || arguments.iter().any(|word| find(REMOTE, &word.text).is_some())) {
+    if !starts.is_empty()
+        && (starts.len() > STARTS_MAX || arguments.iter().any(|word| find(REMOTE, &word.text).is_some()))
+    {
         lexer.refuse_words(arguments, Refusal::Interpreter(name));
         lexer.nodes[node].reads_code = Some(name);
         return;
@@ -235,15 +263,14 @@ fn remote(lexer: &mut Lexer, node: usize, name: &'static str, words: &[Word]) {
     for &at in &starts {
         lexer.command_words(node, &arguments[at..]);
     }
-    if starts.is_empty() && matches!(name, "nsenter" | "unshare" | "machinectl" | "systemd-nspawn") {
+    if starts.is_empty() && matches!(name, "machinectl" | "systemd-nspawn") {
         lexer.nodes[node].reads_code = Some(name);
     }
 }
 
 pub(super) fn may_start_code(word: &Word) -> bool {
     let wrapper = || WRAPPERS.iter().any(|one| one.names.contains(&word.text.as_str()));
-    let subcommand = matches!(word.text.as_str(), "exec" | "command" | "time");
-    word.is_static() && !subcommand && (takes_code(word) || wrapper())
+    word.is_static() && !WORDS_TOO.contains(&word.text.as_str()) && (takes_code(word) || wrapper())
 }
 
 /// Everything after the host is read again by the shell there.

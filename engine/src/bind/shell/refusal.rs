@@ -35,6 +35,7 @@ pub(super) enum Refusal {
     Interpreter(&'static str),
     InterpreterInput(&'static str),
     Alias,
+    Duplication(&'static str),
 }
 
 impl Refusal {
@@ -81,13 +82,16 @@ impl Refusal {
             DynamicCommand => "a value as an argument of a command that is known only when it runs".into(),
             Evaluated(name) => format!("a value as an argument of `{name}`, which evaluates its arguments even when they are quoted"),
             OptionOf(name) => format!("a value where `{name}` looks for options, one of which evaluates what follows"),
-            SpecialVariable => "a value assigned to a variable that the shell itself evaluates".into(),
+            SpecialVariable => "a value assigned to a variable that is not only data: the shell, the loader or a program evaluates it".into(),
             IntegerVariable => {
                 "a value assigned in a script that declares integer or reference variables: they evaluate what they are given".into()
             }
             TestOperand => "a value as an operand that this test evaluates, which can run commands".into(),
             Interpreter(name) => format!("a value in what `{name}` runs as code"),
             InterpreterInput(name) => format!("a value in the input of `{name}`, which runs it as code"),
+            Duplication(operator) => format!(
+                "a value as the target of `{operator}`: it can name a descriptor there, and bash expands it a second time, which can run commands"
+            ),
             Alias => "a value in a script that defines aliases: what a command is can no longer be read from the text".into(),
         }
     }
@@ -113,8 +117,13 @@ impl Refusal {
             }
             Command => format!("declare the parameter with `enum:`, or {env} and choose with `case \"${name}\" in`"),
             DynamicCommand => format!("{then}, or write the command itself"),
+            Duplication("<&") => format!("write `< ${{{{ {} }}}}`", expression.source),
+            Duplication("&>>") => format!("write `>> ${{{{ {} }}}} 2>&1`", expression.source),
+            Duplication(_) => format!("write `> ${{{{ {} }}}} 2>&1`", expression.source),
             Alias => format!("write a function in place of the alias, or {then}"),
-            SpecialVariable => format!("{env}, and set this variable to fixed text"),
+            SpecialVariable => {
+                format!("{env}, and set this variable to fixed text; or declare the parameter with `enum:`")
+            }
             OptionOf("printf") => {
                 format!("write `printf '%s\\n' ${{{{ {} }}}}`, or {then} after `--`", expression.source)
             }

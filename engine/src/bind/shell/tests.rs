@@ -112,6 +112,23 @@ fn each_dangerous_place_is_refused_with_the_fix_and_accepted_for_an_int() {
 }
 
 #[test]
+fn a_descriptor_operator_takes_no_text_and_says_which_operator_does() {
+    for (source, fix, wanted) in [
+        ("echo hi >& V", "> V 2>&1", "echo hi >& \"${RUNWARD_V0}\""),
+        ("echo hi 2>&V", "> V 2>&1", "echo hi 2>&\"${RUNWARD_V0}\""),
+        ("{ cat; } 3<& \"V\"", "< V", "{ cat; } 3<& \"${RUNWARD_V0}\""),
+        ("echo hi &> V", "> V 2>&1", "echo hi &> \"${RUNWARD_V0}\""),
+        ("echo hi &>> V", ">> V 2>&1", "echo hi &>> \"${RUNWARD_V0}\""),
+        ("exec {fd}>& V", "> V 2>&1", "exec {fd}>& \"${RUNWARD_V0}\""),
+    ] {
+        let errors = refused(&source.replace('V', "${{ params.v }}"));
+        let fix = format!("write `{}`", fix.replace('V', "${{ params.v }}"));
+        assert_eq!(errors[0].help.as_deref(), Some(fix.as_str()), "{source}");
+        assert_eq!(text(&source.replace('V', "${{ params.n }}")), wanted, "{source}");
+    }
+}
+
+#[test]
 fn where_nothing_can_be_right_an_int_is_refused_too() {
     for (source, fix) in [
         ("cat <<'E'\nV\nE", "<<EOF"),

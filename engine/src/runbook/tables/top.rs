@@ -16,7 +16,11 @@ const BOUND: Shape = Shape::OneOf(&[Shape::Number { min: f64::NEG_INFINITY }, FR
 pub static RUNBOOK: Object = Object::new(
     "a runbook",
     &[&[
-        Key::new("name", FREE, "Default: the file's path under the runbooks folder, without .yaml."),
+        Key::new(
+            "name",
+            Shape::Text(Syntax::Title),
+            "Default: the file's path under the runbooks folder, without .yaml.",
+        ),
         Key::new("description", Shape::Prose, "For people."),
         Key::new("severity", words!("P0", "P1", "P2", "P3"), "Routes notifications.").unbuilt(),
         Key::new("params", Shape::Dict { names: Syntax::Id, of: &Shape::Object(&PARAM) }, "What a run can be given."),
