@@ -52,7 +52,7 @@ fn yaml(steps: &[StepPlan], last: usize) -> String {
         if n == main {
             text += "finally:\n";
         }
-        text += &format!("  - id: s{n}\n    run: \"true\"\n    env: {{YES: \"${{{{ params.yes }}}}\"}}\n");
+        text += &format!("  - id: s{n}\n    run: \"true\"\n");
         if !step.follows {
             let needs: std::collections::BTreeSet<usize> =
                 step.needs.iter().filter(|_| n > start).map(|need| start + need % (n - start).max(1)).collect();
@@ -234,7 +234,6 @@ fn recount(state: &RunState) {
 
 fn replay(state: &RunState, events: &[Recorded]) -> RunState {
     let mut replayed = RunState::new(state.id.clone(), Arc::clone(&state.runbook));
-    replayed.graph = Arc::clone(&state.graph); // the same, but its map prints in another order
     events.iter().for_each(|event| apply::apply(&mut replayed, event));
     replayed
 }
