@@ -16,8 +16,8 @@ pub struct Args {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 succeeded, 1 failed, 2 usage or validation, 4 cancelled, \
-     8 outcome unknown (held or lost), 9 ledger unreachable.";
+const EXIT_CODES: &str = "Exit codes: 0 succeeded, 1 failed or timed out, 2 usage or validation, 4 cancelled, \
+     8 outcome unknown (lost), or waiting for somebody (held), 9 ledger unreachable.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -232,7 +232,7 @@ pub struct ResolveArgs {
 pub enum AuditCommand {
     /// Verify the hash chain of every run, and that its rows are what its events say
     Verify {
-        /// Only this run
+        /// Only this run: its id, its last characters, or `last`
         run: Option<String>,
         #[arg(long, value_enum, default_value = "text")]
         format: Format,

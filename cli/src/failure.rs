@@ -184,8 +184,9 @@ impl From<DriverLockError> for Failure {
     fn from(error: DriverLockError) -> Self {
         match error {
             DriverLockError::Home(error) => error.into(),
-            DriverLockError::Taken { .. } => Failure::usage(error.to_string())
-                .help("`runward logs -f RUN` follows it, `runward cancel RUN` stops it"),
+            DriverLockError::Taken { .. } => {
+                Failure::usage(error.to_string()).help("`runward logs -f` follows it, `runward cancel` stops it")
+            }
         }
     }
 }

@@ -34,5 +34,6 @@ fn main() {
             failure::EXIT_LEDGER
         }
     };
+    view::out::finish();
     exit(code);
 }

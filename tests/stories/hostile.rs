@@ -116,3 +116,34 @@ fn whoever_keeps_a_step_and_was_stopped_goes_on_when_it_has_to_end_it() {
     assert_eq!(driver.wait().unwrap().code(), Some(4));
     assert!(!is_alive(scene.read("pid").trim().parse().unwrap()));
 }
+
+#[test]
+fn a_reader_that_stops_reading_stops_nothing() {
+    let scene = Scene::new();
+    let flood = "for i in $(seq 5000); do echo \"line $i of a text that fills the pipe\"; done";
+    scene.file(
+        "x.yaml",
+        format!("steps:\n  - id: a\n    run: {flood}\n  - id: b\n    run: echo b > ../../../../b; sleep 600\n"),
+    );
+    let mut command = scene.runward();
+    // A pipe whose other end stays open and is never read.
+    let mut driver = command.args(["run", "x.yaml"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    wait("the second step", || scene.path("b").exists());
+    scene.expect(0, &["cancel", "last"]);
+    wait("the end", || scene.last()["run"]["status"] == "cancelled");
+    drop(driver.stdout.take());
+    driver.wait().unwrap();
+}
+
+#[test]
+fn a_key_used_twice_at_once_is_no_error_for_either() {
+    let scene = Scene::new();
+    scene.file("x.yaml", "steps:\n  - id: a\n    run: echo once >> ../../../../effects; sleep 0.3\n");
+    let start = || scene.runward().args(["run", "x.yaml", "--key", "k", "--detach"]).spawn().unwrap();
+    let children: Vec<_> = (0..6).map(|_| start()).collect();
+    for mut child in children {
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    wait("the run to end", || scene.last()["run"]["status"] == "succeeded");
+    assert_eq!(scene.read("effects"), "once\n");
+}

@@ -126,3 +126,19 @@ fn a_supervisor_that_is_killed_takes_its_step_along_and_the_step_is_lost() {
     scene.expect(0, &["resume", "last"]);
     assert_eq!(scene.read("effects"), "first\nstart\nstart\nend\nthird\n");
 }
+
+#[test]
+fn a_run_that_is_resumed_while_its_step_ends_does_not_wait_for_ever() {
+    let scene = Scene::new();
+    scene.file("x.yaml", "steps:\n  - id: a\n    run: echo start >> ../../../../effects; sleep 0.25\n");
+    for round in 1..=12 {
+        let mut driver = scene.start(&["run", "x.yaml"]);
+        wait("the step", || scene.read("effects").lines().count() == round);
+        kill_9(&mut driver);
+        std::thread::sleep(std::time::Duration::from_millis(180 + 10 * (round as u64 % 6)));
+        let mut resumed = scene.start(&["resume", "last"]);
+        wait("the resumed run to end", || resumed.try_wait().unwrap().is_some());
+        assert!(resumed.wait().unwrap().success());
+    }
+    assert_eq!(scene.read("effects").lines().count(), 12);
+}

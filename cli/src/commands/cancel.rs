@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use runward_engine::run::Command;
+use runward_engine::run::{Command, Verdict};
 use runward_store::{Ledger, command};
 use runward_workers::home::{DriverLock, DriverLockError};
 use serde_json::json;
@@ -21,9 +21,10 @@ pub async fn run(state: Option<&Path>, args: CancelArgs) -> Result<i32, Failure>
     let mut view = opened.ledger.load(&id).await?;
     let cancel = Command::Cancel { force: args.force, reason: args.reason };
     command(&opened.ledger, &mut view, cancel, &actor()).await??;
+    let mut code = 0;
     let driver = match DriverLock::take(&opened.home, &id) {
         Ok(lock) => {
-            drive(&opened, lock, view, Showing { format: Format::Text, quiet: true, silent: true }).await?;
+            code = drive(&opened, lock, view, Showing { format: Format::Text, quiet: true, silent: true }).await?;
             None
         }
         Err(DriverLockError::Taken { pid }) => Some(pid),
@@ -33,6 +34,9 @@ pub async fn run(state: Option<&Path>, args: CancelArgs) -> Result<i32, Failure>
         (Format::Json, driver) => print_json(&json!({"run": id, "cancelled": true, "driver_pid": driver})),
         (Format::Text, Some(pid)) => {
             print_line(&format!("cancelling {}: process {pid} ends its steps", words::short(&id.0)));
+        }
+        (Format::Text, None) if code == Verdict::Unknown.exit_code() => {
+            print_line(&format!("cancelled; the outcome of a step is unknown: runward show {}", words::short(&id.0)));
         }
         (Format::Text, None) => print_line(&format!("cancelled {}", words::short(&id.0))),
     }

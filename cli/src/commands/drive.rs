@@ -1,15 +1,17 @@
 //! Driving a run in this process, with a person or a pipe watching; or in one of its own.
 
 use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
-use runward_engine::run::{Recorded, RunId, RunState, Verdict};
+use runward_engine::run::{Recorded, Reject, RunId, RunState, Verdict};
 use runward_store::{Ledger, RunView};
 use runward_workers::driver::{Drive, Driver, Observer, Setting};
-use runward_workers::home::DriverLock;
+use runward_workers::home::{DriverLock, DriverLockError};
 use runward_workers::supervisor::journal;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -21,6 +23,8 @@ use crate::open::{Opened, actor, new_claim, new_session, open};
 use crate::view::keys::Keys;
 use crate::view::{Screen, Showing, words};
 
+/// How long a run may be without a driver while one hands it over to the next.
+const HAND_OVER: Duration = Duration::from_secs(1);
 /// How often a follower looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -39,7 +43,7 @@ pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, showing: Sh
         new_claim,
     };
     let mut driver = Driver::new(setting, lock, view);
-    driver.warm_up()?;
+    driver.warm_up().await?;
     let id = driver.state().id.clone();
     let screen = RefCell::new(Screen::new(&opened.home, showing));
     screen.borrow_mut().begin(driver.state());
@@ -88,6 +92,10 @@ impl Observer for Seen<'_> {
     fn changed(&mut self, state: &RunState, news: &[Recorded]) {
         self.0.borrow_mut().changed(state, news);
     }
+
+    fn refused(&mut self, reject: &Reject) {
+        self.0.borrow_mut().refused(reject);
+    }
 }
 
 /// Starts a driver of its own session for the run, and waits until it owns it.
@@ -102,14 +110,14 @@ pub fn detach(opened: &Opened, id: &RunId, format: Format) -> Result<i32, Failur
         .args(["__drive", &id.0])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(driver_log(opened, id).map_or_else(|_| Stdio::null(), Stdio::from))
         .spawn()
         .map_err(failed)?;
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
         BufReader::new(stdout).read_line(&mut line).map_err(failed)?;
     }
-    if line.trim() != OWNED {
+    if line.trim() != OWNED && line.trim() != DRIVEN {
         let reason = if line.trim().is_empty() { "it ended at once" } else { line.trim() };
         return Err(Failure::new(
             EXIT_LEDGER,
@@ -127,7 +135,16 @@ pub fn detach(opened: &Opened, id: &RunId, format: Format) -> Result<i32, Failur
     Ok(0)
 }
 
+/// Where a driver without a terminal says why it had to stop.
+fn driver_log(opened: &Opened, id: &RunId) -> std::io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(opened.home.run(id).join(DRIVER_LOG))
+}
+
+pub const DRIVER_LOG: &str = "driver.log";
+
 const OWNED: &str = "owned";
+/// Somebody else was faster: the run has a driver all the same.
+const DRIVEN: &str = "driven";
 
 /// The process behind [`detach`].
 pub async fn detached(state: Option<&Path>, id: &str) -> Result<i32, Failure> {
@@ -137,6 +154,10 @@ pub async fn detached(state: Option<&Path>, id: &str) -> Result<i32, Failure> {
     let taken = DriverLock::take(&opened.home, &id);
     let lock = match taken {
         Ok(lock) => lock,
+        Err(DriverLockError::Taken { .. }) => {
+            print_line(DRIVEN);
+            return Ok(0);
+        }
         Err(error) => {
             print_line(&error.to_string());
             return Err(error.into());
@@ -151,6 +172,7 @@ pub async fn detached(state: Option<&Path>, id: &str) -> Result<i32, Failure> {
 pub async fn follow(opened: &Opened, id: &RunId, showing: Showing) -> Result<i32, Failure> {
     let mut view = opened.ledger.load(id).await?;
     let mut screen = Screen::new(&opened.home, showing);
+    screen.only_look();
     screen.begin(&view.state);
     while !view.state.status.is_terminal() {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -162,10 +184,11 @@ pub async fn follow(opened: &Opened, id: &RunId, showing: Showing) -> Result<i32
             break;
         }
         if news.is_empty() && DriverLock::holder(&opened.home, id).is_none() {
-            // Its driver may have brought it to an end between the two looks.
+            // Its driver may have brought it to an end between the two looks, or hand it over to another one.
+            tokio::time::sleep(HAND_OVER).await;
             let news = opened.ledger.refresh(&mut view).await?;
             screen.changed(&view.state, &news);
-            if news.is_empty() {
+            if news.is_empty() && DriverLock::holder(&opened.home, id).is_none() {
                 break;
             }
         }

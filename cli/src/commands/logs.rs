@@ -1,5 +1,6 @@
 //! `runward logs`: what the steps of a run printed, while they run and for ever after.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use runward_engine::run::rows::{self, AttemptRow};
 use runward_engine::units::format_size;
 use runward_store::{Ledger, RunView};
 use runward_workers::home::{DriverLock, Home};
+use runward_workers::supervisor::journal;
 use runward_workers::supervisor::log::{LogItem, LogReader};
 use runward_workers::supervisor::spool::Stream;
 use serde_json::json;
@@ -17,6 +19,7 @@ use crate::args::{Format, LogsArgs};
 use crate::failure::Failure;
 use crate::open::{find_run, open};
 use crate::text;
+use crate::view::words;
 
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 /// A longer line is shown in pieces: output without a line break must not fill the memory.
@@ -29,10 +32,10 @@ pub async fn run(state: Option<&Path>, args: &LogsArgs) -> Result<i32, Failure> 
     if let Some(step) = &args.step {
         known_step(&view, step)?;
     }
-    let mut printer = Printer { args, home: &opened.home, readers: Vec::new() };
+    let mut printer = Printer { args, home: &opened.home, seen: BTreeSet::new(), readers: Vec::new() };
     loop {
         printer.add(&view);
-        let printed = printer.print()?;
+        let printed = printer.print(&view)?;
         // A driver may do its last things between two looks; after it is gone, one more look sees all of them.
         let over = view.state.status.is_terminal()
             || (DriverLock::holder(&opened.home, &id).is_none() && opened.ledger.refresh(&mut view).await?.is_empty());
@@ -42,6 +45,11 @@ pub async fn run(state: Option<&Path>, args: &LogsArgs) -> Result<i32, Failure> 
         if over && view.state.live().is_empty() {
             continue;
         }
+        if over && !printed && !still_runs(&opened.home, &view) {
+            let short = words::short(&id.0);
+            eprintln!("nobody drives this run, and its step is over: `runward resume {short}` carries it on");
+            break;
+        }
         tokio::time::sleep(LOOK_EVERY).await;
         opened.ledger.refresh(&mut view).await?;
     }
@@ -49,7 +57,15 @@ pub async fn run(state: Option<&Path>, args: &LogsArgs) -> Result<i32, Failure> 
     Ok(0)
 }
 
+/// Whether any attempt of a run without a driver is alive.
+fn still_runs(home: &Home, view: &RunView) -> bool {
+    view.state.live().keys().any(|claim| journal::is_alive(&home.attempt(&view.state.id, claim)).unwrap_or(false))
+}
+
 fn known_step(view: &RunView, step: &str) -> Result<(), Failure> {
+    if step.contains('[') && view.state.unit_named(step).is_none() {
+        return Err(Failure::usage(format!("this run has no item `{step}`")).help("`runward show` lists them"));
+    }
     let base = step.split('[').next().unwrap_or(step);
     if view.state.step_named(base).is_some() {
         return Ok(());
@@ -61,6 +77,9 @@ fn known_step(view: &RunView, step: &str) -> Result<(), Failure> {
 struct Printer<'a> {
     args: &'a LogsArgs,
     home: &'a Home,
+    /// Claims that were opened, or whose output is gone.
+    seen: BTreeSet<String>,
+    /// Those that may have more to print.
     readers: Vec<Reading>,
 }
 
@@ -77,9 +96,8 @@ impl Printer<'_> {
     /// Attempts that began since the last look.
     fn add(&mut self, view: &RunView) {
         let (_, _, attempts) = rows::all(&view.state);
-        let newest = |row: &AttemptRow| {
-            attempts.iter().filter(|other| other.unit == row.unit).map(|other| other.attempt).max() == Some(row.attempt)
-        };
+        let last: BTreeMap<&str, u32> = attempts.iter().map(|row| (row.unit.as_str(), row.attempt)).collect();
+        let newest = |row: &AttemptRow| last.get(row.unit.as_str()) == Some(&row.attempt);
         for row in &attempts {
             let of_step = self.args.step.as_ref().is_none_or(|step| {
                 row.unit == *step || row.unit.strip_prefix(step.as_str()).is_some_and(|rest| rest.starts_with('['))
@@ -89,7 +107,7 @@ impl Printer<'_> {
                 (None, Some(_)) if !self.args.follow => newest(row),
                 _ => true,
             };
-            if !of_step || !wanted || self.readers.iter().any(|reading| reading.claim == row.claim) {
+            if !of_step || !wanted || !self.seen.insert(row.claim.clone()) {
                 continue;
             }
             let dir = self.home.attempt(&view.state.id, &ClaimId(row.claim.clone()));
@@ -101,10 +119,10 @@ impl Printer<'_> {
     }
 
     /// Prints what is new; false if there was nothing.
-    fn print(&mut self) -> Result<bool, Failure> {
+    fn print(&mut self, view: &RunView) -> Result<bool, Failure> {
         let mut out = std::io::stdout().lock();
         let mut any = false;
-        for reading in &mut self.readers {
+        for mut reading in std::mem::take(&mut self.readers) {
             while let Some(item) = reading.reader.next() {
                 any = true;
                 let item = item
@@ -115,6 +133,12 @@ impl Printer<'_> {
                     Format::Text => reading.lines(&mut out, item),
                 };
                 gone_reader_is_no_error(written);
+            }
+            if view.state.live().contains_key(&ClaimId(reading.claim.clone())) {
+                self.readers.push(reading);
+            } else if !reading.partial.is_empty() {
+                let line = std::mem::take(&mut reading.partial);
+                gone_reader_is_no_error(reading.line(&mut out, &line));
             }
         }
         gone_reader_is_no_error(out.flush());

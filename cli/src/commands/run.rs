@@ -33,7 +33,13 @@ pub async fn run(state: Option<&Path>, args: RunArgs) -> Result<i32, Failure> {
     // Before the run exists nobody can drive it; the lock is taken first, so that nobody else ever does.
     let fresh = new.id.clone();
     let lock = DriverLock::take(&opened.home, &fresh)?;
-    let triggered = opened.ledger.trigger(new).await?;
+    let triggered = match opened.ledger.trigger(new).await {
+        Ok(triggered) => triggered,
+        Err(error) => {
+            opened.home.forget(&fresh);
+            return Err(error.into());
+        }
+    };
     let view = triggered.view;
     let id = view.state.id.clone();
     if !triggered.created {

@@ -20,7 +20,10 @@ pub async fn run(state: Option<&Path>, args: RunsArgs) -> Result<i32, Failure> {
         return Ok(0);
     }
     if rows.is_empty() {
-        print_line("no runs");
+        match &query.name {
+            Some(name) => print_line(&format!("no runs of `{name}`")),
+            None => print_line("no runs"),
+        }
         return Ok(0);
     }
     print_line(&format!(

@@ -1,5 +1,6 @@
 //! `runward show`: what one run did.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
@@ -8,6 +9,7 @@ use runward_store::{Ledger, StoredEvent};
 use runward_workers::home::DriverLock;
 use serde_json::json;
 
+use super::drive::DRIVER_LOG;
 use super::{print_json, print_line};
 use crate::args::{Format, ShowArgs};
 use crate::failure::Failure;
@@ -37,23 +39,22 @@ pub async fn run(state: Option<&Path>, args: &ShowArgs) -> Result<i32, Failure> 
         })),
         Format::Text => {
             header(&opened, &run, driver.as_deref(), verdict);
-            for spec in 0..view.state.runbook.steps.len() as u32 {
-                let id = &view.state.spec(spec).id;
-                let own =
-                    |name: &str| name == id || name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('['));
-                let rows: Vec<&StepRow> = steps.iter().filter(|row| own(&row.unit)).collect();
-                if rows.is_empty() {
-                    print_line(&format!("  {} {:<24} {}", words::symbol("pending"), id, "pending"));
+            let mut by_unit: BTreeMap<&str, Vec<&AttemptRow>> = BTreeMap::new();
+            attempts.iter().for_each(|attempt| by_unit.entry(&attempt.unit).or_default().push(attempt));
+            let mut rows = steps.iter().peekable();
+            for (position, spec) in view.state.runbook.steps.iter().enumerate() {
+                if rows.peek().is_none_or(|row| row.position as usize != position) {
+                    print_line(&format!("  {} {:<24} {}", words::symbol("pending"), spec.id, "pending"));
                 }
-                for row in rows {
-                    step(row, attempts.iter().filter(|attempt| attempt.unit == row.unit));
+                while let Some(row) = rows.next_if(|row| row.position as usize == position) {
+                    step(row, by_unit.get(row.unit.as_str()).into_iter().flatten().copied());
                 }
             }
             if args.events {
                 print_line("");
                 events.iter().for_each(|event| print_line(&event_line(event)));
             }
-            next(&run, driver.as_deref(), verdict);
+            next(&opened, &run, driver.as_deref(), verdict);
         }
     }
     Ok(0)
@@ -121,11 +122,25 @@ fn step<'a>(row: &StepRow, attempts: impl Iterator<Item = &'a AttemptRow>) {
     }
 }
 
-fn next(run: &RunRow, driver: Option<&str>, verdict: Verdict) {
+/// What a driver without a terminal said last.
+fn last_words(opened: &Opened, run: &RunRow) -> String {
+    let said = std::fs::read_to_string(opened.home.run(&run.id).join(DRIVER_LOG)).unwrap_or_default();
+    let lines: Vec<&str> = said.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take(4).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("\nits driver ended with: {}", lines.into_iter().rev().collect::<Vec<_>>().join(" "))
+}
+
+fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict) {
     let short = words::short(&run.id.0);
     let advice = match (verdict, driver, run.finished_at) {
-        (Verdict::Unfinished, None, _) => format!("nobody drives this run: `runward resume {short}` carries it on"),
-        (Verdict::Unfinished, Some(_), _) => format!("`runward logs -f {short}` follows it"),
+        (Verdict::Unfinished, None, _) => {
+            format!("nobody drives this run: `runward resume {short}` carries it on{}", last_words(opened, run))
+        }
+        (Verdict::Unfinished, Some(_), _) => {
+            format!("`runward logs -f {short}` follows it, `runward cancel {short}` stops it")
+        }
         (Verdict::Unknown, _, None) => {
             format!(
                 "look whether the held step took effect, then: runward resolve {short} STEP --as succeeded|failed|retry"

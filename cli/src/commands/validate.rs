@@ -19,7 +19,7 @@ pub fn run(args: &ValidateArgs) -> Result<i32, Failure> {
                     _ => {
                         let keys: Vec<&str> =
                             file.runbook.unbuilt.iter().map(|unbuilt| unbuilt.path.as_str()).collect();
-                        format!(" (not carried out by this version yet: {})", keys.join(", "))
+                        format!(" (this version cannot run it: {} not built yet)", keys.join(", "))
                     }
                 };
                 print_line(&format!("{}: ok, {} steps{unbuilt}", file.path.display(), file.runbook.steps.len()));

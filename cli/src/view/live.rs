@@ -4,7 +4,6 @@
 //! cut to its width as the terminal counts it, so that nothing wraps and nothing flickers.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use runward_engine::run::rows::units;
@@ -22,6 +21,7 @@ const COPY_EVERY: Duration = Duration::from_millis(60);
 
 pub struct Live {
     colour: bool,
+    pub footer: &'static str,
     /// A copy, not older than [`COPY_EVERY`] and the driver's next look: copying a long run at every step would slow it.
     state: Option<RunState>,
     copied: Instant,
@@ -31,7 +31,14 @@ pub struct Live {
 
 impl Live {
     pub fn new() -> Live {
-        Live { colour: std::env::var_os("NO_COLOR").is_none(), state: None, copied: Instant::now(), drawn: 0, frame: 0 }
+        Live {
+            colour: std::env::var_os("NO_COLOR").is_none(),
+            footer: "Ctrl-C cancels, d leaves it running",
+            state: None,
+            copied: Instant::now(),
+            drawn: 0,
+            frame: 0,
+        }
     }
 
     pub fn begin(&mut self, state: &RunState) {
@@ -84,11 +91,7 @@ impl Live {
         for line in plain::summary(state) {
             let _ = writeln!(out, "{line}");
         }
-        let short = words::short(&state.id.0);
-        let _ = match verdict {
-            Verdict::Succeeded => writeln!(out, "  runward show {short}"),
-            _ => writeln!(out, "  runward show | logs | resume {short}"),
-        };
+        let _ = writeln!(out, "  {}", plain::advice(state, verdict));
         self.write(&out);
         self.drawn = 0;
     }
@@ -98,6 +101,11 @@ impl Live {
         let out = self.erase();
         self.write(&out);
         self.drawn = 0;
+    }
+
+    /// A line that stays.
+    pub fn note(&mut self, line: &str) {
+        self.print_above(&[text::safe(line)]);
     }
 
     fn print_above(&mut self, lines: &[String]) {
@@ -119,7 +127,7 @@ impl Live {
         for line in &lines {
             let _ = writeln!(out, "{}", cut(line, width));
         }
-        let _ = writeln!(out, "{}", cut(&self.dim("Ctrl-C cancels, d leaves it running"), width));
+        let _ = writeln!(out, "{}", cut(&self.dim(self.footer), width));
         self.write(&out);
         self.drawn = lines.len() + 2;
         self.state = Some(state);
@@ -216,9 +224,7 @@ impl Live {
 
     fn write(&self, out: &str) {
         // The terminal shows it at once where it knows synchronised updates; others ignore the marks.
-        let mut stdout = std::io::stdout().lock();
-        let _ = write!(stdout, "\u{1b}[?2026h{out}\u{1b}[?2026l");
-        let _ = stdout.flush();
+        super::out::show(format!("\u{1b}[?2026h{out}\u{1b}[?2026l"));
     }
 }
 

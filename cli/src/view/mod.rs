@@ -2,14 +2,15 @@
 
 pub mod keys;
 mod live;
+pub mod out;
 mod plain;
 mod tail;
 pub mod words;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
-use runward_engine::run::{Recorded, RunState, Verdict};
+use runward_engine::run::{Recorded, Reject, RunState, Verdict};
 use runward_workers::home::Home;
 
 use crate::args::Format;
@@ -48,7 +49,7 @@ impl Screen {
         let kind = match showing {
             Showing { silent: true, .. } => Kind::Silent,
             Showing { format: Format::Json, .. } => Kind::Json,
-            _ if terminal && std::env::var("TERM").is_ok_and(|term| term != "dumb") => {
+            _ if terminal && !showing.quiet && std::env::var("TERM").is_ok_and(|term| term != "dumb") => {
                 Kind::Live(Box::new(Live::new()))
             }
             Showing { quiet, .. } => Kind::Plain(Plain::new(quiet)),
@@ -78,6 +79,22 @@ impl Screen {
         }
     }
 
+    /// What a person asked for was refused.
+    pub fn refused(&mut self, reject: &Reject) {
+        match &mut self.kind {
+            Kind::Live(live) => live.note(&format!("! {reject}")),
+            Kind::Plain(_) => say(&format!("! {reject}")),
+            Kind::Json | Kind::Silent => {}
+        }
+    }
+
+    /// Somebody else drives: what can be done here is only to look.
+    pub fn only_look(&mut self) {
+        if let Kind::Live(live) = &mut self.kind {
+            live.footer = "another process drives this run; Ctrl-C stops looking";
+        }
+    }
+
     pub fn tick(&mut self) {
         match &mut self.kind {
             Kind::Live(live) => live.tick(&mut self.tails),
@@ -92,7 +109,7 @@ impl Screen {
             Kind::Plain(plain) => plain.end(state, verdict),
             Kind::Json => {
                 let line = serde_json::json!({"run": state.id, "verdict": verdict, "exit_code": verdict.exit_code()});
-                let _ = writeln!(std::io::stdout(), "{line}");
+                out::tell(format!("{line}\n"));
             }
             Kind::Silent => {}
         }
@@ -103,6 +120,7 @@ impl Screen {
         if let Kind::Live(live) = &mut self.kind {
             live.leave();
         }
+        out::finish();
     }
 }
 
@@ -110,12 +128,12 @@ fn json_line(state: &RunState, recorded: &Recorded) {
     let line = serde_json::json!({
         "run": state.id, "seq": recorded.seq, "at": recorded.at, "actor": recorded.actor, "event": recorded.event,
     });
-    let _ = writeln!(std::io::stdout(), "{line}");
+    out::tell(format!("{line}\n"));
 }
 
 /// Prints lines for people. A run is never stopped by a terminal or a pipe that went away.
 fn say(lines: &str) {
     for line in lines.split('\n') {
-        let _ = writeln!(std::io::stdout(), "{}", crate::text::safe(line));
+        out::show(format!("{}\n", crate::text::safe(line)));
     }
 }

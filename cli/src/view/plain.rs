@@ -102,8 +102,21 @@ impl Plain {
         say(&format!("{} {} {}{after}", words::symbol(symbol_of(verdict)), state.name, words::verdict(verdict)));
         summary(state).iter().for_each(|line| say(line));
         if verdict != Verdict::Succeeded {
-            say(&format!("  runward show | logs | resume {short}", short = self.short));
+            say(&format!("  {}", advice(state, verdict)));
         }
+    }
+}
+
+/// The command that helps next.
+pub fn advice(state: &RunState, verdict: Verdict) -> String {
+    let short = words::short(&state.id.0);
+    match (verdict, state.held().first()) {
+        (Verdict::Succeeded, _) => format!("runward show {short}"),
+        (_, Some(unit)) => format!(
+            "runward resolve {short} {} --as succeeded|failed|retry, then runward resume {short}",
+            state.unit_name(*unit)
+        ),
+        _ => format!("what was printed: runward logs {short}; try again: runward resume {short}"),
     }
 }
 

@@ -163,11 +163,14 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
         Event::RunResumed { generation, reset } => resume(state, *generation, reset, at),
         Event::UnitResolved { unit, resolution, reason } => with_unit(state, unit, |state, unit| {
             state.held.remove(&unit);
+            let starts = state.spec(unit.step).retry.as_ref().map_or(1, |retry| retry.attempts.get());
             let unit_state = touch(state, unit);
+            // A person allows exactly one more start, whatever `retry` says.
+            unit_state.tries = starts - 1;
             match resolution {
                 Resolution::Succeeded => unit_state.error = None,
                 Resolution::Failed => unit_state.error = reason.clone().or(unit_state.error.take()),
-                Resolution::Retry => unit_state.tries = 0,
+                Resolution::Retry => {}
             }
             match resolution {
                 Resolution::Succeeded => end_unit(state, unit, StepStatus::Succeeded, at),
@@ -267,7 +270,9 @@ fn reset_step(state: &mut RunState, step: u32) {
     reset_unit(touch(state, Unit::step(step)));
     let count = state.step(step).items.as_ref().map_or(0, |items| items.units.len() as u32);
     for item in 0..count {
-        if state.unit(Unit::item(step, item)).is_some_and(|unit| unit.status != StepStatus::Succeeded) {
+        // `finally` runs again in each generation, all of it.
+        let again = state.section(step) == 1;
+        if again || state.unit(Unit::item(step, item)).is_some_and(|unit| unit.status != StepStatus::Succeeded) {
             reset_unit(touch(state, Unit::item(step, item)));
         }
     }

@@ -27,6 +27,7 @@ impl Verdict {
             _ if !state.held().is_empty() => Verdict::Unknown,
             status if status.is_terminal() && (0..state.steps().len()).any(lost) => Verdict::Unknown,
             RunStatus::Cancelled => Verdict::Cancelled,
+            RunStatus::Failed | RunStatus::TimedOut if state.cancel.is_some() => Verdict::Cancelled,
             RunStatus::Failed => Verdict::Failed,
             RunStatus::TimedOut => Verdict::TimedOut,
             RunStatus::Queued | RunStatus::Running | RunStatus::Stopping => Verdict::Unfinished,

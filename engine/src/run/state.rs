@@ -304,8 +304,8 @@ impl RunState {
 
     /// When the run as a whole times out, in epoch milliseconds.
     pub fn deadline(&self) -> Option<i64> {
-        let timeout = self.runbook.timeout?.as_millis() as i64;
-        Some(self.started_at? + timeout)
+        let timeout = i64::try_from(self.runbook.timeout?.as_millis()).unwrap_or(i64::MAX);
+        Some(self.started_at?.saturating_add(timeout))
     }
 
     /// The units whose rows changed since the last call.

@@ -366,3 +366,59 @@ fn the_cost_of_a_transition_does_not_depend_on_the_length_of_the_run() {
     assert_eq!(world.state.status, RunStatus::Succeeded);
     assert_eq!(touched[1..9_999].iter().collect::<std::collections::BTreeSet<_>>().len(), 1, "always the same");
 }
+
+#[test]
+fn items_of_finally_run_again_in_the_next_generation() {
+    let text = "steps:\n  - {id: a, run: \"true\"}\nfinally:\n  - id: z\n    for-each: [x, y]\n    run: \"true\"\n";
+    let mut world = World::new(text);
+    world.claim(0);
+    world.settle(0, Outcome::Failed { code: Some(1), signal: None });
+    world.finish();
+    world.send(Command::Resume).unwrap();
+    world.finish();
+    let starts =
+        |item| world.state.unit(Unit::item(1, item)).unwrap().attempts.iter().map(|a| a.no).collect::<Vec<_>>();
+    assert_eq!((starts(0), starts(1)), (vec![1, 2], vec![1, 2]));
+}
+
+#[test]
+fn resolving_as_retry_allows_one_more_start_whatever_retry_says() {
+    let text = "steps:\n  - id: a\n    run: \"true\"\n    retry: {attempts: 3, delay: 1ms}\n    on-lost: hold\n";
+    let mut world = World::new(text);
+    world.claim(0);
+    world.send(Command::Lose { claim: "c1".into(), evidence: "gone".into() }).unwrap();
+    world.send(Command::Resolve { unit: Unit::step(0), resolution: Resolution::Retry, reason: None }).unwrap();
+    world.claim(0);
+    world.settle(0, Outcome::Failed { code: Some(1), signal: None });
+    assert_eq!(world.state.status, RunStatus::Failed);
+    assert_eq!(world.state.step(0).whole.attempts.len(), 2);
+}
+
+#[test]
+fn a_timeout_of_thousands_of_years_is_only_long() {
+    let mut world = World::new("timeout: 106751991167d\nsteps:\n  - {id: a, run: \"true\"}\n");
+    world.claim(0);
+    assert!(world.state.deadline().is_some());
+    world.finish();
+}
+
+#[test]
+fn a_run_that_waits_for_a_person_has_no_timer() {
+    let mut world = World::new("timeout: 1s\nsteps:\n  - {id: a, run: \"true\", on-lost: hold}\n");
+    world.claim(0);
+    world.send(Command::Lose { claim: "c1".into(), evidence: "gone".into() }).unwrap();
+    assert!(todo(&world.state).is_idle(&world.state));
+    assert_eq!(Verdict::of(&world.state).exit_code(), 8);
+}
+
+#[test]
+fn failed_and_then_cancelled_counts_as_cancelled() {
+    let mut world =
+        World::new("steps:\n  - {id: a, needs: [], run: \"true\"}\n  - {id: b, needs: [], run: \"true\"}\n");
+    world.claim(0);
+    world.claim(0);
+    world.settle(0, Outcome::Failed { code: Some(1), signal: None });
+    world.send(Command::Cancel { force: false, reason: None }).unwrap();
+    world.settle(0, Outcome::Killed);
+    assert_eq!((world.state.status, Verdict::of(&world.state).exit_code()), (RunStatus::Failed, 4));
+}

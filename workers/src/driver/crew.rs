@@ -36,9 +36,10 @@ impl Crew {
         Crew { home, program, own, members: BTreeMap::new(), news, inbox }
     }
 
-    /// The driver's own supervisor, started at the first call.
-    pub(super) fn own(&mut self) -> Result<&Requests, DriveError> {
-        if !self.members.contains_key(&self.own) {
+    /// The driver's own supervisor, started at the first call. One that hung up on us is asked again first.
+    pub(super) async fn own(&mut self) -> Result<&Requests, DriveError> {
+        let own = self.own.clone();
+        if !self.join(&own).await {
             let dir = self.home.supervisor(&self.own);
             make_dir(&dir)?;
             let supervisor = Supervisor::spawn(&self.program, &dir)
@@ -68,9 +69,9 @@ impl Crew {
         self.members.insert(session, requests);
     }
 
-    pub(super) fn start(&mut self, launch: Launch) -> Result<(), DriveError> {
+    pub(super) async fn start(&mut self, launch: Launch) -> Result<(), DriveError> {
         let attempt = launch.attempt.clone();
-        if self.own()?.start(launch).is_err() {
+        if self.own().await?.start(launch).is_err() {
             // The journal says whether it started; the end of the connection is told as `Gone` as well.
             let _ = self.news.send(CrewEvent::Ended(ClaimId(attempt)));
         }

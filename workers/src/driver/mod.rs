@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use runward_engine::run::prepare::{Prepared, prepare};
 use runward_engine::run::todo::todo;
-use runward_engine::run::{ClaimId, Command, Recorded, RunState, SessionId, Unit};
+use runward_engine::run::{ClaimId, Command, Recorded, Reject, RunState, SessionId, Unit};
 use runward_store::{Ledger, LedgerError, RunView};
 use tokio::sync::mpsc;
 
 use crate::home::{DriverLock, Home, HomeError, make_dir};
 use crate::step::files::{FilesError, materialise};
-use crate::step::launch::launch;
+use crate::step::launch::{LaunchError, launch};
 use crate::step::report;
 use crate::supervisor::protocol::Refusal;
 use crew::{Crew, CrewEvent};
@@ -43,6 +43,9 @@ pub enum Ask {
 /// Told of every change, as it becomes durable, and now and then that there was none.
 pub trait Observer {
     fn changed(&mut self, state: &RunState, news: &[Recorded]);
+
+    /// What somebody asked of the driver was refused.
+    fn refused(&mut self, reject: &Reject);
 }
 
 /// How driving ended.
@@ -118,8 +121,8 @@ impl<'a> Driver<'a> {
     }
 
     /// Starts the supervisor before it is needed: it gets ready while the ledger is being written.
-    pub fn warm_up(&mut self) -> Result<(), DriveError> {
-        self.crew.own().map(|_| ())
+    pub async fn warm_up(&mut self) -> Result<(), DriveError> {
+        self.crew.own().await.map(|_| ())
     }
 
     pub fn state(&self) -> &RunState {
@@ -169,7 +172,7 @@ impl<'a> Driver<'a> {
         loop {
             let claimed = self.commit(observer).await?;
             for (claim, unit, prepared) in claimed {
-                self.start(&claim, unit, prepared)?;
+                self.start(&claim, unit, prepared).await?;
             }
             self.end_what_must_end();
             if self.queue.is_empty() {
@@ -187,11 +190,13 @@ impl<'a> Driver<'a> {
                 let mut once = Some(command);
                 let committed = self.setting.ledger.commit(&mut self.view, &mut |_| once.take(), &actor).await?;
                 news.extend(committed.news);
+                committed.replies.iter().filter_map(|reply| reply.as_ref().err()).for_each(|no| observer.refused(no));
             }
         }
         let mut planned: Vec<(ClaimId, Unit, Prepared)> = Vec::new();
         let mut tried: BTreeSet<Unit> = BTreeSet::new();
         let mut queue = std::mem::take(&mut self.queue);
+        let mut trouble = None;
         let setting = &self.setting;
         let next = &mut |state: &RunState| {
             if let Some((command, _)) = queue.pop_front() {
@@ -200,16 +205,18 @@ impl<'a> Driver<'a> {
             let unit = todo(state).claims.into_iter().find(|unit| !tried.contains(unit))?;
             tried.insert(unit);
             let claim = (setting.new_claim)();
-            // The folder is there before the claim is: a claimed attempt without one has lost its journal.
-            let folder = make_dir(&setting.home.attempt(&state.id, &claim)).map_err(|error| error.to_string());
-            let prepared = prepare(state, unit).map_err(|error| error.to_string());
-            Some(match prepared.and_then(|prepared| folder.map(|()| prepared)) {
+            Some(match prepare(state, unit) {
                 Ok(prepared) => {
+                    // The folder is there before the claim is: a claimed attempt without one has lost its journal.
+                    if let Err(error) = make_dir(&setting.home.attempt(&state.id, &claim)) {
+                        trouble = Some(error);
+                        return None;
+                    }
                     planned.push((claim.clone(), unit, prepared));
                     let (session, boot) = (setting.session.clone(), setting.boot.clone());
                     Command::Claim { unit, claim, session, boot }
                 }
-                Err(error) => Command::Refuse { unit, error },
+                Err(error) => Command::Refuse { unit, error: error.to_string() },
             })
         };
         let committed = setting.ledger.commit(&mut self.view, next, &setting.actor).await?;
@@ -217,14 +224,19 @@ impl<'a> Driver<'a> {
         if !news.is_empty() {
             observer.changed(&self.view.state, &news);
         }
+        if let Some(error) = trouble {
+            return Err(error.into());
+        }
         planned.retain(|(claim, _, _)| self.view.state.live().contains_key(claim));
         Ok(planned)
     }
 
-    fn start(&mut self, claim: &ClaimId, unit: Unit, prepared: Prepared) -> Result<(), DriveError> {
+    async fn start(&mut self, claim: &ClaimId, unit: Unit, prepared: Prepared) -> Result<(), DriveError> {
         let Some((_, attempt)) = self.view.state.live_attempt(claim) else { return Ok(()) };
         match launch(self.setting.home, &self.view.state, unit, attempt, prepared) {
-            Ok(launch) => self.crew.start(launch),
+            Ok(launch) => self.crew.start(launch).await,
+            // A full disk is no failure of the step: it never started, and whoever resumes starts it.
+            Err(LaunchError::Home(error)) => Err(error.into()),
             Err(error) => {
                 let report = Box::new(report::not_started(error.to_string()));
                 self.settle(Command::Settle { claim: claim.clone(), report });
@@ -260,7 +272,7 @@ impl<'a> Driver<'a> {
                 let lost: Vec<ClaimId> =
                     live.filter(|(_, attempt)| attempt.session == session).map(|(_, a)| a.claim.clone()).collect();
                 for claim in lost {
-                    self.conclude(&claim).await?;
+                    self.look_after(&claim, &session).await?;
                 }
                 Ok(())
             }

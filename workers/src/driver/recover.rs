@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use runward_engine::run::state::Attempt;
-use runward_engine::run::{ClaimId, Command};
+use runward_engine::run::{ClaimId, Command, SessionId};
 
 use super::{DriveError, Driver};
+use crate::home::HomeError;
 use crate::step::report;
 use crate::supervisor::journal::{self, JournalError, Mark};
 use crate::supervisor::protocol::Refusal;
@@ -63,6 +64,16 @@ impl Driver<'_> {
         self.conclude(claim).await
     }
 
+    /// The connection to the supervisor of this attempt is over. It may live all the same, and then is asked again.
+    pub(super) async fn look_after(&mut self, claim: &ClaimId, session: &SessionId) -> Result<(), DriveError> {
+        let dir = self.setting.home.attempt(&self.view.state.id, claim);
+        let alive = || journal::is_alive(&dir).unwrap_or(false);
+        if alive() && self.crew.join(session).await && alive() {
+            return Ok(());
+        }
+        self.conclude(claim).await
+    }
+
     /// Finds out how an attempt ended, and queues what follows.
     pub(super) async fn conclude(&mut self, claim: &ClaimId) -> Result<(), DriveError> {
         let Some((unit, attempt)) = self.view.state.live_attempt(claim) else { return Ok(()) };
@@ -94,10 +105,17 @@ impl Driver<'_> {
             }
             Ok(Found::NeverStarted) => Command::Void { claim: claim.clone() },
             Ok(Found::Nothing) => lose("its supervisor is gone and there is no result".to_owned()),
+            // Never lost while it lives: that would allow a second start beside it.
             Ok(Found::StillAlive) => {
-                lose(format!("its processes outlived their supervisor by {} s", DYING_MAX.as_secs()))
+                let problem = format!("it is gone, but {claim} still runs after {} s", DYING_MAX.as_secs());
+                return Err(DriveError::Supervisor(problem));
             }
-            Err(error) => lose(format!("its journal cannot be read: {error}")),
+            Err(JournalError::Damaged { path, what }) => {
+                lose(format!("its journal is damaged ({}: {what})", path.display()))
+            }
+            Err(JournalError::Io { path, source }) => {
+                return Err(HomeError::new("cannot use the journal", &path, source).into());
+            }
         };
         self.settle(command);
         Ok(())

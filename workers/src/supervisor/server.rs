@@ -67,7 +67,6 @@ struct Live {
 
 /// What the last poll found.
 struct Ready {
-    listener: bool,
     peers: Vec<u64>,
     live: Vec<String>,
 }
@@ -79,8 +78,9 @@ impl Server {
         fs::create_dir_all(dir).map_err(told)?;
         fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(told)?;
         std::env::set_current_dir(dir).map_err(told)?; // and from here short names: a socket's path has 107 bytes
-        let mut lock = File::create(LOCK).map_err(told)?;
+        let mut lock = File::options().write(true).create(true).truncate(false).open(LOCK).map_err(told)?;
         lock.try_lock().map_err(|_| format!("another supervisor lives in {}", dir.display()))?;
+        lock.set_len(0).map_err(told)?;
         write!(lock, "{}", std::process::id()).map_err(told)?;
         let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             .map_err(|errno| told(errno.into()))?;
@@ -108,14 +108,13 @@ impl Server {
                 return Served::Idle;
             }
             let ready = self.wait();
+            // Whoever has connected is told of every end from now on: first let them in, then look who died.
+            self.accept();
             self.bury();
             for attempt in &ready.live {
                 self.hear(attempt);
             }
             self.sweep();
-            if ready.listener {
-                self.accept();
-            }
             for peer in ready.peers {
                 if let Some(forked) = self.answer(peer) {
                     return forked;
@@ -171,8 +170,8 @@ impl Server {
         if ready.next() == Some(true) {
             let _ = self.signals.read_signal(); // the news is in waitpid
         }
+        let _ = ready.next(); // the listener: looked at in any case
         Ready {
-            listener: ready.next() == Some(true),
             peers: self.peers.keys().filter(|_| ready.next() == Some(true)).copied().collect(),
             live: {
                 let heard = self.live.iter().filter(|(_, live)| !live.silent);
@@ -289,7 +288,10 @@ impl Server {
             match (code, live.word()) {
                 (Some(EXIT_ENDED), _) => self.tell_all(&Reply::Ended { attempt }),
                 (Some(EXIT_REFUSED), Some(Word::Refused(reason))) => {
-                    self.tell(live.asked_by, &Reply::Refused { attempt, reason });
+                    self.tell(live.asked_by, &Reply::Refused { attempt: attempt.clone(), reason });
+                    // Who asked may be dead, and another may have adopted it.
+                    let others = self.peers.iter_mut().filter(|(peer, _)| **peer != live.asked_by);
+                    others.for_each(|(_, peer)| peer.say(&Reply::Ended { attempt: attempt.clone() }));
                 }
                 _ => self.fallen.push((attempt, live, Instant::now())),
             }
