@@ -14,6 +14,9 @@ pub enum LedgerError {
     Corrupt { path: String, message: String },
     #[error("the ledger {path} cannot be written: {message}")]
     ReadOnly { path: String, message: String },
+    /// The file system answers with an error; a full one does, too, where SQLite cannot tell.
+    #[error("the disk that holds the ledger {path} fails: {message}")]
+    Disk { path: String, message: String },
     #[error("the disk that holds the ledger {path} is full")]
     Full { path: String },
     #[error("the ledger {path} was written by a newer runward (schema {found}, this one knows {known})")]
@@ -44,6 +47,10 @@ impl LedgerError {
             }
             LedgerError::Full { .. } => Some(
                 "free some space and repeat the command: a step that ends meanwhile keeps its result in the journal",
+            ),
+            LedgerError::Disk { .. } => Some(
+                "free some space if it is full (`df`), else look into the kernel's log (`dmesg`); then repeat the \
+                 command: a step that ends meanwhile keeps its result in the journal",
             ),
             LedgerError::NewerSchema { .. } => Some("use the newer runward, or name another state folder with --state"),
             LedgerError::Busy { .. } => {
