@@ -50,7 +50,7 @@ pub(super) fn translate(path: &Path, error: sqlx::Error) -> LedgerError {
         _ if code == 4874 => LedgerError::Full { path: file },
         5 | 6 => LedgerError::Busy { path: file, seconds: BUSY_SECONDS },
         3 | 8 => LedgerError::ReadOnly { path: file, message },
-        10 => LedgerError::Disk { path: file, message: format!("{message} (SQLite code {code})") },
+        10 => LedgerError::Disk { path: file, message },
         11 | 26 => LedgerError::Corrupt { path: file, message },
         13 => LedgerError::Full { path: file },
         14 => LedgerError::Open { path: file, message },
