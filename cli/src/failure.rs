@@ -1,4 +1,4 @@
-//! Errors as people see them: what happened, where, what to do next, and the exit code of SPEC section 5.
+//! Errors as people see them: what happened, where, what to do next, and the exit code (docs/running.md).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Every limit of the contract (SPEC section 7), named, with its unit. Each has a test at its edge.
+//! Every limit of the format and of a run, named, with its unit. Each has a test at its edge.
 
 /// A runbook file, in bytes.
 pub const RUNBOOK_BYTES_MAX: usize = 1024 * 1024;

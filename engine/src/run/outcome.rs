@@ -1,4 +1,4 @@
-//! What a run came to, as one word and as the exit code of SPEC section 5.
+//! What a run came to, as one word and as the exit code (docs/running.md).
 
 use super::state::{RunState, RunStatus, StepStatus};
 
@@ -17,7 +17,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Where several fit, the unknown comes before the cancelled and that before the failed (SPEC section 5).
+    /// Where several fit, the unknown comes before the cancelled and that before the failed (docs/running.md).
     pub fn of(state: &RunState) -> Verdict {
         let lost = |step: usize| {
             state.steps()[step].whole.status == StepStatus::Lost && !state.runbook.steps[step].allow_failure

@@ -1,4 +1,4 @@
-//! The file format of the contract (SPEC 2), said once.
+//! The file format (docs/runbook-format.md), said once.
 //!
 //! A key that is not in these tables does not exist; a key marked `unbuilt()` is checked like any other and refused when
 //! a run is planned.
