@@ -100,6 +100,11 @@ impl Checker {
                 did_you_mean(&text.replace("yes", "true").replace("no", "false"), ["true", "false"])
             }
             (_, Data::Null) => Some("write a value, or remove the key".into()),
+            (_, Data::Int(n)) if self.place() == "`retry`" => Some(format!("write `retry: {{attempts: {n}}}`")),
+            (_, Data::Text(text)) if self.place() == "`cmd`" => {
+                let words: Vec<&str> = text.split_whitespace().collect();
+                Some(format!("write one word each: `cmd: [{}]`, or use `run:` for a shell", words.join(", ")))
+            }
             _ => None,
         };
         let message = format!("{} must be {}, not {}", self.place(), wanted(shape), node.kind());
