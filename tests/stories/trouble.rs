@@ -133,6 +133,8 @@ fn a_ledger_with_holes_never_passes_for_whole() {
     for _ in 0..20 {
         scene.expect(0, &["run", "-q", "book.yaml", "-p", &scene.dir()]);
     }
+    // Else newer copies of the damaged pages may stand in the log beside it, and nothing is missing.
+    with_ledger(&scene, "db.execute('PRAGMA wal_checkpoint(TRUNCATE)')");
     let mut bytes = fs::read(scene.path("state/ledger.db")).unwrap();
     let (from, to) = ((bytes.len() / 2) & !4095, bytes.len() & !4095);
     bytes[from..to].fill(0x5a);
