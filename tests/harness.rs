@@ -49,8 +49,13 @@ impl Scene {
     /// The binary, not yet started: in the scene's folder, with its state folder, and without this machine's settings.
     pub fn runward(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_runward"));
-        command.current_dir(self.dir.path()).env("RUNWARD_STATE", self.path("state")).stdin(Stdio::null());
+        command.current_dir(self.dir.path()).stdin(Stdio::null());
         command.env_remove("CI").env_remove("XDG_STATE_HOME");
+        let own = std::env::vars_os().map(|(name, _)| name);
+        own.filter(|name| name.to_string_lossy().starts_with("RUNWARD_")).for_each(|name| {
+            command.env_remove(name);
+        });
+        command.env("RUNWARD_STATE", self.path("state"));
         command
     }
 

@@ -8,6 +8,8 @@ mod harness;
 mod backup;
 #[path = "stories/code_base.rs"]
 mod code_base;
+#[path = "stories/configuration.rs"]
+mod configuration;
 #[path = "stories/docs.rs"]
 mod docs;
 #[path = "stories/findings.rs"]

@@ -8,9 +8,17 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "runward", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Args {
-    /// Folder that holds the ledger and the runs [default: $XDG_STATE_HOME/runward]
-    #[arg(long, global = true, env = "RUNWARD_STATE", value_name = "DIR")]
+    /// Folder that holds the ledger and the runs [default: $XDG_STATE_HOME/runward] [env: RUNWARD_STATE]
+    #[arg(long, global = true, value_name = "DIR")]
     pub state: Option<PathBuf>,
+
+    /// Configuration file [default: runward.toml here or above, else /etc/runward/runward.toml] [env: RUNWARD_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// How much runward says about its own work: off, error, warn, info, debug [default: warn] [env: RUNWARD_LOG]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
 
     #[command(subcommand)]
     pub command: Command,
@@ -46,6 +54,11 @@ pub enum Command {
     Resume(ResumeArgs),
     /// Say what became of a held step
     Resolve(ResolveArgs),
+    /// Show what is configured, and where each value comes from
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Verify the record
     Audit {
         #[command(subcommand)]
@@ -75,7 +88,7 @@ pub struct InitArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct ValidateArgs {
-    /// Runbook files, or names under ./runbooks
+    /// Runbook files, or names in the runbooks folder
     #[arg(required = true, value_name = "RUNBOOK")]
     pub runbooks: Vec<String>,
     #[arg(long, value_enum, default_value = "text")]
@@ -94,7 +107,7 @@ pub struct ParamArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct PlanArgs {
-    /// A runbook file, or a name under ./runbooks
+    /// A runbook file, or a name in the runbooks folder
     pub runbook: String,
     #[command(flatten)]
     pub params: ParamArgs,
@@ -104,7 +117,7 @@ pub struct PlanArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct RunArgs {
-    /// A runbook file, or a name under ./runbooks
+    /// A runbook file, or a name in the runbooks folder
     pub runbook: String,
     #[command(flatten)]
     pub params: ParamArgs,
@@ -123,9 +136,8 @@ pub struct RunArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct ListArgs {
-    /// Folder of runbooks
-    #[arg(default_value = "runbooks")]
-    pub folder: PathBuf,
+    /// Folder of runbooks [default: those of the configuration, else ./runbooks]
+    pub folder: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
 }
@@ -226,6 +238,15 @@ pub struct ResolveArgs {
     pub reason: Option<String>,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Every setting, its value, and where the value comes from
+    Show {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -107,6 +107,12 @@ impl Failure {
         self
     }
 
+    /// More problems that have no place in a file.
+    pub fn also(mut self, problems: &[String]) -> Failure {
+        problems.iter().for_each(|problem| self.message += &format!("\n{problem}"));
+        self
+    }
+
     /// Every finding of a runbook, each with its place.
     pub fn runbook(path: &str, source: &str, report: &Report) -> Failure {
         let path = text::safe(path);

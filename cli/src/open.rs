@@ -8,38 +8,41 @@ use runward_store::{Ledger, RunQuery, SqliteLedger};
 use runward_workers::home::Home;
 use uuid::Uuid;
 
+use crate::config::{Config, Settings};
 use crate::failure::Failure;
 
 pub struct Opened {
     pub home: Home,
     pub ledger: SqliteLedger,
+    pub settings: Settings,
+    /// The configuration file in force, for a process that goes on in the background.
+    pub config: Option<PathBuf>,
 }
 
 /// Opens the state folder and the ledger in it.
-pub async fn open(state: Option<&Path>) -> Result<Opened, Failure> {
-    let home = home(state)?;
+pub async fn open(config: &Config) -> Result<Opened, Failure> {
+    let home = home(config.settings.state.as_deref())?;
     let ledger = SqliteLedger::open(&home.ledger()).await?;
-    Ok(Opened { home, ledger })
+    Ok(Opened { home, ledger, settings: config.settings.clone(), config: config.file.clone() })
 }
 
 pub fn home(state: Option<&Path>) -> Result<Home, Failure> {
     let root = match state {
         Some(root) => root.to_owned(),
-        None => default_root()?,
+        None => default_root().ok_or_else(|| {
+            Failure::usage("there is no place for the ledger: neither XDG_STATE_HOME nor HOME is set")
+                .help("name a folder with --state DIR or RUNWARD_STATE, or as `state` in runward.toml")
+        })?,
     };
     Ok(Home::open(&root)?)
 }
 
 /// `$XDG_STATE_HOME/runward`, by default `~/.local/state/runward` (XDG Base Directory Specification).
-fn default_root() -> Result<PathBuf, Failure> {
+pub fn default_root() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     set("XDG_STATE_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".local/state")))
         .map(|state| state.join("runward"))
-        .ok_or_else(|| {
-            Failure::usage("there is no place for the ledger: neither XDG_STATE_HOME nor HOME is set")
-                .help("name a folder with --state DIR or RUNWARD_STATE")
-        })
 }
 
 /// `alice@db1 (terminal)`: who asks, for the record.

@@ -13,8 +13,8 @@ use runward_engine::units::format_size;
 
 use crate::failure::Failure;
 
-/// Where names are looked up.
-pub const FOLDER: &str = "runbooks";
+/// A file below a folder of this name is named by its path there, wherever it is run from.
+const FOLDER: &str = "runbooks";
 
 pub struct RunbookFile {
     pub path: PathBuf,
@@ -23,24 +23,24 @@ pub struct RunbookFile {
     pub name: String,
 }
 
-/// The file a person means: a path, or a name under the runbooks folder.
-pub fn locate(text: &str) -> Result<PathBuf, Failure> {
+/// The file a person means: a path, or a name in one of the folders.
+pub fn locate(text: &str, folders: &[PathBuf]) -> Result<PathBuf, Failure> {
     let path = Path::new(text);
     if path.is_file() {
         return Ok(path.to_owned());
     }
-    let named: Vec<PathBuf> =
-        ["yaml", "yml"].iter().map(|end| Path::new(FOLDER).join(format!("{text}.{end}"))).collect();
-    if let Some(found) = named.iter().find(|path| path.is_file()) {
-        return Ok(found.clone());
+    let named = |folder: &PathBuf| ["yaml", "yml"].map(|end| folder.join(format!("{text}.{end}")));
+    if let Some(found) = folders.iter().flat_map(named).find(|path| path.is_file()) {
+        return Ok(found);
     }
     let what = if path.is_dir() { "is a folder" } else { "does not exist" };
-    Err(Failure::usage(format!("`{text}` {what}, and there is no {}", named[0].display()))
-        .help("give a runbook file, or the name of one under ./runbooks; `runward list` shows them"))
+    let looked: Vec<String> = folders.iter().map(|folder| named(folder)[0].display().to_string()).collect();
+    Err(Failure::usage(format!("`{text}` {what}, and there is no {}", looked.join(" and no ")))
+        .help("give a runbook file, or the name of one in the runbooks folder; `runward list` shows them"))
 }
 
 /// Reads and checks a runbook.
-pub fn load(path: &Path) -> Result<RunbookFile, Failure> {
+pub fn load(path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Failure> {
     let unreadable = |error: std::io::Error| Failure::usage(format!("{} cannot be read: {error}", path.display()));
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(unreadable)?;
@@ -56,13 +56,18 @@ pub fn load(path: &Path) -> Result<RunbookFile, Failure> {
     let runbook =
         runbook::parse(&bytes).map_err(|report| Failure::runbook(&shown, &String::from_utf8_lossy(&bytes), &report))?;
     let source = String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{shown} is not UTF-8")))?;
-    let name = runbook.name.clone().unwrap_or_else(|| name_of(path));
+    let name = runbook.name.clone().unwrap_or_else(|| name_of(path, folders));
     Ok(RunbookFile { path: path.to_owned(), source, runbook, name })
 }
 
 /// The path under the runbooks folder, without `.yaml`; elsewhere the file's own name.
-fn name_of(path: &Path) -> String {
+fn name_of(path: &Path, folders: &[PathBuf]) -> String {
     let stem = path.with_extension("");
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let whole = absolute(&stem);
+    if let Some(below) = folders.iter().find_map(|folder| whole.strip_prefix(absolute(folder)).ok()) {
+        return below.display().to_string();
+    }
     let parts: Vec<String> = stem
         .components()
         .filter_map(|part| match part {

@@ -1,21 +1,20 @@
 //! `runward audit verify`: the hash chain of every run, its rows against its events, and the files it is pinned to.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-
 use runward_engine::run::RunId;
 use runward_engine::run::rows::RunRow;
 use runward_store::{Ledger, RunQuery, check};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 use super::{print_json, print_line};
 use crate::args::{AuditCommand, Format};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{find_run, open};
 
-pub async fn run(state: Option<&Path>, command: AuditCommand) -> Result<i32, Failure> {
+pub async fn run(config: &Config, command: AuditCommand) -> Result<i32, Failure> {
     let AuditCommand::Verify { run, format } = command;
-    let opened = open(state).await?;
+    let opened = open(config).await?;
     let mut rows = opened.ledger.runs(&RunQuery::default()).await?;
     if let Some(run) = run {
         let id = find_run(&opened.ledger, &run).await?;

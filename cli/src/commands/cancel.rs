@@ -1,7 +1,5 @@
 //! `runward cancel`: recorded at once, carried out by the run's driver, or here if it has none.
 
-use std::path::Path;
-
 use runward_engine::run::{Command, Verdict};
 use runward_store::{Ledger, command};
 use runward_workers::home::{DriverLock, DriverLockError};
@@ -10,13 +8,14 @@ use serde_json::json;
 use super::drive::drive;
 use super::{print_json, print_line};
 use crate::args::{CancelArgs, Format};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{actor, find_run, open};
 use crate::view::Showing;
 use crate::view::words;
 
-pub async fn run(state: Option<&Path>, args: CancelArgs) -> Result<i32, Failure> {
-    let opened = open(state).await?;
+pub async fn run(config: &Config, args: CancelArgs) -> Result<i32, Failure> {
+    let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
     let mut view = opened.ledger.load(&id).await?;
     let cancel = Command::Cancel { force: args.force, reason: args.reason };

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::{print_json, print_line};
 use crate::args::Format;
+use crate::config::Config;
 use crate::failure::{EXIT_LEDGER, Failure};
 use crate::open::{Opened, actor, new_claim, new_session, open};
 use crate::view::keys::Keys;
@@ -41,6 +42,7 @@ pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, showing: Sh
                 .help("runward needs a mounted /proc")
         })?,
         new_claim,
+        log_bytes_max: opened.settings.log_bytes_max,
     };
     let mut driver = Driver::new(setting, lock, view);
     driver.warm_up().await?;
@@ -104,9 +106,13 @@ pub fn detach(opened: &Opened, id: &RunId, format: Format) -> Result<i32, Failur
         Failure::new(EXIT_LEDGER, format!("no process can be started for the run: {error}"))
             .help(format!("`runward resume {}` carries it on", words::short(&id.0)))
     };
+    // The same file, although it was perhaps named by a flag; `/dev/null` where there is none.
+    let config = opened.config.as_deref().unwrap_or(Path::new("/dev/null"));
     let mut child = Process::new("/proc/self/exe")
         .arg("--state")
         .arg(opened.home.root())
+        .arg("--config")
+        .arg(config)
         .args(["__drive", &id.0])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -147,9 +153,9 @@ const OWNED: &str = "owned";
 const DRIVEN: &str = "driven";
 
 /// The process behind [`detach`].
-pub async fn detached(state: Option<&Path>, id: &str) -> Result<i32, Failure> {
+pub async fn detached(config: &Config, id: &str) -> Result<i32, Failure> {
     let _ = nix::unistd::setsid();
-    let opened = open(state).await?;
+    let opened = open(config).await?;
     let id = RunId(id.to_owned());
     let taken = DriverLock::take(&opened.home, &id);
     let lock = match taken {

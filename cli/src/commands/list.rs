@@ -6,19 +6,18 @@ use serde_json::json;
 
 use super::{print_json, print_line};
 use crate::args::{Format, ListArgs};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::runbook_file;
 
-pub fn run(args: &ListArgs) -> Result<i32, Failure> {
-    if !args.folder.is_dir() {
-        return Err(Failure::usage(format!("there is no folder {}", args.folder.display()))
-            .help("`runward init` makes one with a first runbook"));
-    }
+pub fn run(config: &Config, args: &ListArgs) -> Result<i32, Failure> {
+    let folders = args.folder.as_ref().map_or(&config.settings.runbooks[..], std::slice::from_ref);
     let mut paths = Vec::new();
-    collect(&args.folder, &mut paths)
-        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", args.folder.display())))?;
-    paths.sort();
-    let loaded: Vec<_> = paths.iter().map(|path| (path, runbook_file::load(path))).collect();
+    for folder in folders {
+        paths.extend(below(folder)?);
+    }
+    let names = &config.settings.runbooks;
+    let loaded: Vec<_> = paths.iter().map(|path| (path, runbook_file::load(path, names))).collect();
     match args.format {
         Format::Json => {
             let rows: Vec<_> = loaded
@@ -56,6 +55,19 @@ pub fn run(args: &ListArgs) -> Result<i32, Failure> {
         }
     }
     Ok(0)
+}
+
+/// The runbook files of a folder, sorted.
+pub fn below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !folder.is_dir() {
+        return Err(Failure::usage(format!("there is no folder {}", folder.display()))
+            .help("`runward init` makes one with a first runbook"));
+    }
+    let mut paths = Vec::new();
+    collect(folder, &mut paths)
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", folder.display())))?;
+    paths.sort();
+    Ok(paths)
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> std::io::Result<()> {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use runward_engine::run::ClaimId;
@@ -16,6 +15,7 @@ use runward_workers::supervisor::spool::Stream;
 use serde_json::json;
 
 use crate::args::{Format, LogsArgs};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{find_run, open};
 use crate::text;
@@ -25,8 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(150);
 /// A longer line is shown in pieces: output without a line break must not fill the memory.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
-pub async fn run(state: Option<&Path>, args: &LogsArgs) -> Result<i32, Failure> {
-    let opened = open(state).await?;
+pub async fn run(config: &Config, args: &LogsArgs) -> Result<i32, Failure> {
+    let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
     let mut view = opened.ledger.load(&id).await?;
     if let Some(step) = &args.step {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod cancel;
+mod config;
 mod drive;
 mod init;
 mod list;
@@ -16,29 +17,40 @@ mod show;
 mod validate;
 
 use crate::args::{Args, Command};
+use crate::config::{Config, Flags};
 use crate::failure::Failure;
 use crate::text;
 
 pub async fn run(args: Args) -> Result<i32, Failure> {
-    let state = args.state.as_deref();
+    let flags = Flags { config: args.config, state: args.state, log_level: args.log_level };
+    let config = &config_for(&args.command, &flags)?;
     match args.command {
+        Command::Config { command } => config::run(config, &command),
         Command::Init(args) => init::run(&args),
-        Command::Validate(args) => validate::run(&args),
-        Command::Plan(args) => plan::run(&args),
-        Command::Run(args) => run::run(state, args).await,
-        Command::List(args) => list::run(&args),
-        Command::Runs(args) => runs::run(state, args).await,
-        Command::Show(args) => show::run(state, &args).await,
-        Command::Logs(args) => logs::run(state, &args).await,
-        Command::Cancel(args) => cancel::run(state, args).await,
-        Command::Resume(args) => resume::run(state, &args).await,
-        Command::Resolve(args) => resolve::run(state, args).await,
-        Command::Audit { command } => audit::run(state, command).await,
+        Command::Validate(args) => validate::run(config, &args),
+        Command::Plan(args) => plan::run(config, &args),
+        Command::Run(args) => run::run(config, args).await,
+        Command::List(args) => list::run(config, &args),
+        Command::Runs(args) => runs::run(config, args).await,
+        Command::Show(args) => show::run(config, &args).await,
+        Command::Logs(args) => logs::run(config, &args).await,
+        Command::Cancel(args) => cancel::run(config, args).await,
+        Command::Resume(args) => resume::run(config, &args).await,
+        Command::Resolve(args) => resolve::run(config, args).await,
+        Command::Audit { command } => audit::run(config, command).await,
         Command::Schema => {
             print_json(&runward_engine::runbook::json_schema());
             Ok(0)
         }
-        Command::Drive { run } => drive::detached(state, &run).await,
+        Command::Drive { run } => drive::detached(config, &run).await,
+    }
+}
+
+/// What is configured, for a command that uses it: the others work whatever it says.
+fn config_for(command: &Command, flags: &Flags) -> Result<Config, Failure> {
+    match command {
+        Command::Init(_) | Command::Schema => Ok(Config::default()),
+        _ => crate::config::load(flags),
     }
 }
 

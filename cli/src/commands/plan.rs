@@ -9,12 +9,14 @@ use serde_json::{Map, Value, json};
 use super::params;
 use super::{print_json, print_line};
 use crate::args::{Format, PlanArgs};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::runbook_file::{RunbookFile, load, locate, pin, refuse_unbuilt};
 use crate::text;
 
-pub fn run(args: &PlanArgs) -> Result<i32, Failure> {
-    let file = load(&locate(&args.runbook)?)?;
+pub fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
+    let folders = &config.settings.runbooks;
+    let file = load(&locate(&args.runbook, folders)?, folders)?;
     refuse_unbuilt(&file)?;
     let params = match params::resolve(&file.runbook, &args.params, false) {
         Ok(params) => params,

@@ -1,7 +1,5 @@
 //! `runward resolve`: an operator says what became of a held step.
 
-use std::path::Path;
-
 use runward_engine::run::Command;
 use runward_engine::run::command::Resolution;
 use runward_store::{Ledger, command};
@@ -9,12 +7,13 @@ use serde_json::json;
 
 use super::{print_json, print_line};
 use crate::args::{Format, ResolveArgs, ResolveAs};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{actor, find_run, open};
 use crate::view::words;
 
-pub async fn run(state: Option<&Path>, args: ResolveArgs) -> Result<i32, Failure> {
-    let opened = open(state).await?;
+pub async fn run(config: &Config, args: ResolveArgs) -> Result<i32, Failure> {
+    let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
     let mut view = opened.ledger.load(&id).await?;
     let unit = view.state.unit_named(&args.step).ok_or_else(|| {

@@ -1,19 +1,18 @@
 //! `runward resume`: carries on a run that lost its driver, or tries again what did not succeed.
 
-use std::path::Path;
-
 use runward_engine::run::Command;
 use runward_store::{Ledger, command};
 use runward_workers::home::DriverLock;
 
 use super::drive::{detach, drive};
 use crate::args::ResumeArgs;
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{actor, find_run, open};
 use crate::view::Showing;
 
-pub async fn run(state: Option<&Path>, args: &ResumeArgs) -> Result<i32, Failure> {
-    let opened = open(state).await?;
+pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
+    let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
     let lock = DriverLock::take(&opened.home, &id)?;
     let mut view = opened.ledger.load(&id).await?;

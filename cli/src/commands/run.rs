@@ -1,24 +1,24 @@
 //! `runward run`: checks, records, drives.
 
-use std::path::Path;
-
 use runward_store::{Ledger, NewRun};
 use runward_workers::home::DriverLock;
 
 use super::drive::{detach, drive};
 use super::{params, print_json, print_line};
 use crate::args::{Format, RunArgs};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{actor, find_run, new_run, new_seed, open};
 use crate::runbook_file::{load, locate, pin, refuse_unbuilt};
 use crate::view::Showing;
 
-pub async fn run(state: Option<&Path>, args: RunArgs) -> Result<i32, Failure> {
-    let file = load(&locate(&args.runbook)?)?;
+pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
+    let folders = &config.settings.runbooks;
+    let file = load(&locate(&args.runbook, folders)?, folders)?;
     refuse_unbuilt(&file)?;
     let params = params::resolve(&file.runbook, &args.params, true)?;
     let (definition, blobs) = pin(&file)?;
-    let opened = open(state).await?;
+    let opened = open(config).await?;
     let new = NewRun {
         id: new_run(),
         definition,

@@ -1,18 +1,17 @@
 //! `runward runs`: runs, newest first.
 
-use std::path::Path;
-
 use runward_store::{Ledger, RunQuery};
 use runward_workers::home::DriverLock;
 
 use super::{print_json, print_line};
 use crate::args::{Format, RunsArgs};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::open;
 use crate::text;
 
-pub async fn run(state: Option<&Path>, args: RunsArgs) -> Result<i32, Failure> {
-    let opened = open(state).await?;
+pub async fn run(config: &Config, args: RunsArgs) -> Result<i32, Failure> {
+    let opened = open(config).await?;
     let query = RunQuery { name: args.name, unfinished: args.unfinished, limit: Some(args.limit) };
     let rows = opened.ledger.runs(&query).await?;
     if args.format == Format::Json {

@@ -1,24 +1,23 @@
 //! `runward show`: what one run did.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Event, Verdict};
 use runward_store::{Ledger, StoredEvent};
 use runward_workers::home::DriverLock;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 use super::drive::DRIVER_LOG;
 use super::{print_json, print_line};
 use crate::args::{Format, ShowArgs};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Opened, find_run, open};
 use crate::text;
 use crate::view::words;
 
-pub async fn run(state: Option<&Path>, args: &ShowArgs) -> Result<i32, Failure> {
-    let opened = open(state).await?;
+pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
+    let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
     // From the events, verified against their hashes: this is what an auditor reads.
     let view = opened.ledger.load(&id).await?;

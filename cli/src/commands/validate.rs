@@ -4,14 +4,16 @@ use serde_json::json;
 
 use super::{print_json, print_line};
 use crate::args::{Format, ValidateArgs};
+use crate::config::Config;
 use crate::failure::{EXIT_USAGE, Failure};
 use crate::runbook_file;
 
-pub fn run(args: &ValidateArgs) -> Result<i32, Failure> {
+pub fn run(config: &Config, args: &ValidateArgs) -> Result<i32, Failure> {
+    let folders = &config.settings.runbooks;
     let mut code = 0;
     let mut results = Vec::new();
     for text in &args.runbooks {
-        let checked = runbook_file::locate(text).and_then(|path| runbook_file::load(&path));
+        let checked = runbook_file::locate(text, folders).and_then(|path| runbook_file::load(&path, folders));
         match (checked, args.format) {
             (Ok(file), Format::Text) => {
                 let unbuilt = match file.runbook.unbuilt.len() {

@@ -22,7 +22,7 @@ use crate::home::{DriverLock, Home, HomeError, make_dir};
 use crate::step::files::{FilesError, materialise};
 use crate::step::launch::{LaunchError, launch};
 use crate::step::report;
-use crate::supervisor::protocol::Refusal;
+use crate::supervisor::protocol::{Launch, Refusal};
 use crew::{Crew, CrewEvent};
 
 /// How often a driver looks whether somebody else changed its run (a cancel from another terminal).
@@ -91,6 +91,8 @@ pub struct Setting<'a> {
     pub boot: String,
     /// Makes claim ids.
     pub new_claim: fn() -> ClaimId,
+    /// Output kept of one attempt, in bytes.
+    pub log_bytes_max: u64,
 }
 
 pub struct Driver<'a> {
@@ -234,7 +236,7 @@ impl<'a> Driver<'a> {
     async fn start(&mut self, claim: &ClaimId, unit: Unit, prepared: Prepared) -> Result<(), DriveError> {
         let Some((_, attempt)) = self.view.state.live_attempt(claim) else { return Ok(()) };
         match launch(self.setting.home, &self.view.state, unit, attempt, prepared) {
-            Ok(launch) => self.crew.start(launch).await,
+            Ok(launch) => self.crew.start(Launch { log_bytes_max: self.setting.log_bytes_max, ..launch }).await,
             // A full disk is no failure of the step: it never started, and whoever resumes starts it.
             Err(LaunchError::Home(error)) => Err(error.into()),
             Err(error) => {

@@ -1,0 +1,287 @@
+//! Every setting there is, said once. The file, the environment, the flags, `runward config show` and the page
+//! docs/configuration.md all come from this table; a key that is not in it is an error.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use runward_engine::limits;
+use runward_engine::units::{format_duration, format_size, parse_duration, parse_size};
+use serde_json::{Value, json};
+
+use crate::open::default_root;
+
+/// What is in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// None: the place of the XDG specification.
+    pub state: Option<PathBuf>,
+    /// Where runbooks are looked up by name, in order; never empty.
+    pub runbooks: Vec<PathBuf>,
+    pub log: Log,
+    pub retention: Retention,
+    /// Output kept of one attempt, in bytes.
+    pub log_bytes_max: u64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    pub level: Level,
+    pub format: LogFormat,
+    /// None: standard error.
+    pub file: Option<PathBuf>,
+}
+
+/// What `runward db prune` leaves alone where its flags say nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retention {
+    pub older_than: Duration,
+    pub keep: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            state: None,
+            runbooks: vec![PathBuf::from("runbooks")],
+            log: Log { level: Level::Warn, format: LogFormat::Text, file: None },
+            retention: Retention { older_than: Duration::from_secs(90 * 24 * 60 * 60), keep: 20 },
+            log_bytes_max: limits::LOG_BYTES_MAX,
+        }
+    }
+}
+
+/// What a setting takes, as it is written in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// A file or folder; relative to the file it is written in, elsewhere to the current folder.
+    Path,
+    /// One or a list of them; in the environment separated by `:`.
+    Paths,
+    Choice(&'static [&'static str]),
+    Duration,
+    Size,
+    Count,
+}
+
+impl Takes {
+    pub fn words(self) -> String {
+        match self {
+            Takes::Path => "path".to_owned(),
+            Takes::Paths => "path, or list of paths".to_owned(),
+            Takes::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+            Takes::Duration => "duration".to_owned(),
+            Takes::Size => "size".to_owned(),
+            Takes::Count => "number".to_owned(),
+        }
+    }
+}
+
+pub struct Setting {
+    /// As it stands in the file: `log.level` is `level` under `[log]`.
+    pub key: &'static str,
+    pub env: &'static str,
+    pub flag: Option<&'static str>,
+    pub takes: Takes,
+    /// In words, where it is not a plain value.
+    pub default: &'static str,
+    pub about: &'static str,
+    /// Takes texts: one, or for [`Takes::Paths`] any number but none. Says what is wrong with them.
+    pub read: fn(&mut Settings, &[String]) -> Result<(), String>,
+    pub show: fn(&Settings) -> Value,
+}
+
+const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug"];
+const FORMATS: &[&str] = &["text", "json"];
+
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "state",
+        env: "RUNWARD_STATE",
+        flag: Some("--state"),
+        takes: Takes::Path,
+        default: "`$XDG_STATE_HOME/runward`, else `~/.local/state/runward`",
+        about: "Folder that holds the ledger and the runs",
+        read: |settings, texts| path(texts).map(|path| settings.state = Some(path)),
+        show: |settings| json!(settings.state.clone().or_else(default_root)),
+    },
+    Setting {
+        key: "runbooks",
+        env: "RUNWARD_RUNBOOKS",
+        flag: None,
+        takes: Takes::Paths,
+        default: "`runbooks`",
+        about: "Folders in which runbooks are looked up by name, the first match wins",
+        read: |settings, texts| paths(texts).map(|paths| settings.runbooks = paths),
+        show: |settings| json!(settings.runbooks),
+    },
+    Setting {
+        key: "log.level",
+        env: "RUNWARD_LOG",
+        flag: Some("--log-level"),
+        takes: Takes::Choice(LEVELS),
+        default: "`warn`",
+        about: "How much runward says about its own work",
+        read: |settings, texts| {
+            let levels = [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug];
+            choice(LEVELS, texts).map(|at| settings.log.level = levels[at])
+        },
+        show: |settings| json!(LEVELS[settings.log.level as usize]),
+    },
+    Setting {
+        key: "log.format",
+        env: "RUNWARD_LOG_FORMAT",
+        flag: None,
+        takes: Takes::Choice(FORMATS),
+        default: "`text`",
+        about: "Lines for people, or one JSON object a line",
+        read: |settings, texts| {
+            choice(FORMATS, texts).map(|at| settings.log.format = [LogFormat::Text, LogFormat::Json][at])
+        },
+        show: |settings| json!(FORMATS[settings.log.format as usize]),
+    },
+    Setting {
+        key: "log.file",
+        env: "RUNWARD_LOG_FILE",
+        flag: None,
+        takes: Takes::Path,
+        default: "standard error",
+        about: "File the log is appended to",
+        read: |settings, texts| path(texts).map(|path| settings.log.file = Some(path)),
+        show: |settings| json!(settings.log.file),
+    },
+    Setting {
+        key: "retention.older-than",
+        env: "RUNWARD_RETENTION_OLDER_THAN",
+        flag: None,
+        takes: Takes::Duration,
+        default: "`90d`",
+        about: "`runward db prune` removes only runs that ended longer ago",
+        read: |settings, texts| {
+            let duration = parse_duration(one(texts)?).map_err(|error| error.to_string())?;
+            settings.retention.older_than = duration;
+            Ok(())
+        },
+        show: |settings| json!(format_duration(settings.retention.older_than)),
+    },
+    Setting {
+        key: "retention.keep",
+        env: "RUNWARD_RETENTION_KEEP",
+        flag: None,
+        takes: Takes::Count,
+        default: "`20`",
+        about: "`runward db prune` keeps so many of the newest runs of each runbook, however old",
+        read: |settings, texts| {
+            let text = one(texts)?;
+            let count = text.parse().map_err(|_| format!("`{text}` is not a number from 0 to {}", u32::MAX))?;
+            settings.retention.keep = count;
+            Ok(())
+        },
+        show: |settings| json!(settings.retention.keep),
+    },
+    Setting {
+        key: "limits.log-bytes",
+        env: "RUNWARD_LIMITS_LOG_BYTES",
+        flag: None,
+        takes: Takes::Size,
+        default: "`128MiB`",
+        about: "Output kept of one attempt; beyond it the head and the tail are kept, half each",
+        read: |settings, texts| {
+            let bytes = parse_size(one(texts)?).map_err(|error| error.to_string())?;
+            if bytes < LOG_BYTES_MIN {
+                return Err(format!("{} is too little: at least {}", format_size(bytes), format_size(LOG_BYTES_MIN)));
+            }
+            settings.log_bytes_max = bytes;
+            Ok(())
+        },
+        show: |settings| json!(format_size(settings.log_bytes_max)),
+    },
+];
+
+/// Less of a step's output explains nothing.
+const LOG_BYTES_MIN: u64 = 64 * 1024;
+
+fn one(texts: &[String]) -> Result<&str, String> {
+    match texts {
+        [text] if !text.is_empty() => Ok(text),
+        [_] => Err("it is empty".to_owned()),
+        _ => Err("it takes one value".to_owned()),
+    }
+}
+
+fn path(texts: &[String]) -> Result<PathBuf, String> {
+    let text = one(texts)?;
+    if text == "~" || text.starts_with("~/") {
+        return Err(format!("`{text}`: only a shell knows what `~` is; write the whole path"));
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn paths(texts: &[String]) -> Result<Vec<PathBuf>, String> {
+    if texts.is_empty() {
+        return Err("it names no folder".to_owned());
+    }
+    texts.iter().map(|text| path(std::slice::from_ref(text))).collect()
+}
+
+fn choice(words: &[&str], texts: &[String]) -> Result<usize, String> {
+    let text = one(texts)?;
+    words.iter().position(|word| *word == text).ok_or_else(|| {
+        let guess = runward_engine::runbook::report::did_you_mean(text, words.iter().copied());
+        let guess = guess.map(|guess| format!(": {guess}")).unwrap_or_default();
+        format!("{} is none of {}{guess}", runward_engine::runbook::report::quoted(text), words.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(setting: &Setting, words: &[&str]) -> Result<Value, String> {
+        let mut settings = Settings::default();
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        (setting.read)(&mut settings, &words).map(|()| (setting.show)(&settings))
+    }
+
+    #[test]
+    fn every_choice_reads_as_it_shows() {
+        for setting in SETTINGS {
+            if let Takes::Choice(words) = setting.takes {
+                words.iter().for_each(|word| assert_eq!(text(setting, &[word]), Ok(json!(word)), "{}", setting.key));
+            }
+        }
+    }
+
+    #[test]
+    fn the_defaults_in_words_are_the_defaults() {
+        for setting in SETTINGS {
+            let plain = setting.default.strip_prefix('`').and_then(|text| text.strip_suffix('`'));
+            if let Some(plain) = plain.filter(|plain| !plain.contains('`')) {
+                assert_eq!(text(setting, &[plain]), Ok((setting.show)(&Settings::default())), "{}", setting.key);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_and_names_of_the_environment_are_said_once() {
+        for (n, setting) in SETTINGS.iter().enumerate() {
+            let double = |other: &&Setting| other.key == setting.key || other.env == setting.env;
+            assert!(!SETTINGS[..n].iter().any(|other| double(&other)), "{}", setting.key);
+            assert!(text(setting, &[""]).is_err(), "{} takes an empty text", setting.key);
+        }
+    }
+}
