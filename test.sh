@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 . ./setup.sh
 need dash dash
+need dot graphviz
 need python3 python3
 need setpriv util-linux
 if ! cargo nextest --version >/dev/null 2>&1; then

@@ -16,6 +16,8 @@ mod docs;
 mod findings;
 #[path = "stories/flow.rs"]
 mod flow;
+#[path = "stories/graph.rs"]
+mod graph;
 #[path = "stories/hostile.rs"]
 mod hostile;
 #[path = "stories/logs.rs"]

@@ -35,6 +35,8 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Show what a run would do, without doing it
     Plan(PlanArgs),
+    /// Draw the steps of a runbook, or of a run with their states
+    Graph(GraphArgs),
     /// Run a runbook, and stay until it is at its end
     Run(RunArgs),
     /// List the runbooks of a folder
@@ -113,6 +115,27 @@ pub struct PlanArgs {
     pub params: ParamArgs,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// For people, layer by layer
+    Text,
+    /// For wikis and READMEs
+    Mermaid,
+    /// For Graphviz
+    Dot,
+    /// A picture in one file
+    Svg,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct GraphArgs {
+    /// A runbook file, a name under ./runbooks, the id of a run or its last characters, or `last`
+    #[arg(value_name = "RUNBOOK|RUN")]
+    pub of: String,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: GraphFormat,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod config;
 mod failure;
+mod graph;
 mod open;
 mod runbook_file;
 mod text;

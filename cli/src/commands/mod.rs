@@ -4,6 +4,7 @@ mod audit;
 mod cancel;
 mod config;
 mod drive;
+mod graph;
 mod init;
 mod list;
 mod logs;
@@ -29,6 +30,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Init(args) => init::run(&args),
         Command::Validate(args) => validate::run(config, &args),
         Command::Plan(args) => plan::run(config, &args),
+        Command::Graph(args) => graph::run(config, &args).await,
         Command::Run(args) => run::run(config, args).await,
         Command::List(args) => list::run(config, &args),
         Command::Runs(args) => runs::run(config, args).await,

@@ -29,3 +29,72 @@ pub fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Unfinished => "not finished",
     }
 }
+
+/// What the terminal can show: its locale says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    Unicode,
+    Ascii,
+}
+
+impl Marks {
+    /// By the environment, as POSIX orders it: LC_ALL, LC_CTYPE, LANG; without any of them it is ASCII.
+    pub fn of_environment() -> Marks {
+        Marks::of_locale(["LC_ALL", "LC_CTYPE", "LANG"].map(|name| std::env::var(name).ok()))
+    }
+
+    fn of_locale(names: [Option<String>; 3]) -> Marks {
+        let locale = names.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or_default();
+        let locale = locale.to_ascii_lowercase();
+        if locale.contains("utf-8") || locale.contains("utf8") { Marks::Unicode } else { Marks::Ascii }
+    }
+
+    pub fn symbol(self, status: &str) -> &'static str {
+        match (self, status) {
+            (Marks::Unicode, _) => symbol(status),
+            (Marks::Ascii, "succeeded") => "+",
+            (Marks::Ascii, "failed" | "timed_out") => "x",
+            (Marks::Ascii, "lost" | "held") => "?",
+            (Marks::Ascii, "skipped" | "cancelled") => "-",
+            (Marks::Ascii, "running") => ">",
+            (Marks::Ascii, "backoff") => "~",
+            (Marks::Ascii, _) => ".",
+        }
+    }
+
+    /// Before the `at`th of those that stand side by side.
+    pub fn branch(self, at: usize, of: usize) -> &'static str {
+        match (self, at, of) {
+            (Marks::Unicode, _, 1) => "──",
+            (Marks::Unicode, 0, _) => "┬─",
+            (Marks::Unicode, at, of) if at + 1 == of => "└─",
+            (Marks::Unicode, ..) => "├─",
+            (Marks::Ascii, _, 1) => "--",
+            (Marks::Ascii, 0, _) => "+-",
+            (Marks::Ascii, at, of) if at + 1 == of => "`-",
+            (Marks::Ascii, ..) => "|-",
+        }
+    }
+
+    /// The text as this terminal can show it: without UTF-8 every other character is a question mark, as in `ls`.
+    pub fn text(self, text: &str) -> String {
+        match self {
+            Marks::Unicode => text.to_owned(),
+            Marks::Ascii => text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_locale_says_what_can_be_shown() {
+        let of = |names: [&str; 3]| Marks::of_locale(names.map(|name| (name != "-").then(|| name.to_owned())));
+        assert_eq!(of(["-", "-", "de_DE.UTF-8"]), Marks::Unicode);
+        assert_eq!(of(["", "C.utf8", "C"]), Marks::Unicode);
+        assert_eq!(of(["C", "-", "de_DE.UTF-8"]), Marks::Ascii);
+        assert_eq!(of(["-", "-", "-"]), Marks::Ascii);
+    }
+}
