@@ -50,7 +50,10 @@ impl Scene {
     pub fn runward(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_runward"));
         command.current_dir(self.dir.path()).stdin(Stdio::null());
-        command.env_remove("CI").env_remove("XDG_STATE_HOME");
+        for name in ["CI", "GITHUB_ACTIONS", "GITLAB_CI", "JENKINS_URL", "BUILDKITE", "CIRCLECI", "SUDO_USER"] {
+            command.env_remove(name);
+        }
+        command.env_remove("XDG_STATE_HOME");
         let own = std::env::vars_os().map(|(name, _)| name);
         own.filter(|name| name.to_string_lossy().starts_with("RUNWARD_")).for_each(|name| {
             command.env_remove(name);

@@ -4,6 +4,8 @@
 
 mod harness;
 
+#[path = "stories/actor.rs"]
+mod actor;
 #[path = "stories/backup.rs"]
 mod backup;
 #[path = "stories/code_base.rs"]

@@ -2,6 +2,7 @@
 //!
 //! One file per command in [`commands`]; what a run looks like while it happens in [`view`]. Nothing here decides.
 
+mod actor;
 mod args;
 mod commands;
 mod config;

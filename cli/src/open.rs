@@ -1,6 +1,5 @@
-//! What every command that touches runs needs: the state folder, the ledger, who asks, and which run is meant.
+//! What every command that touches runs needs: the state folder, the ledger, and which run is meant.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use runward_engine::run::{ClaimId, RunId, SessionId};
@@ -43,19 +42,6 @@ pub fn default_root() -> Option<PathBuf> {
     set("XDG_STATE_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".local/state")))
         .map(|state| state.join("runward"))
-}
-
-/// `alice@db1 (terminal)`: who asks, for the record.
-pub fn actor() -> String {
-    let user = nix::unistd::User::from_uid(nix::unistd::Uid::effective()).ok().flatten();
-    let user = user.map_or_else(|| format!("uid {}", nix::unistd::Uid::effective()), |user| user.name);
-    let host = nix::unistd::gethostname().ok().and_then(|host| host.into_string().ok()).unwrap_or_default();
-    let place = match () {
-        () if std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false") => "ci",
-        () if std::io::stdin().is_terminal() || std::io::stderr().is_terminal() => "terminal",
-        () => "no terminal",
-    };
-    format!("{user}@{host} ({place})")
 }
 
 pub fn new_run() -> RunId {

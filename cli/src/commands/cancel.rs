@@ -7,10 +7,11 @@ use serde_json::json;
 
 use super::drive::drive;
 use super::{print_json, print_line};
+use crate::actor::actor;
 use crate::args::{CancelArgs, Format};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{actor, find_run, open};
+use crate::open::{find_run, open};
 use crate::view::Showing;
 use crate::view::words;
 

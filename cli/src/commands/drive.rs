@@ -17,10 +17,11 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::{print_json, print_line};
+use crate::actor::actor;
 use crate::args::Format;
 use crate::config::Config;
 use crate::failure::{EXIT_LEDGER, Failure};
-use crate::open::{Opened, actor, new_claim, new_session, open};
+use crate::open::{Opened, new_claim, new_session, open};
 use crate::view::keys::Keys;
 use crate::view::{Screen, Showing, words};
 

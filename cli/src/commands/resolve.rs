@@ -6,10 +6,11 @@ use runward_store::{Ledger, command};
 use serde_json::json;
 
 use super::{print_json, print_line};
+use crate::actor::actor;
 use crate::args::{Format, ResolveArgs, ResolveAs};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{actor, find_run, open};
+use crate::open::{find_run, open};
 use crate::view::words;
 
 pub async fn run(config: &Config, args: ResolveArgs) -> Result<i32, Failure> {

@@ -5,10 +5,11 @@ use runward_store::{Ledger, command};
 use runward_workers::home::DriverLock;
 
 use super::drive::{detach, drive};
+use crate::actor::actor;
 use crate::args::ResumeArgs;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{actor, find_run, open};
+use crate::open::{find_run, open};
 use crate::view::Showing;
 
 pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {

@@ -5,10 +5,11 @@ use runward_workers::home::DriverLock;
 
 use super::drive::{detach, drive};
 use super::{params, print_json, print_line};
+use crate::actor::actor;
 use crate::args::{Format, RunArgs};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{actor, find_run, new_run, new_seed, open};
+use crate::open::{find_run, new_run, new_seed, open};
 use crate::runbook_file::{load, locate, pin, refuse_unbuilt};
 use crate::view::Showing;
 

@@ -11,7 +11,7 @@ use runward_workers::driver::Ask;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::open::actor;
+use crate::actor::actor;
 
 pub struct Keys {
     interrupt: Option<Signal>,
