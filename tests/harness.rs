@@ -1,9 +1,11 @@
 //! A state folder of its own for each test, and the binary in it.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -110,6 +112,66 @@ impl Scene {
     /// Waits until a file below the scene contains this text.
     pub fn wait_for(&self, name: &str, text: &str) {
         wait(&format!("{name} to contain {text:?}"), || self.read(name).contains(text));
+    }
+}
+
+/// The binary at a terminal of its own, and somebody who types.
+pub struct Terminal {
+    child: Child,
+    keyboard: fs::File,
+    screen: Arc<Mutex<Vec<u8>>>,
+    reader: std::thread::JoinHandle<()>,
+}
+
+impl Terminal {
+    /// `setsid` makes the terminal the one that Ctrl-C is heard from.
+    pub fn start(command: &Command) -> Terminal {
+        let pty = nix::pty::openpty(None, None).expect("a terminal");
+        let end = || Stdio::from(pty.slave.try_clone().expect("the program's end of it"));
+        let mut at_terminal = Command::new("setsid");
+        at_terminal.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
+        at_terminal.stdin(end()).stdout(end()).stderr(end());
+        command.get_current_dir().map(|dir| at_terminal.current_dir(dir));
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => at_terminal.env(name, value),
+                None => at_terminal.env_remove(name),
+            };
+        }
+        let child = at_terminal.env("TERM", "dumb").spawn().expect("setsid is installed");
+        drop((at_terminal, pty.slave));
+        let mut output = fs::File::from(pty.master);
+        let keyboard = output.try_clone().expect("the same terminal");
+        let screen = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&screen);
+        let reader = std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = output.read(&mut bytes) {
+                seen.lock().expect("nobody panics with it").extend_from_slice(&bytes[..n]);
+            }
+        });
+        Terminal { child, keyboard, screen, reader }
+    }
+
+    pub fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.screen.lock().expect("nobody panics with it")).into_owned()
+    }
+
+    /// Waits until the screen shows this, then types that.
+    pub fn answer(&mut self, shown: &str, typed: &str) {
+        wait(&format!("{shown:?} on the screen"), || self.screen().contains(shown));
+        self.keyboard.write_all(typed.as_bytes()).expect("somebody reads");
+    }
+
+    /// Waits for the end; the exit code, or minus the signal.
+    pub fn end(mut self) -> (i32, String) {
+        let status = self.child.wait().expect("it ends");
+        // Until nobody holds the terminal any more: what was printed last is read, too.
+        let screen = Arc::clone(&self.screen);
+        self.reader.join().expect("it only reads");
+        let bytes = screen.lock().expect("nobody panics with it");
+        let screen = String::from_utf8_lossy(&bytes).into_owned();
+        (status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)), screen)
     }
 }
 

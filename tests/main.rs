@@ -26,6 +26,8 @@ mod hostile;
 mod logs;
 #[path = "stories/many.rs"]
 mod many;
+#[path = "stories/parameters.rs"]
+mod parameters;
 #[path = "stories/processes.rs"]
 mod processes;
 #[path = "stories/survival.rs"]

@@ -102,7 +102,7 @@ pub struct ParamArgs {
     /// A parameter of the runbook; may be repeated
     #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
     pub params: Vec<(String, String)>,
-    /// Parameters from a YAML or JSON file; -p wins
+    /// Parameters from a YAML or JSON file, `-` for standard input; -p wins, RUNWARD_PARAM_NAME in the environment loses
     #[arg(long, value_name = "FILE")]
     pub params_file: Option<PathBuf>,
 }

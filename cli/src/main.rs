@@ -4,6 +4,7 @@
 
 mod actor;
 mod args;
+mod ask;
 mod commands;
 mod config;
 mod failure;

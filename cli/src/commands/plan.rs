@@ -1,5 +1,7 @@
 //! `runward plan`: what a run would do. Nothing is recorded and nothing is executed.
 
+use std::collections::BTreeMap;
+
 use runward_engine::bind::{Context, Expression, ShellScript, Template};
 use runward_engine::plan::params::shown;
 use runward_engine::runbook::model::{Action, Items, OnLost, Param, Runbook, Script, Shell, Step};
@@ -18,8 +20,8 @@ pub fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
     let folders = &config.settings.runbooks;
     let file = load(&locate(&args.runbook, folders)?, folders)?;
     refuse_unbuilt(&file)?;
-    let params = match params::resolve(&file.runbook, &args.params, false) {
-        Ok(params) => params,
+    let params::Resolved { params, from, ignored } = match params::resolve(&file.runbook, &args.params, false) {
+        Ok(resolved) => resolved,
         Err(failure) => {
             if args.format == Format::Text {
                 file.runbook.params.iter().for_each(|param| print_line(&param_line(param)));
@@ -35,22 +37,38 @@ pub fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
             "runbook": file.name,
             "definition": definition.hash(),
             "params": params,
+            "params_from": from,
+            "params_ignored": ignored,
             "files": definition.files,
             "steps": file.runbook.steps.iter().map(|step| step_json(&file.runbook, step, &known)).collect::<Vec<_>>(),
         })),
-        Format::Text => print_text(&file, &definition.hash(), definition.files.len(), &params, &known),
+        Format::Text => {
+            let given = Given { params: &params, from: &from, ignored: &ignored };
+            print_text(&file, &definition.hash(), definition.files.len(), &given, &known);
+        }
     }
     Ok(0)
 }
 
-fn print_text(file: &RunbookFile, hash: &str, files: usize, params: &Map<String, Value>, known: &Context) {
+/// The parameters, and where they come from.
+struct Given<'a> {
+    params: &'a Map<String, Value>,
+    from: &'a BTreeMap<String, String>,
+    ignored: &'a [String],
+}
+
+fn print_text(file: &RunbookFile, hash: &str, files: usize, given: &Given<'_>, known: &Context) {
     let runbook = &file.runbook;
     print_line(&format!("{}  definition {}", file.name, &hash[..12]));
     if let Some(description) = &runbook.description {
         print_line(&format!("  {}", text::safe(description.trim())));
     }
-    for (name, value) in params {
-        print_line(&format!("  {name} = {}", text::safe(&value.to_string())));
+    for (name, value) in given.params {
+        let from = given.from.get(name).map(|from| format!("  ({})", text::safe(from))).unwrap_or_default();
+        print_line(&format!("  {name} = {}{from}", text::safe(&value.to_string())));
+    }
+    for variable in given.ignored {
+        print_line(&format!("  {} names no parameter of this runbook, and is ignored", text::safe(variable)));
     }
     if files > 0 {
         print_line(&format!("  {files} pinned files"));

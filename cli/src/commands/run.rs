@@ -17,7 +17,7 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     let folders = &config.settings.runbooks;
     let file = load(&locate(&args.runbook, folders)?, folders)?;
     refuse_unbuilt(&file)?;
-    let params = params::resolve(&file.runbook, &args.params, true)?;
+    let params = params::resolve(&file.runbook, &args.params, true)?.params;
     let (definition, blobs) = pin(&file)?;
     let opened = open(config).await?;
     let new = NewRun {

@@ -1,17 +1,19 @@
 //! The values a run is given, checked against what the runbook declares. All problems at once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::limits;
 use crate::runbook::model::{Param, Runbook, ValueType};
 use crate::runbook::value;
+use crate::units::{format_duration, format_size};
 
 /// A value as it was given.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Given {
-    /// `-p name=text`: takes the declared type.
+    /// `-p name=text`, a variable, an answer: takes the declared type.
     Text(String),
     /// From a file of parameters, with the type it has there.
     Value(Value),
@@ -20,8 +22,8 @@ pub enum Given {
 /// One problem with the parameters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParamError {
-    #[error("the parameter `{name}` is required: give it with -p {name}=VALUE{about}")]
-    Missing { name: String, about: String },
+    #[error("the parameter `{name}`{about} is required: give it with {way}")]
+    Missing { name: String, way: String, about: String },
     #[error("there is no parameter `{name}`{hint}")]
     Unknown { name: String, hint: String },
     #[error("parameter `{name}`: {message}")]
@@ -75,13 +77,61 @@ pub fn missing<'a>(runbook: &'a Runbook, given: &BTreeMap<String, Given>) -> Vec
     runbook.params.iter().filter(|param| param.required && !given.contains_key(&param.name)).collect()
 }
 
+/// What a parameter takes, in words: `string: staging or prod`, `int from 1 to 5`.
+pub fn takes(param: &Param) -> String {
+    let mut words = param.kind.name().to_owned();
+    if let Some(choices) = &param.choices {
+        let choices: Vec<String> =
+            choices.iter().map(|choice| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned)).collect();
+        words += &format!(": {}", choices.join(" or "));
+    }
+    if let Some(pattern) = &param.pattern {
+        words += &format!(" matching {pattern}");
+    }
+    let bound = |bound: f64| match param.kind {
+        ValueType::Duration => format_duration(Duration::from_millis(bound as u64)),
+        ValueType::Size => format_size(bound as u64),
+        _ => bound.to_string(),
+    };
+    match (param.min, param.max) {
+        (Some(min), Some(max)) => words += &format!(" from {} to {}", bound(min), bound(max)),
+        (Some(min), None) => words += &format!(" of at least {}", bound(min)),
+        (None, Some(max)) => words += &format!(" of at most {}", bound(max)),
+        (None, None) => {}
+    }
+    words
+}
+
+/// The variable of the environment that gives a parameter: `version` is `RUNWARD_PARAM_VERSION`.
+pub fn variable(name: &str) -> String {
+    format!("{VARIABLE_PREFIX}{}", name.to_uppercase())
+}
+
+pub const VARIABLE_PREFIX: &str = "RUNWARD_PARAM_";
+
+/// Whether this would do as the value of a parameter, and what is wrong with it otherwise.
+pub fn check(param: &Param, given: &Given) -> Result<(), ParamError> {
+    one(param, Some(given), &str::to_owned).map(|_| ())
+}
+
+fn missing_error(param: &Param) -> ParamError {
+    let (name, variable) = (param.name.clone(), variable(&param.name));
+    let way = match param.sensitive {
+        true => format!("{variable} or --params-file"),
+        false => format!("-p {name}=VALUE or {variable}"),
+    };
+    let about = param.description.as_ref().map(|text| format!(" ({text})")).unwrap_or_default();
+    ParamError::Missing { name, way, about }
+}
+
 fn one(param: &Param, given: Option<&Given>, absolute: &dyn Fn(&str) -> String) -> Result<Option<Value>, ParamError> {
-    let refuse = |message: String| ParamError::Value { name: param.name.clone(), message };
+    // What is wrong with a value repeats it, which must not happen to a sensitive one.
+    let refuse = |message: String| ParamError::Value {
+        name: param.name.clone(),
+        message: if param.sensitive { format!("its value is not what it takes: {}", takes(param)) } else { message },
+    };
     let value = match given {
-        None if param.required => {
-            let about = param.description.as_ref().map(|text| format!(" ({text})")).unwrap_or_default();
-            return Err(ParamError::Missing { name: param.name.clone(), about });
-        }
+        None if param.required => return Err(missing_error(param)),
         None => return Ok(param.default.clone()),
         Some(Given::Text(text)) => value::from_text(param.kind, text).map_err(refuse)?,
         Some(Given::Value(value)) => value::from_json(param.kind, value).map_err(refuse)?,
@@ -126,6 +176,21 @@ fn hint(runbook: &Runbook, name: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_sensitive_value_is_not_repeated_by_what_is_wrong_with_it() {
+        let source = "params: {pin: {type: string, pattern: '\\d{4}', sensitive: true}, n: {type: int, min: 1, max: 5, \
+                      sensitive: true, required: true}}\nsteps:\n  - cmd: [a, '${{ params.pin }}', '${{ params.n }}']\n";
+        let runbook = crate::runbook::parse(source.as_bytes()).unwrap();
+        let given = |text: &str| Given::Text(text.to_owned());
+        let all = BTreeMap::from([("pin".to_owned(), given("hunter2")), ("n".to_owned(), given("hunter2"))]);
+        let said: Vec<String> =
+            resolve(&runbook, &all, &str::to_owned).unwrap_err().iter().map(ToString::to_string).collect();
+        assert!(!said.concat().contains("hunter2"), "{said:?}");
+        assert!(said.concat().contains("int from 1 to 5") && said.concat().contains("matching \\d{4}"), "{said:?}");
+        let missing = resolve(&runbook, &BTreeMap::new(), &str::to_owned).unwrap_err()[0].to_string();
+        assert!(missing.contains("RUNWARD_PARAM_N or --params-file") && !missing.contains("-p n"), "{missing}");
+    }
 
     #[test]
     fn a_nul_is_refused_before_a_run_exists() {
