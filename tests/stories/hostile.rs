@@ -18,9 +18,9 @@ fn a_step_that_removes_its_own_journal_is_lost_and_never_starts_again() {
 }
 
 #[test]
-fn a_mark_that_was_taken_away_proves_nothing() {
+fn a_journal_that_was_taken_away_proves_nothing() {
     let scene = Scene::new();
-    let script = "echo start >> ../../../../effects; rm -f \"$(dirname \"$RUNWARD_OUTPUT\")\"/mark.*";
+    let script = "echo start >> ../../../../effects; rm -f \"$(dirname \"$RUNWARD_OUTPUT\")\"/*.started";
     scene.file("x.yaml", format!("steps:\n  - id: a\n    run: {script}\n"));
     scene.expect(8, &["run", "x.yaml"]);
     assert_eq!(scene.read("effects"), "start\n");

@@ -51,7 +51,7 @@ async fn measure(dir: &Path) {
 
 async fn attempt(supervisor: &mut Supervisor, dir: &Path, name: &str, script: &str) -> Duration {
     let attempt_dir = dir.join(name);
-    std::fs::create_dir(&attempt_dir).expect("a directory");
+    journal::open(&attempt_dir).expect("a journal");
     let since = Instant::now();
     let launch = Launch {
         attempt: name.to_owned(),

@@ -5,7 +5,9 @@
 //! runs/<run>/driver.lock             held by the one process that drives the run
 //! runs/<run>/files/                  the pinned files, the default folder of its steps
 //! runs/<run>/workspace/              scratch, `$RUNWARD_WORKSPACE`
-//! runs/<run>/attempts/<claim>/       script, journal, output of one attempt
+//! runs/<run>/scripts/                the texts of its scripts, named by their content
+//! runs/<run>/attempts/<claim>.*      the journal and the outputs of one attempt
+//! runs/<run>/attempts/<claim>/       what it printed, once it did
 //! supervisors/<session>/             the socket of a supervisor
 //! ```
 
@@ -87,8 +89,17 @@ impl Home {
         self.run(run).join("workspace")
     }
 
+    pub fn scripts(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("scripts")
+    }
+
+    pub fn attempts(&self, run: &RunId) -> PathBuf {
+        self.run(run).join("attempts")
+    }
+
+    /// The folder of an attempt, which need not exist; its other files are beside it, with an extension.
     pub fn attempt(&self, run: &RunId, claim: &ClaimId) -> PathBuf {
-        self.run(run).join("attempts").join(&claim.0)
+        self.attempts(run).join(&claim.0)
     }
 
     pub fn supervisor(&self, session: &SessionId) -> PathBuf {

@@ -111,6 +111,10 @@ impl Printer<'_> {
                 continue;
             }
             let dir = self.home.attempt(&view.state.id, &ClaimId(row.claim.clone()));
+            if row.log_bytes > row.log_dropped && !dir.exists() {
+                let kept = format_size(row.log_bytes - row.log_dropped);
+                eprintln!("the output of {} is gone: {kept} were kept in {}", row.unit, dir.display());
+            }
             if let Ok(reader) = LogReader::open(&dir) {
                 let (unit, attempt, claim) = (row.unit.clone(), row.attempt, row.claim.clone());
                 self.readers.push(Reading { unit, attempt, claim, reader, partial: Vec::new(), partial_at: 0 });

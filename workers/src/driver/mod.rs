@@ -18,10 +18,11 @@ use runward_engine::run::{ClaimId, Command, Recorded, Reject, RunState, SessionI
 use runward_store::{Ledger, LedgerError, RunView};
 use tokio::sync::mpsc;
 
-use crate::home::{DriverLock, Home, HomeError, make_dir};
+use crate::home::{DriverLock, Home, HomeError};
 use crate::step::files::{FilesError, materialise};
 use crate::step::launch::{LaunchError, launch};
 use crate::step::report;
+use crate::supervisor::journal;
 use crate::supervisor::protocol::{Launch, Refusal};
 use crew::{Crew, CrewEvent};
 
@@ -209,9 +210,10 @@ impl<'a> Driver<'a> {
             let claim = (setting.new_claim)();
             Some(match prepare(state, unit) {
                 Ok(prepared) => {
-                    // The folder is there before the claim is: a claimed attempt without one has lost its journal.
-                    if let Err(error) = make_dir(&setting.home.attempt(&state.id, &claim)) {
-                        trouble = Some(error);
+                    // The journal is there before the claim is: a claimed attempt without one has lost it.
+                    let dir = setting.home.attempt(&state.id, &claim);
+                    if let Err(error) = journal::open(&dir) {
+                        trouble = Some(HomeError::new("cannot open the journal of", &dir, error));
                         return None;
                     }
                     planned.push((claim.clone(), unit, prepared));

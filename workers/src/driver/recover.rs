@@ -36,11 +36,7 @@ impl Driver<'_> {
             if same_boot {
                 self.crew.wake_up(&attempt.session, &dir);
             }
-            if same_boot
-                && dir.is_dir()
-                && journal::is_alive(&dir).unwrap_or(false)
-                && self.crew.join(&attempt.session).await
-            {
+            if same_boot && journal::is_alive(&dir).unwrap_or(false) && self.crew.join(&attempt.session).await {
                 let session = self.setting.session.clone();
                 self.queue.push_back((Command::Adopt { claim, session }, None));
                 // It may have ended between the look and the handshake; then nobody will say so again.
@@ -56,7 +52,7 @@ impl Driver<'_> {
     /// This machine could not start an attempt. Once the journal rules out that it ever will, that is how it failed.
     pub(super) async fn could_not_start(&mut self, claim: &ClaimId, reason: &Refusal) -> Result<(), DriveError> {
         let dir = self.setting.home.attempt(&self.view.state.id, claim);
-        if journal::try_void(&dir, &self.setting.boot).is_ok_and(|mark| mark == Mark::Void) {
+        if journal::try_void(&dir).is_ok_and(|mark| mark == Mark::Void) {
             let report = Box::new(report::not_started(reason.to_string()));
             self.settle(Command::Settle { claim: claim.clone(), report });
             return Ok(());
@@ -83,10 +79,6 @@ impl Driver<'_> {
             return Ok(());
         }
         let dir = self.setting.home.attempt(&self.view.state.id, claim);
-        if !dir.is_dir() {
-            self.settle(lose("its journal is gone: somebody removed its folder".to_owned()));
-            return Ok(());
-        }
         let step = self.view.state.spec(unit.step);
         let boot = self.setting.boot.clone();
         // The rule: it left a result. Only the accidents have to wait for processes to die.
@@ -110,6 +102,7 @@ impl Driver<'_> {
                 let problem = format!("it is gone, but {claim} still runs after {} s", DYING_MAX.as_secs());
                 return Err(DriveError::Supervisor(problem));
             }
+            Err(JournalError::Gone { .. }) => lose("its journal is gone: somebody removed it".to_owned()),
             Err(JournalError::Damaged { path, what }) => {
                 lose(format!("its journal is damaged ({}: {what})", path.display()))
             }
@@ -130,9 +123,8 @@ enum Found {
 }
 
 fn look(dir: &std::path::Path, boot: &str) -> Result<Found, JournalError> {
-    if journal::try_void(dir, boot)? == Mark::Void {
-        // A lock without a mark: it died just before it started, or its mark was taken away. Nobody can tell.
-        return Ok(if journal::was_locked(dir) { Found::Nothing } else { Found::NeverStarted });
+    if journal::try_void(dir)? == Mark::Void {
+        return Ok(Found::NeverStarted);
     }
     if !journal::wait_until_dead(dir, DYING_MAX)? {
         return Ok(Found::StillAlive);

@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use runward_engine::plan::Definition;
+use runward_engine::plan::definition::sha256;
 use runward_engine::run::RunId;
 use runward_store::{Ledger, LedgerError};
 
@@ -29,6 +30,8 @@ pub async fn materialise(
     definition_hash: &str,
 ) -> Result<(), FilesError> {
     make_dir(&home.workspace(run))?;
+    make_dir(&home.attempts(run))?;
+    make_dir(&home.scripts(run))?;
     let target = home.files(run);
     if target.is_dir() {
         return Ok(());
@@ -49,6 +52,19 @@ pub async fn materialise(
     }
     fs::rename(&scratch, &target).map_err(|error| HomeError::new("cannot create the folder", &target, error))?;
     Ok(())
+}
+
+/// The text of a script as a file. Its name is its content, so that retries and items share one; complete or absent.
+pub(super) fn materialise_script(home: &Home, run: &RunId, text: &str) -> Result<PathBuf, HomeError> {
+    let folder = home.scripts(run);
+    let path = folder.join(&sha256(text.as_bytes())[..16]);
+    if !path.exists() {
+        let draft = path.with_extension("draft");
+        let _ = fs::remove_file(&draft); // of a driver that died just here: there is one driver at a time
+        write(&draft, text.as_bytes(), 0o400)?;
+        fs::rename(&draft, &path).map_err(|error| HomeError::new("cannot write the file", &path, error))?;
+    }
+    Ok(path)
 }
 
 /// Writes a new file with this mode.

@@ -1,6 +1,6 @@
 //! A prepared step as a launch: argv, complete environment, a folder that exists.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use runward_engine::limits;
 use runward_engine::run::prepare::{Prepared, Program};
@@ -9,12 +9,14 @@ use runward_engine::run::{RunState, Unit};
 use runward_engine::runbook::model::Shell;
 
 use super::environment;
-use super::files::write;
+use super::files::materialise_script;
 use crate::home::{Home, HomeError};
 use crate::supervisor::protocol::Launch;
 
-/// Name of the file in an attempt's folder that `$RUNWARD_OUTPUT` points to. The step makes it.
-pub const OUTPUT_FILE: &str = "output";
+/// The file that `$RUNWARD_OUTPUT` names, beside the attempt's folder. The step makes it.
+pub fn output_file(dir: &Path) -> PathBuf {
+    dir.with_extension("output")
+}
 
 /// Why a claimed step cannot be launched. It provably never started.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +27,7 @@ pub enum LaunchError {
     Cwd { path: String, problem: &'static str },
 }
 
-/// Puts the script into the attempt's folder, and says what to start.
+/// Puts the script where the shell finds it, and says what to start.
 pub fn launch(
     home: &Home,
     state: &RunState,
@@ -41,8 +43,7 @@ pub fn launch(
     let argv = match prepared.program {
         Program::Argv(argv) => argv,
         Program::Script { shell, text } => {
-            let script = dir.join("script");
-            write(&script, text.as_bytes(), 0o600)?;
+            let script = materialise_script(home, &state.id, &text)?;
             shell_argv(&shell, script.display().to_string())
         }
         Program::File { shell, path } => shell_argv(&shell, files.join(path).display().to_string()),
@@ -56,7 +57,7 @@ pub fn launch(
         ("RUNWARD_ATTEMPT", attempt.no.to_string()),
         ("RUNWARD_FENCE", attempt.no.to_string()),
         ("RUNWARD_GENERATION", state.generation.to_string()),
-        ("RUNWARD_OUTPUT", dir.join(OUTPUT_FILE).display().to_string()),
+        ("RUNWARD_OUTPUT", output_file(&dir).display().to_string()),
         ("RUNWARD_WORKSPACE", home.workspace(&state.id).display().to_string()),
     ];
     env.extend(own.map(|(name, value)| (name.to_owned(), value)));

@@ -13,7 +13,7 @@ use runward_engine::run::outputs::{self, OutputError, Outputs};
 use runward_engine::runbook::model::Step;
 use runward_engine::units::format_duration;
 
-use super::launch::OUTPUT_FILE;
+use super::launch::output_file;
 use crate::supervisor::journal::{AttemptResult, End};
 
 /// The report of an attempt that ended; reads the outputs it wrote.
@@ -92,7 +92,7 @@ fn read_outputs(dir: &Path, step: &Step) -> Result<Outputs, String> {
     let opened = OpenOptions::new()
         .read(true)
         .custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW).bits())
-        .open(dir.join(OUTPUT_FILE));
+        .open(output_file(dir));
     let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return read(step, &[]),

@@ -1,26 +1,28 @@
-//! One attempt: the subreaper that starts the step, sees it to its end, and writes down what happened.
+//! The subreaper: it starts the step of an attempt, sees it to its end, writes down what happened, and then is there for
+//! the next attempt.
 //!
-//! It is a fork of the supervisor with nothing left of it but one socket. To know before changing anything: lock, mark,
-//! exec, in this order; the result after the last process is gone; the end of the socket means that the supervisor
-//! died, and then everything here dies too. How the step is watched is in `watch`.
+//! It is a fork of the supervisor with nothing left of it but one socket. To know before changing anything: lock, name,
+//! exec, in this order; the result after the last process is gone; one attempt at a time, and the next one only when
+//! nothing of the one before is left; the end of the socket means that the supervisor died, and then everything here dies
+//! too. How the step is watched is in `watch`.
 
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode;
 use nix::unistd::setsid;
 use serde::{Deserialize, Serialize};
 
 use super::exec::NotStarted;
-use super::journal::{self, AttemptResult, End, JournalError, Mark, Orphan};
-use super::protocol::{Launch, Refusal};
+use super::journal::{self, AttemptResult, End, Mark, Orphan, Started};
+use super::protocol::{self, Launch, Refusal};
 use super::spool::{Spool, now_ms};
-use super::watch;
+use super::watch::{self, Usage};
 
 /// Exit codes of a subreaper, for its supervisor: every other one, and every signal, is an accident.
 pub(super) const EXIT_ENDED: i32 = 0;
@@ -30,71 +32,210 @@ const EXIT_UNPUBLISHED: i32 = 4;
 /// How long a result is tried to be written to a full disk.
 const RESULT_RETRY_MAX: Duration = Duration::from_secs(30);
 const RESULT_RETRY: Duration = Duration::from_millis(500);
+/// One read of output, in bytes.
+const BUFFER_BYTES: usize = 256 * 1024;
 
-/// What a subreaper tells its supervisor, one JSON line each.
+/// What a supervisor tells its subreaper, as frames of the protocol.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Order {
+    /// Only after the word that ended the attempt before.
+    Start(Launch),
+    /// May come late, when the attempt is over and the next one runs: that one is not meant.
+    Kill { attempt: String, grace_ms: u64 },
+}
+
+/// What a subreaper tells its supervisor, one JSON line each: one word an attempt, and its last.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Word {
     Refused(Refusal),
+    /// The result is written, nothing of the attempt is left, and I can take another.
+    Ended,
     /// The result is written, and processes live on that must not be killed: let go of them and of me.
     Leaving,
 }
 
-/// The whole life of a subreaper; returns its exit code. `mode` is the file mode mask of the step.
-pub(super) fn run(launch: &Launch, mut control: UnixStream, mode: Mode) -> i32 {
+/// What a subreaper keeps from one attempt to the next.
+pub(super) struct Subreaper {
+    pub(super) control: Control,
+    /// Says that a child died.
+    pub(super) signals: SignalFd,
+    pub(super) buffer: Vec<u8>,
+    /// The file mode mask of the steps.
+    pub(super) mode: Mode,
+}
+
+/// What becomes of the subreaper after an attempt.
+enum After {
+    Next,
+    Exit(i32),
+}
+
+/// The whole life of a subreaper; returns its exit code.
+pub(super) fn run(first: Launch, control: UnixStream, mode: Mode) -> i32 {
     let _ = nix::sys::prctl::set_name(c"runward-attempt");
-    let lock = match prepare(launch) {
-        Ok(lock) => lock,
-        Err(refusal) => {
-            tell(&mut control, &Word::Refused(refusal));
+    let mut control = Control { stream: Some(control), heard: Vec::new() };
+    let signals = match become_subreaper() {
+        Ok(signals) => signals,
+        Err(error) => {
+            control.tell(&Word::Refused(Refusal::Fork(error.to_string())));
             return EXIT_REFUSED;
         }
     };
-    let started_at_ms = now_ms();
-    let mut attempt = match watch::start(launch, control, mode) {
-        Ok(attempt) => attempt,
-        Err(NotStarted { error, hint }) => {
-            let spool = Spool::new(&launch.dir, launch.log_bytes_max);
-            let end = End::NotStarted { error, hint };
-            return publish(launch, &result(launch, end, started_at_ms, &spool, Vec::new(), Vec::new()));
+    let mut subreaper = Subreaper { control, signals, buffer: vec![0; BUFFER_BYTES], mode };
+    let mut next = Some(first);
+    while let Some(launch) = next {
+        if let After::Exit(code) = subreaper.carry_out(&launch) {
+            return code;
         }
-    };
-    let unkillable = attempt.watch();
-    attempt.drain();
-    let orphans = std::mem::take(&mut attempt.orphans);
-    let left = attempt.left;
-    let code = publish(launch, &result(launch, attempt.end(), started_at_ms, &attempt.spool, orphans, unkillable));
-    if left
-        && code == EXIT_ENDED
-        && let Some(control) = &mut attempt.control
-    {
-        tell(control, &Word::Leaving);
-        let _ = control.set_nonblocking(false);
-        while control.read(&mut [0; 64]).is_ok_and(|len| len > 0) {} // killed here, or the supervisor died
+        next = subreaper.control.next_launch();
     }
-    drop(lock);
-    code
+    EXIT_ENDED
 }
 
-/// Lock, then mark: from here on the journal says "started", and "dead" as soon as this process is.
-fn prepare(launch: &Launch) -> Result<File, Refusal> {
-    let directory = |error: JournalError| Refusal::Directory(error.to_string());
-    let fork = |error: Errno| Refusal::Fork(error.to_string());
-    set_child_subreaper(true).map_err(fork)?;
-    setsid().map_err(fork)?;
-    let lock = journal::hold_lock(&launch.dir).map_err(directory)?;
-    journal::reserve_result(&launch.dir).map_err(directory)?;
-    match journal::mark_started(&launch.dir, &launch.boot).map_err(directory)? {
-        Ok(()) => Ok(lock),
-        Err(Mark::Started) => Err(Refusal::AlreadyStarted),
-        Err(Mark::Void) => Err(Refusal::Void),
+fn become_subreaper() -> nix::Result<SignalFd> {
+    set_child_subreaper(true)?;
+    setsid()?;
+    SignalFd::with_flags(&SigSet::from(Signal::SIGCHLD), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+}
+
+impl Subreaper {
+    fn carry_out(&mut self, launch: &Launch) -> After {
+        // From here on the journal says "started", and "dead" as soon as this process is, or lets go.
+        let started = match journal::start(&launch.dir) {
+            Ok(Ok(started)) => started,
+            Ok(Err(Mark::Started)) => return self.refuse(Refusal::AlreadyStarted),
+            Ok(Err(Mark::Void)) => return self.refuse(Refusal::Void),
+            Err(error) => return self.refuse(Refusal::Directory(error.to_string())),
+        };
+        let started_at_ms = now_ms();
+        let mut attempt = match watch::start(launch, self) {
+            Ok(attempt) => attempt,
+            Err(NotStarted { error, hint }) => {
+                let spool = Spool::new(&launch.dir, launch.log_bytes_max);
+                let end = End::NotStarted { error, hint };
+                let result = result(launch, end, started_at_ms, &spool, Usage::default(), Vec::new(), Vec::new());
+                return self.conclude(launch, started, &result);
+            }
+        };
+        let unkillable = attempt.watch();
+        attempt.drain();
+        let orphans = std::mem::take(&mut attempt.orphans);
+        let left = attempt.left;
+        let end = attempt.end();
+        let result = result(launch, end, started_at_ms, &attempt.spool, attempt.usage, orphans, unkillable);
+        if left { self.leave(launch, &result) } else { self.conclude(launch, started, &result) }
+    }
+
+    fn refuse(&mut self, reason: Refusal) -> After {
+        self.control.tell(&Word::Refused(reason));
+        After::Next
+    }
+
+    /// Nothing is left, or only what nobody can kill: then this process must not take anything else.
+    fn conclude(&mut self, launch: &Launch, started: Started, result: &AttemptResult) -> After {
+        let published = publish(launch, result);
+        drop(started);
+        if published != EXIT_ENDED || !result.unkillable.is_empty() || !self.control.is_open() {
+            return After::Exit(published);
+        }
+        self.control.tell(&Word::Ended);
+        After::Next
+    }
+
+    /// Stays as the parent of what is left until it is killed: see `Server::let_go`.
+    fn leave(&mut self, launch: &Launch, result: &AttemptResult) -> After {
+        let published = publish(launch, result);
+        if published == EXIT_ENDED {
+            self.control.tell(&Word::Leaving);
+            while self.control.next_launch().is_some() {} // killed here, or the supervisor died
+        }
+        After::Exit(published)
     }
 }
 
-fn tell(control: &mut UnixStream, word: &Word) {
-    if let Ok(mut line) = serde_json::to_vec(word) {
-        line.push(b'\n');
-        let _ = control.write_all(&line); // nobody there to hear it: nothing else to do
+/// The subreaper's end of the socket to its supervisor.
+pub(super) struct Control {
+    /// `None` when the supervisor is dead.
+    stream: Option<UnixStream>,
+    heard: Vec<u8>,
+}
+
+/// What was heard while a step runs.
+pub(super) enum Heard {
+    /// End this attempt.
+    Kill { grace: Duration },
+    /// The supervisor is dead.
+    Gone,
+}
+
+impl Control {
+    pub(super) fn is_open(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    pub(super) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.stream.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether something has arrived and was not looked at yet.
+    pub(super) fn has_more(&self) -> bool {
+        !self.heard.is_empty()
+    }
+
+    /// What has arrived about `attempt`, without waiting.
+    pub(super) fn hear(&mut self, attempt: &str) -> Option<Heard> {
+        match self.fill(true) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(len) if len > 0 => {}
+            Ok(_) | Err(_) => {
+                self.stream = None;
+                return Some(Heard::Gone);
+            }
+        }
+        let mut heard: Option<Duration> = None;
+        while let Ok(Some(order)) = protocol::decode::<Order>(&mut self.heard) {
+            if let Order::Kill { attempt: meant, grace_ms } = order
+                && meant == attempt
+            {
+                let grace = Duration::from_millis(grace_ms);
+                heard = Some(heard.map_or(grace, |sooner| sooner.min(grace)));
+            }
+        }
+        heard.map(|grace| Heard::Kill { grace })
+    }
+
+    /// Waits for the next attempt; `None` when there will be none.
+    fn next_launch(&mut self) -> Option<Launch> {
+        loop {
+            match protocol::decode::<Order>(&mut self.heard) {
+                Ok(Some(Order::Start(launch))) => return Some(launch),
+                Ok(Some(Order::Kill { .. })) => {} // of the attempt before
+                Ok(None) => match self.fill(false) {
+                    Ok(len) if len > 0 => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Ok(_) | Err(_) => return None,
+                },
+                Err(_) => return None,
+            }
+        }
+    }
+
+    fn fill(&mut self, nonblocking: bool) -> io::Result<usize> {
+        let Some(stream) = &mut self.stream else { return Ok(0) };
+        let mut bytes = [0; 16 * 1024];
+        stream.set_nonblocking(nonblocking)?;
+        let len = stream.read(&mut bytes)?;
+        self.heard.extend_from_slice(&bytes[..len]);
+        Ok(len)
+    }
+
+    fn tell(&mut self, word: &Word) {
+        if let (Some(stream), Ok(mut line)) = (&mut self.stream, serde_json::to_vec(word)) {
+            line.push(b'\n');
+            let _ = stream.write_all(&line); // nobody there to hear it: nothing else to do
+        }
     }
 }
 
@@ -103,22 +244,17 @@ fn result(
     end: End,
     started_at_ms: u64,
     spool: &Spool,
+    usage: Usage,
     orphans: Vec<Orphan>,
     unkillable: Vec<Orphan>,
 ) -> AttemptResult {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok();
-    let cpu_ms = usage.map(|usage| {
-        let (user, system) = (usage.user_time(), usage.system_time());
-        let micros = (user.tv_sec() + system.tv_sec()) * 1_000_000 + user.tv_usec() + system.tv_usec();
-        (micros / 1_000).unsigned_abs()
-    });
     AttemptResult {
         boot: launch.boot.clone(),
         end,
         started_at_ms,
         ended_at_ms: now_ms(),
-        cpu_ms,
-        max_rss_kib: usage.map(|usage| usage.max_rss().unsigned_abs()),
+        cpu_ms: Some(usage.cpu.as_millis() as u64),
+        max_rss_kib: Some(usage.max_rss_kib),
         log: spool.summary(),
         orphans,
         unkillable,
@@ -129,7 +265,7 @@ fn result(
 fn publish(launch: &Launch, result: &AttemptResult) -> i32 {
     let give_up = Instant::now() + RESULT_RETRY_MAX;
     while journal::write_result(&launch.dir, result).is_err() {
-        if !launch.dir.is_dir() || Instant::now() >= give_up {
+        if journal::read_mark(&launch.dir).is_err() || Instant::now() >= give_up {
             return EXIT_UNPUBLISHED; // the supervisor tells the end; the journal says started, dead, and no result
         }
         std::thread::sleep(RESULT_RETRY);

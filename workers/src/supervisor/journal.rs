@@ -1,29 +1,35 @@
-//! The proof of what happened to one attempt: three names in its directory.
+//! The proof of what happened to one attempt: a file beside its folder, under one of three names.
 //!
-//! - `mark.<boot id>`: a symbolic link to `started` or `void`. One name, created only if it does not exist, so of a
-//!   supervisor that wants to start and a worker that wants to declare "this never started" exactly one wins.
-//! - `lock`: the attempt's subreaper holds it exclusively for as long as it lives. Nobody else inherits it.
-//! - `result.json`: how it ended, by rename, written after the last process is gone.
+//! - `<claim>.claimed`: made by the worker before the claim is recorded. Nothing was started.
+//! - `<claim>.started`: a process may have been started. The attempt's subreaper locks the file before it gives it this
+//!   name, and holds the lock for as long as it carries out this attempt. Nobody else inherits it.
+//! - `<claim>.void`: nothing was started and nothing ever will be.
 //!
-//! The order is lock, mark, exec: whoever reads `started` and finds the lock free has proof that the attempt is dead.
-//! Nothing is synced to disk, because a journal is trusted only within the boot that wrote it: the page cache
-//! survives every process. After a reboot a started attempt is lost, whatever these files say.
+//! A file has one name, and of two who rename it exactly one succeeds: the supervisor that wants to start, or the worker
+//! that wants to declare "this never started". How the attempt ended is a line added to the file after the last process
+//! is gone; its room is taken before the start.
+//!
+//! The order is lock, name, exec: whoever finds `started` and the lock free has proof that the attempt is dead.
+//! Nothing is synced to disk, because a journal is trusted only within the boot that claimed it: the page cache
+//! survives every process. After a reboot a claimed attempt is lost, whatever these files say.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::posix_fallocate;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::spool::LogSummary;
 
-const LOCK: &str = "lock";
-const RESULT: &str = "result.json";
-const DRAFT: &str = "result.draft";
+const CLAIMED: &str = "claimed";
+const STARTED: &str = "started";
+const VOID: &str = "void";
 /// Room for a result with many orphans in it.
 const RESULT_BYTES_RESERVED: i64 = 16 * 1024;
 /// How often [`wait_until_dead`] looks: the kernel has no lock with a timeout.
@@ -35,9 +41,12 @@ pub enum JournalError {
     Io { path: PathBuf, source: io::Error },
     #[error("{path} is damaged: {what}")]
     Damaged { path: PathBuf, what: String },
+    /// Under none of its names: somebody took it away, and nothing is proven.
+    #[error("{path} is gone")]
+    Gone { path: PathBuf },
 }
 
-/// What the mark of an attempt says.
+/// What the name of the journal says, once it was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// A process may have been started.
@@ -114,70 +123,87 @@ pub fn boot_id() -> io::Result<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
 }
 
-/// Marks the attempt as started, unless it has a mark: then that one is returned and nothing may be started.
-pub fn mark_started(dir: &Path, boot: &str) -> Result<Result<(), Mark>, JournalError> {
-    mark(dir, boot, Mark::Started)
+/// Opens the journal of an attempt that is about to be claimed. Before the claim is recorded: a claimed attempt without
+/// a journal has lost it.
+pub fn open(dir: &Path) -> io::Result<()> {
+    let path = dir.with_extension(CLAIMED);
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop)
+}
+
+/// The journal of an attempt that may be started; this process counts as alive until it is dropped.
+#[derive(Debug)]
+pub struct Started {
+    _lock: File,
+}
+
+/// Declares the attempt as started, unless that was decided before: then nothing may be started.
+pub fn start(dir: &Path) -> Result<Result<Started, Mark>, JournalError> {
+    let path = dir.with_extension(CLAIMED);
+    let io = |source| JournalError::Io { path: path.clone(), source };
+    let mut file = match OpenOptions::new().append(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return decided(dir).map(Err),
+        Err(error) => return Err(io(error)),
+    };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(Err(Mark::Started)), // it is being started at this moment
+        Err(TryLockError::Error(error)) => return Err(io(error)),
+    }
+    reserve(&file).map_err(io)?;
+    writeln!(file, "{}", std::process::id()).map_err(io)?;
+    match fs::rename(&path, dir.with_extension(STARTED)) {
+        Ok(()) => Ok(Ok(Started { _lock: file })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => decided(dir).map(Err),
+        Err(error) => Err(io(error)),
+    }
+}
+
+/// Takes the room for a result while there is some, so that a disk that fills up later costs no outcome.
+fn reserve(file: &File) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, RESULT_BYTES_RESERVED) {
+        Err(Errno::EOPNOTSUPP) => Ok(()), // a file system without reservations: the result takes its chance
+        reserved => Ok(reserved?),
+    }
 }
 
 /// Declares that the attempt never started and never will. `Mark::Started` means that this is not so.
-pub fn try_void(dir: &Path, boot: &str) -> Result<Mark, JournalError> {
-    mark(dir, boot, Mark::Void).map(|won| won.err().unwrap_or(Mark::Void))
-}
-
-/// The mark of the attempt in this boot, if it has one.
-pub fn read_mark(dir: &Path, boot: &str) -> Result<Option<Mark>, JournalError> {
-    let path = mark_path(dir, boot);
-    match fs::read_link(&path).map(PathBuf::into_os_string) {
-        Ok(text) if text == "started" => Ok(Some(Mark::Started)),
-        Ok(text) if text == "void" => Ok(Some(Mark::Void)),
-        Ok(what) => Err(JournalError::Damaged { path, what: what.display().to_string() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+pub fn try_void(dir: &Path) -> Result<Mark, JournalError> {
+    let path = dir.with_extension(CLAIMED);
+    match fs::rename(&path, dir.with_extension(VOID)) {
+        Ok(()) => Ok(Mark::Void),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => decided(dir),
         Err(source) => Err(JournalError::Io { path, source }),
     }
 }
 
-/// A symbolic link appears with its content or not at all, in one call: nobody ever reads an empty mark.
-fn mark(dir: &Path, boot: &str, mark: Mark) -> Result<Result<(), Mark>, JournalError> {
-    let path = mark_path(dir, boot);
-    let text = match mark {
-        Mark::Started => "started",
-        Mark::Void => "void",
-    };
-    match std::os::unix::fs::symlink(text, &path) {
-        Ok(()) => Ok(Ok(())),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match read_mark(dir, boot)? {
-            Some(theirs) => Ok(Err(theirs)),
-            None => Err(JournalError::Damaged { path, what: "it vanished".into() }),
-        },
-        Err(source) => Err(JournalError::Io { path, source }),
+/// What was decided about the attempt; `None` while nothing was.
+pub fn read_mark(dir: &Path) -> Result<Option<Mark>, JournalError> {
+    for (name, mark) in
+        [(STARTED, Some(Mark::Started)), (VOID, Some(Mark::Void)), (CLAIMED, None), (STARTED, Some(Mark::Started))]
+    {
+        let path = dir.with_extension(name);
+        // Looked for in this order, and once more, so that a journal that is renamed meanwhile is not missed.
+        if path.try_exists().map_err(|source| JournalError::Io { path, source })? {
+            return Ok(mark);
+        }
     }
+    Err(JournalError::Gone { path: dir.with_extension(CLAIMED) })
 }
 
-fn mark_path(dir: &Path, boot: &str) -> PathBuf {
-    dir.join(format!("mark.{boot}"))
-}
-
-/// Whether a subreaper ever got as far as taking the lock.
-pub fn was_locked(dir: &Path) -> bool {
-    dir.join(LOCK).exists()
-}
-
-/// Takes the lock that says "alive"; it is held until the returned file is closed. Waits for a passing reader.
-pub fn hold_lock(dir: &Path) -> Result<File, JournalError> {
-    let path = dir.join(LOCK);
-    let locked = OpenOptions::new().write(true).create(true).truncate(false).open(&path).and_then(|mut file| {
-        file.lock()?;
-        write!(file, "{}", std::process::id())?;
-        Ok(file)
-    });
-    locked.map_err(|source| JournalError::Io { path, source })
+/// It is no longer only claimed: what is it?
+fn decided(dir: &Path) -> Result<Mark, JournalError> {
+    read_mark(dir)?.ok_or_else(|| JournalError::Damaged {
+        path: dir.with_extension(CLAIMED),
+        what: "it came back after it was renamed".into(),
+    })
 }
 
 /// Lets a stopped process go on (somebody sent it STOP): it cannot end its step otherwise. No other process is meant,
 /// because its number is read from a lock that it holds, and for one that runs the signal means nothing.
 pub fn wake_up(lock: &Path) {
     let held = File::open(lock).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
-    let holder = fs::read_to_string(lock).ok().and_then(|pid| pid.trim().parse().ok());
+    let holder = fs::read_to_string(lock).ok().and_then(|text| text.lines().next()?.trim().parse().ok());
     if let (true, Some(pid)) = (held, holder) {
         let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGCONT); // gone meanwhile: nobody to wake
     }
@@ -185,12 +211,12 @@ pub fn wake_up(lock: &Path) {
 
 /// The file that the attempt's subreaper locks.
 pub fn lock_path(dir: &Path) -> PathBuf {
-    dir.join(LOCK)
+    dir.with_extension(STARTED)
 }
 
-/// Whether the attempt's subreaper lives. Before the mark is set, `false` proves nothing: it may be about to start.
+/// Whether the attempt's subreaper lives. Before the attempt has started, `false` proves nothing: it may be about to.
 pub fn is_alive(dir: &Path) -> Result<bool, JournalError> {
-    let path = dir.join(LOCK);
+    let path = lock_path(dir);
     // Readers share the lock for a moment, so that they never take one another for the subreaper.
     match File::open(&path).map(|file| file.try_lock_shared()) {
         Ok(Ok(())) => Ok(false),
@@ -212,66 +238,124 @@ pub fn wait_until_dead(dir: &Path, timeout: Duration) -> Result<bool, JournalErr
     Ok(true)
 }
 
-/// Takes the room for a result while there is some, so that a disk that fills up later costs no outcome.
-pub fn reserve_result(dir: &Path) -> Result<(), JournalError> {
-    let path = dir.join(DRAFT);
-    let reserved = File::create(&path).and_then(|file| Ok(posix_fallocate(file, 0, RESULT_BYTES_RESERVED)?));
-    reserved.map_err(|source| JournalError::Io { path, source })
-}
-
-/// Writes the result into the room reserved for it, and gives it its name.
+/// Adds the result to the journal of a started attempt, as a line of its own, and gives back the room it did not need.
 pub fn write_result(dir: &Path, result: &AttemptResult) -> Result<(), JournalError> {
-    let (path, draft) = (dir.join(RESULT), dir.join(DRAFT));
-    let written = serde_json::to_vec(result).map_err(io::Error::other).and_then(|bytes| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(&draft)?;
-        file.write_all(&bytes)?;
-        file.set_len(bytes.len() as u64)?;
-        fs::rename(&draft, &path)
+    let path = dir.with_extension(STARTED);
+    // The line begins with its own line break: what a writer before us left unfinished is no part of it.
+    let written = serde_json::to_string(result).map_err(io::Error::other).and_then(|text| {
+        let mut file = OpenOptions::new().append(true).open(&path)?;
+        file.write_all(format!("\n{text}\n").as_bytes())?;
+        let len = file.metadata()?.len();
+        let _ = file.set_len(len); // only frees what was reserved
+        Ok(())
     });
     written.map_err(|source| JournalError::Io { path, source })
 }
 
-/// The result of the attempt, if it ended in the boot `boot`.
+/// The result of the attempt, if it started and ended in the boot `boot`.
 pub fn read_result(dir: &Path, boot: &str) -> Result<Option<AttemptResult>, JournalError> {
-    if read_mark(dir, boot)? != Some(Mark::Started) {
-        return Ok(None); // whatever is there is of an earlier boot, and perhaps torn by its end
+    let path = dir.with_extension(STARTED);
+    let text = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return read_mark(dir).map(|_| None),
+        Err(source) => return Err(JournalError::Io { path, source }),
+    };
+    // The first line is the holder of the lock; the last one is whole only with its line break.
+    let Some(line) = text.strip_suffix(b"\n").and_then(|text| text.rsplit(|byte| *byte == b'\n').next()) else {
+        return Ok(None);
+    };
+    if line.first() != Some(&b'{') {
+        return Ok(None);
     }
-    let path = dir.join(RESULT);
-    match fs::read(&path) {
-        Ok(bytes) => match serde_json::from_slice::<AttemptResult>(&bytes) {
-            Ok(result) => Ok(Some(result).filter(|result| result.boot == boot)),
-            Err(error) => Err(JournalError::Damaged { path, what: error.to_string() }),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(JournalError::Io { path, source }),
+    match serde_json::from_slice::<AttemptResult>(line) {
+        Ok(result) => Ok(Some(result).filter(|result| result.boot == boot)),
+        Err(error) => Err(JournalError::Damaged { path, what: error.to_string() }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::spool::LogSummary;
+
+    fn attempt() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("claim");
+        open(&dir).unwrap();
+        (folder, dir)
+    }
+
+    fn result(boot: &str) -> AttemptResult {
+        AttemptResult {
+            boot: boot.into(),
+            end: End::Exited { code: 0 },
+            started_at_ms: 1,
+            ended_at_ms: 2,
+            cpu_ms: None,
+            max_rss_kib: None,
+            log: LogSummary::default(),
+            orphans: vec![Orphan { pid: 1, command: "two\nlines".into() }],
+            unkillable: Vec::new(),
+        }
+    }
 
     #[test]
-    fn the_first_mark_wins_and_the_other_side_learns_of_it() {
-        let (void_first, start_first) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        assert_eq!(read_mark(void_first.path(), "b").unwrap(), None);
-        assert_eq!(try_void(void_first.path(), "b").unwrap(), Mark::Void);
-        assert_eq!(mark_started(void_first.path(), "b").unwrap(), Err(Mark::Void));
-        assert_eq!(mark_started(start_first.path(), "b").unwrap(), Ok(()));
-        assert_eq!(try_void(start_first.path(), "b").unwrap(), Mark::Started);
-        assert_eq!(read_mark(start_first.path(), "b").unwrap(), Some(Mark::Started));
-        assert_eq!(read_mark(start_first.path(), "next-boot").unwrap(), None);
-        assert_eq!(fs::read_dir(start_first.path()).unwrap().count(), 1, "no drafts stay");
+    fn whoever_decides_first_wins_and_the_other_side_learns_of_it() {
+        let ((_a, void_first), (_b, start_first)) = (attempt(), attempt());
+        assert_eq!(read_mark(&void_first).unwrap(), None);
+        assert_eq!(try_void(&void_first).unwrap(), Mark::Void);
+        assert_eq!(start(&void_first).unwrap().unwrap_err(), Mark::Void);
+        let started = start(&start_first).unwrap().unwrap();
+        assert_eq!(start(&start_first).unwrap().unwrap_err(), Mark::Started);
+        assert_eq!(try_void(&start_first).unwrap(), Mark::Started);
+        drop(started);
+        assert_eq!(start(&start_first).unwrap().unwrap_err(), Mark::Started, "dead is not never");
+        assert_eq!(read_mark(&start_first).unwrap(), Some(Mark::Started));
+        assert_eq!(fs::read_dir(start_first.parent().unwrap()).unwrap().count(), 1, "one file in all");
+    }
+
+    #[test]
+    fn of_many_who_want_to_start_one_does() {
+        for _ in 0..200 {
+            let (_folder, dir) = attempt();
+            let won: Vec<Option<Started>> = std::thread::scope(|scope| {
+                let starters: Vec<_> = (0..4).map(|_| scope.spawn(|| start(&dir).unwrap().ok())).collect();
+                let voider = scope.spawn(|| try_void(&dir).unwrap());
+                let won = starters.into_iter().map(|starter| starter.join().unwrap()).collect();
+                voider.join().unwrap();
+                won
+            });
+            let starts = won.iter().flatten().count();
+            let expected = if read_mark(&dir).unwrap() == Some(Mark::Started) { 1 } else { 0 };
+            assert_eq!(starts, expected);
+        }
     }
 
     #[test]
     fn the_lock_tells_the_living_from_the_dead() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(!is_alive(dir.path()).unwrap());
-        let held = hold_lock(dir.path()).unwrap();
-        assert!(is_alive(dir.path()).unwrap());
-        assert!(!wait_until_dead(dir.path(), Duration::from_millis(1)).unwrap());
-        drop(held);
-        assert!(wait_until_dead(dir.path(), Duration::ZERO).unwrap());
+        let (_folder, dir) = attempt();
+        assert!(!is_alive(&dir).unwrap());
+        let started = start(&dir).unwrap().unwrap();
+        assert!(is_alive(&dir).unwrap());
+        assert!(!wait_until_dead(&dir, Duration::from_millis(1)).unwrap());
+        drop(started);
+        assert!(wait_until_dead(&dir, Duration::ZERO).unwrap());
+    }
+
+    #[test]
+    fn a_result_is_whole_or_not_there() {
+        let (_folder, dir) = attempt();
+        assert_eq!(read_result(&dir, "b").unwrap(), None, "claimed");
+        let _started = start(&dir).unwrap().unwrap();
+        assert_eq!(read_result(&dir, "b").unwrap(), None, "started");
+        let mut torn = OpenOptions::new().append(true).open(lock_path(&dir)).unwrap();
+        torn.write_all(b"\n{\"boot\":\"b\",").unwrap();
+        assert_eq!(read_result(&dir, "b").unwrap(), None, "torn");
+        write_result(&dir, &result("b")).unwrap();
+        assert_eq!(read_result(&dir, "b").unwrap(), Some(result("b")));
+        assert_eq!(read_result(&dir, "next boot").unwrap(), None);
+        fs::remove_file(lock_path(&dir)).unwrap();
+        assert!(matches!(read_result(&dir, "b"), Err(JournalError::Gone { .. })));
+        assert!(matches!(write_result(&dir, &result("b")), Err(JournalError::Io { .. })), "nothing comes back");
     }
 }

@@ -44,7 +44,7 @@ struct Open {
 }
 
 impl LogReader {
-    /// Reads from the beginning. The directory need not hold any output yet.
+    /// Reads from the beginning. The directory need not hold any output yet, nor exist.
     pub fn open(dir: &Path) -> io::Result<LogReader> {
         LogReader::open_at(dir, 0)
     }
@@ -170,10 +170,14 @@ impl Iterator for LogReader {
     }
 }
 
-/// The numbers of the segments that exist, in order.
+/// The numbers of the segments that exist, in order. The folder comes with the first of them.
 fn segments(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
-    for entry in fs::read_dir(dir)? {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(numbers),
+        entries => entries?,
+    };
+    for entry in entries {
         let name = entry?.file_name();
         numbers.extend(name.to_str().and_then(|name| name.strip_prefix("log.")?.parse::<u64>().ok()));
     }
@@ -266,7 +270,7 @@ mod tests {
     #[test]
     fn when_nothing_can_be_written_everything_is_counted() {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::new(&dir.path().join("vanished"), 1 << 20);
+        let mut spool = Spool::new(&dir.path().join("vanished/claim"), 1 << 20);
         spool.append(Stream::Out, b"hello");
         let summary = spool.summary();
         assert_eq!((summary.bytes, summary.dropped), (5, 5));

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! The supervisor ([`supervise`]) is the same binary, started through `/proc/self/exe` so that it survives the
-//! replacement of the file; one thread, no async. For each attempt it forks, without exec, one subreaper, and the
-//! kernel gives that subreaper every orphan below it, so that two attempts are never confused, whatever their
-//! processes do with groups and sessions. A worker may die: it connects again and reads the journal. A subreaper may
+//! replacement of the file; one thread, no async. For each attempt that runs there is one subreaper, forked without
+//! exec, and the kernel gives that subreaper every orphan below it, so that two attempts are never confused, whatever
+//! their processes do with groups and sessions. When nothing of its attempt is left it may carry out another one. A worker may die: it connects again and reads the journal. A subreaper may
 //! die: its processes fall to the supervisor, which kills them. The supervisor may die: each subreaper kills its own.
 //! It ends by itself when nothing runs and nobody is connected.
 //!
@@ -67,7 +67,7 @@ pub fn supervise(dir: &Path) -> i32 {
     };
     match served {
         Served::Idle => 0,
-        Served::Forked { launch, control } => attempt::run(&launch, control, mode),
+        Served::Forked { launch, control } => attempt::run(*launch, control, mode),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Raised whenever a word changes its meaning, so that an upgraded worker notices an older supervisor.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// One frame, its length field not counted, in bytes. Larger ones are garbage by definition.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -21,7 +21,8 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub struct Launch {
     /// The claim's id; the name of the attempt everywhere in this protocol.
     pub attempt: String,
-    /// The attempt's own directory, absolute, already created by the worker: journal and log live in it.
+    /// The attempt's own folder, absolute. Its journal lies beside it and was opened by the worker; the folder itself is
+    /// made when there is something to put into it.
     pub dir: PathBuf,
     /// The program and its arguments; a name without `/` is searched in the `PATH` of `env`.
     pub argv: Vec<String>,

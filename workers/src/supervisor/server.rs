@@ -1,6 +1,6 @@
 //! The supervisor's loop: clients on one side, one subreaper per attempt on the other.
 //!
-//! Its children are its subreapers and nothing else. Whatever else appears among them fell from a subreaper that was
+//! Its children are its subreapers, at work or waiting for it, and nothing else. Whatever else appears among them fell from a subreaper that was
 //! killed: strays, to be killed too. Processes left on purpose never come here, see [`Server::let_go`].
 
 use std::collections::BTreeMap;
@@ -19,10 +19,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
-use super::attempt::{EXIT_ENDED, EXIT_REFUSED, Word};
+use super::attempt::{EXIT_ENDED, Order, Word};
 use super::journal::{self, AttemptResult, End};
 use super::peer::Peer;
-use super::protocol::{Launch, PROTOCOL_VERSION, Refusal, Reply, Request};
+use super::protocol::{self, Launch, PROTOCOL_VERSION, Refusal, Reply, Request};
 use super::spool::{LogSummary, now_ms};
 use super::tree;
 
@@ -32,6 +32,10 @@ pub(super) const LOCK: &str = "supervisor.lock";
 /// Strays that survive KILL for this long hang in the kernel.
 const STRAYS_MAX: Duration = Duration::from_secs(5);
 const STRAYS_POLL: Duration = Duration::from_millis(2);
+/// Subreapers that wait for an attempt.
+const IDLE_MAX: usize = 16;
+/// A longer order might not fit into a socket at once; a new subreaper gets it by being forked.
+const ORDER_BYTES_MAX: usize = 64 * 1024;
 
 /// Why the loop ended.
 pub(super) enum Served {
@@ -49,6 +53,8 @@ pub(super) struct Server {
     peers: BTreeMap<u64, Peer>,
     next_peer: u64,
     live: BTreeMap<String, Live>,
+    /// Subreapers without an attempt.
+    idle: Vec<Idle>,
     /// Attempts whose subreaper died by accident; told as ended when no stray is left.
     fallen: Vec<(String, Live, Instant)>,
 }
@@ -63,6 +69,12 @@ struct Live {
     dir: PathBuf,
     started_at_ms: u64,
     asked_by: u64,
+}
+
+/// A subreaper that has nothing left of its attempt and can take another.
+struct Idle {
+    pid: Pid,
+    control: UnixStream,
 }
 
 /// What the last poll found.
@@ -93,6 +105,7 @@ impl Server {
             peers: BTreeMap::new(),
             next_peer: 0,
             live: BTreeMap::new(),
+            idle: Vec::new(),
             fallen: Vec::new(),
         };
         if let Some(first) = first {
@@ -207,8 +220,7 @@ impl Server {
                     Err((attempt, reason)) => self.tell(id, &Reply::Refused { attempt, reason }),
                 },
                 Request::Kill { attempt, grace_ms } => match self.live.get_mut(&attempt) {
-                    // A socket full of such requests has one that says it.
-                    Some(live) => drop(live.control.write(&grace_ms.to_le_bytes())),
+                    Some(live) => live.kill(attempt, grace_ms),
                     None => self.tell(id, &Reply::Ended { attempt }),
                 },
                 Request::List => {
@@ -235,6 +247,10 @@ impl Server {
         if let Some(refusal) = refusal {
             return Err((launch.attempt, refusal));
         }
+        if let Some(Idle { pid, control }) = self.hand_over(&launch) {
+            self.begin(launch, pid, control, asked_by);
+            return Ok(None);
+        }
         let forked = UnixStream::pair().and_then(|(ours, theirs)| {
             ours.set_nonblocking(true)?;
             Ok((fork_attempt()?, ours, theirs))
@@ -242,24 +258,56 @@ impl Server {
         match forked {
             Ok((ForkResult::Child, _, control)) => Ok(Some(Served::Forked { launch: Box::new(launch), control })),
             Ok((ForkResult::Parent { child: pid }, control, _)) => {
-                let (heard, dir, started_at_ms) = (Vec::new(), launch.dir, now_ms());
-                self.live
-                    .insert(launch.attempt, Live { pid, control, heard, silent: false, dir, started_at_ms, asked_by });
+                self.begin(launch, pid, control, asked_by);
                 Ok(None)
             }
             Err(error) => Err((launch.attempt, Refusal::Fork(error.to_string()))),
         }
     }
 
-    /// A subreaper spoke: the only word that needs an answer is the one of a step that leaves processes.
-    fn hear(&mut self, attempt: &str) {
-        if let Some(live) = self.live.get_mut(attempt)
-            && let Some(Word::Leaving) = live.word()
-            && let Some(live) = self.live.remove(attempt)
-        {
-            self.let_go(live.pid);
-            self.tell_all(&Reply::Ended { attempt: attempt.to_owned() });
+    fn begin(&mut self, launch: Launch, pid: Pid, control: UnixStream, asked_by: u64) {
+        let (heard, dir, started_at_ms) = (Vec::new(), launch.dir, now_ms());
+        self.live.insert(launch.attempt, Live { pid, control, heard, silent: false, dir, started_at_ms, asked_by });
+    }
+
+    /// Gives the attempt to a subreaper that waits for one. One that does not take it is dead, or as good as dead.
+    fn hand_over(&mut self, launch: &Launch) -> Option<Idle> {
+        let order = protocol::encode(&Order::Start(launch.clone())).ok().filter(|it| it.len() <= ORDER_BYTES_MAX)?;
+        while let Some(mut idle) = self.idle.pop() {
+            if matches!(idle.control.write(&order), Ok(len) if len == order.len()) {
+                return Some(idle);
+            }
+            let _ = kill(idle.pid, Signal::SIGKILL); // our child, not yet waited for: nobody else's pid
+            let _ = waitpid(idle.pid, None);
         }
+        None
+    }
+
+    /// A subreaper spoke: it is through with its attempt.
+    fn hear(&mut self, attempt: &str) {
+        let Some(word) = self.live.get_mut(attempt).and_then(Live::word) else { return };
+        let Some(live) = self.live.remove(attempt) else { return };
+        let attempt = attempt.to_owned();
+        let (pid, control, asked_by) = (live.pid, live.control, live.asked_by);
+        match word {
+            Word::Ended => self.tell_all(&Reply::Ended { attempt }),
+            Word::Refused(reason) => self.tell_refused(attempt, reason, asked_by),
+            Word::Leaving => {
+                self.let_go(pid);
+                return self.tell_all(&Reply::Ended { attempt });
+            }
+        }
+        // One too many is told by the end of its socket.
+        if self.idle.len() < IDLE_MAX {
+            self.idle.push(Idle { pid, control });
+        }
+    }
+
+    fn tell_refused(&mut self, attempt: String, reason: Refusal, asked_by: u64) {
+        self.tell(asked_by, &Reply::Refused { attempt: attempt.clone(), reason });
+        // Who asked may be dead, and another may have adopted it.
+        let others = self.peers.iter_mut().filter(|(peer, _)| **peer != asked_by);
+        others.for_each(|(_, peer)| peer.say(&Reply::Ended { attempt: attempt.clone() }));
     }
 
     /// What a step leaves on purpose must go to init, as a daemon does, and never look like a stray of ours. So for
@@ -280,19 +328,15 @@ impl Server {
                 Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(_) => continue,
             };
+            self.idle.retain(|idle| idle.pid != pid);
             let Some(attempt) = self.live.iter().find(|(_, live)| live.pid == pid).map(|(attempt, _)| attempt.clone())
             else {
-                continue; // a stray
+                continue; // it waited for work, or is a stray
             };
             let Some(mut live) = self.live.remove(&attempt) else { continue };
             match (code, live.word()) {
-                (Some(EXIT_ENDED), _) => self.tell_all(&Reply::Ended { attempt }),
-                (Some(EXIT_REFUSED), Some(Word::Refused(reason))) => {
-                    self.tell(live.asked_by, &Reply::Refused { attempt: attempt.clone(), reason });
-                    // Who asked may be dead, and another may have adopted it.
-                    let others = self.peers.iter_mut().filter(|(peer, _)| **peer != live.asked_by);
-                    others.for_each(|(_, peer)| peer.say(&Reply::Ended { attempt: attempt.clone() }));
-                }
+                (_, Some(Word::Ended)) | (Some(EXIT_ENDED), None) => self.tell_all(&Reply::Ended { attempt }),
+                (_, Some(Word::Refused(reason))) => self.tell_refused(attempt, reason, live.asked_by),
                 _ => self.fallen.push((attempt, live, Instant::now())),
             }
         }
@@ -305,7 +349,7 @@ impl Server {
         }
         // The kernel's list of children may miss one while another one ends: none is none only when seen twice.
         for _ in 0..2 {
-            let ours: Vec<Pid> = self.live.values().map(|live| live.pid).collect();
+            let ours = self.subreapers();
             let strays: Vec<Pid> = tree::children(Pid::this()).into_iter().filter(|pid| !ours.contains(pid)).collect();
             for stray in &strays {
                 tree::kill_below(*stray);
@@ -316,8 +360,8 @@ impl Server {
                 return;
             }
         }
-        let unkillable =
-            tree::children(Pid::this()).into_iter().filter(|pid| self.live.values().all(|live| live.pid != *pid));
+        let ours = self.subreapers();
+        let unkillable = tree::children(Pid::this()).into_iter().filter(|pid| !ours.contains(pid));
         let unkillable: Vec<_> = unkillable.map(tree::describe).collect();
         for (attempt, live, _) in std::mem::take(&mut self.fallen) {
             if !matches!(journal::read_result(&live.dir, &self.boot), Ok(Some(_))) {
@@ -339,6 +383,10 @@ impl Server {
         }
     }
 
+    fn subreapers(&self) -> Vec<Pid> {
+        self.live.values().map(|live| live.pid).chain(self.idle.iter().map(|idle| idle.pid)).collect()
+    }
+
     fn tell(&mut self, peer: u64, reply: &Reply) {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.say(reply);
@@ -351,7 +399,15 @@ impl Server {
 }
 
 impl Live {
-    /// The word the subreaper has said, once it is complete. It says at most one.
+    /// Passes a kill on. A socket full of such orders has one that says it, and one that was stopped has to hear it.
+    fn kill(&mut self, attempt: String, grace_ms: u64) {
+        if let Ok(order) = protocol::encode(&Order::Kill { attempt, grace_ms }) {
+            let _ = self.control.write(&order);
+            let _ = kill(self.pid, Signal::SIGCONT); // our child, not yet waited for: nobody else's pid
+        }
+    }
+
+    /// The word the subreaper has said, once it is complete. It says one an attempt.
     fn word(&mut self) -> Option<Word> {
         let mut bytes = [0; 4096];
         while let Ok(len) = self.control.read(&mut bytes) {

@@ -171,6 +171,9 @@ impl Spool {
         }
         if self.current.is_none() {
             let number = self.next_number;
+            if number == 0 {
+                make_folder(&self.dir)?;
+            }
             let path = segment_path(&self.dir, number);
             let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
             self.next_number += 1;
@@ -200,6 +203,14 @@ impl Spool {
         self.bytes += bytes as u64;
         self.dropped += bytes as u64;
         self.error.get_or_insert_with(|| format!("the output could not be written: {error}"));
+    }
+}
+
+/// The attempt's folder is made with its first output. One whose surroundings were removed does not come back.
+fn make_folder(dir: &Path) -> io::Result<()> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

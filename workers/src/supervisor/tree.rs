@@ -5,11 +5,16 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::libc;
 use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::{Pid, getpgid};
 
 use super::journal::Orphan;
+use super::watch::Usage;
 
 /// How much of a command line is kept, in characters.
 const COMMAND_CHARS_MAX: usize = 256;
@@ -68,6 +73,27 @@ pub(super) fn kill_below(pid: Pid) {
     for pid in descendants(pid) {
         let _ = kill(pid, Signal::SIGKILL); // gone meanwhile: as wanted
     }
+}
+
+/// Takes the body of one dead child away; `None` while all live, ECHILD when there are none. A signal number that this
+/// program does not know comes as an error, like an interruption: whoever asks asks again.
+#[allow(unsafe_code)]
+pub(super) fn bury_one() -> nix::Result<Option<(WaitStatus, Usage)>> {
+    let mut status = 0;
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both pointers are to live variables of the types the call writes; a zeroed rusage is a valid one.
+    let (pid, usage) = unsafe {
+        let pid = libc::wait4(-1, &raw mut status, libc::WNOHANG, usage.as_mut_ptr());
+        (Errno::result(pid)?, usage.assume_init())
+    };
+    if pid == 0 {
+        return Ok(None);
+    }
+    let time = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
+    };
+    let usage = Usage { cpu: time(usage.ru_utime) + time(usage.ru_stime), max_rss_kib: usage.ru_maxrss.unsigned_abs() };
+    Ok(Some((WaitStatus::from_raw(Pid::from_raw(pid), status)?, usage)))
 }
 
 /// A process for people.

@@ -6,27 +6,22 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::stat::Mode;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use runward_engine::runbook::model::Orphans;
 
+use super::attempt::{Heard, Subreaper};
 use super::exec::{self, NotStarted};
 use super::journal::{End, Orphan, Reported};
 use super::protocol::Launch;
 use super::spool::{Spool, Stream};
 use super::tree;
 
-/// One read of output, in bytes.
-const BUFFER_BYTES: usize = 256 * 1024;
 /// A pipe as the kernel makes it; a read that fills it asks for a larger one.
 const PIPE_BYTES: usize = 64 * 1024;
 const PIPE_BYTES_LARGE: i32 = 1024 * 1024;
@@ -44,30 +39,30 @@ const SWEEP_MAX: Duration = Duration::from_secs(5);
 /// The longest single wait; timeouts may be longer.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// What all processes of an attempt used together, as far as they were waited for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Usage {
+    pub cpu: Duration,
+    /// The largest resident set of any one process, in KiB.
+    pub max_rss_kib: u64,
+}
+
 /// Starts the step and everything needed to watch it.
-pub(super) fn start(launch: &Launch, control: UnixStream, mode: Mode) -> Result<Watch<'_>, NotStarted> {
-    let broken = |error: io::Error| NotStarted {
-        error: error.to_string(),
-        hint: "the machine or the worker's user is at its limit of open files or processes".into(),
-    };
-    let signals = SignalFd::with_flags(&SigSet::from(Signal::SIGCHLD), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-        .map_err(|errno| broken(errno.into()))?;
-    control.set_nonblocking(true).map_err(broken)?;
-    let mut child = exec::spawn(launch, mode)?;
+pub(super) fn start<'a>(launch: &'a Launch, subreaper: &'a mut Subreaper) -> Result<Watch<'a>, NotStarted> {
+    let mut child = exec::spawn(launch, subreaper.mode)?;
     let now = Instant::now();
     Ok(Watch {
         launch,
-        control: Some(control),
-        signals,
+        subreaper,
         main: Pid::from_raw(child.id() as i32),
         timeout_at: now.checked_add(Duration::from_millis(launch.timeout_ms)),
         spool: Spool::new(&launch.dir, launch.log_bytes_max),
         out: child.stdout.take().and_then(|pipe| nonblocking(pipe.into())),
         err: child.stderr.take().and_then(|pipe| nonblocking(pipe.into())),
-        buffer: vec![0; BUFFER_BYTES],
         last_output: now,
         gather_until: now,
         reported: None,
+        usage: Usage::default(),
         ended: None,
         alone: false,
         why: None,
@@ -80,19 +75,17 @@ pub(super) fn start(launch: &Launch, control: UnixStream, mode: Mode) -> Result<
 /// A running step.
 pub(super) struct Watch<'a> {
     launch: &'a Launch,
-    /// `None` when the supervisor is dead.
-    pub(super) control: Option<UnixStream>,
-    signals: SignalFd,
+    subreaper: &'a mut Subreaper,
     main: Pid,
     /// `None` if it is beyond what the clock can say.
     timeout_at: Option<Instant>,
     pub(super) spool: Spool,
     out: Option<File>,
     err: Option<File>,
-    buffer: Vec<u8>,
     last_output: Instant,
     gather_until: Instant,
     reported: Option<Reported>,
+    pub(super) usage: Usage,
     /// When the step's own process ended.
     ended: Option<Instant>,
     /// Not one process of the attempt is left.
@@ -126,6 +119,9 @@ enum Due {
 impl Watch<'_> {
     /// Until no process is left, or only such as may be left; returns those that cannot be killed.
     pub(super) fn watch(&mut self) -> Vec<Orphan> {
+        if self.subreaper.control.has_more() {
+            self.hear(); // it came together with the order to start
+        }
         loop {
             self.reap();
             if self.alone {
@@ -150,7 +146,7 @@ impl Watch<'_> {
     }
 
     fn decide(&self, now: Instant) -> Due {
-        if self.control.is_none() && !self.alone {
+        if !self.subreaper.control.is_open() && !self.alone {
             return Due::Sweep;
         }
         let settled_at = self.ended.map(|ended| (self.last_output.max(ended) + SETTLE).min(ended + SETTLE_MAX));
@@ -192,7 +188,8 @@ impl Watch<'_> {
         let until = if gathering { until.min(self.gather_until) } else { until };
         let timeout = until.saturating_duration_since(now).min(WAIT_MAX) + Duration::from_micros(999);
         let pipes = [&self.out, &self.err].map(|pipe| pipe.as_ref().filter(|_| !gathering).map(AsFd::as_fd));
-        let sources = [Some(self.signals.as_fd()), self.control.as_ref().map(AsFd::as_fd), pipes[0], pipes[1]];
+        let Subreaper { signals, control, .. } = &*self.subreaper;
+        let sources = [Some(signals.as_fd()), control.as_fd(), pipes[0], pipes[1]];
         let mut fds: Vec<PollFd> = sources.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
         if poll(&mut fds, timeout).is_err() {
@@ -202,7 +199,7 @@ impl Watch<'_> {
         let [signals, control, out, err] =
             sources.map(|source| source.is_some()).map(|polled| polled && ready.next().unwrap_or(false));
         if signals {
-            let _ = self.signals.read_signal(); // the news is in waitpid
+            let _ = self.subreaper.signals.read_signal(); // the news is in waitpid
         }
         if control {
             self.hear();
@@ -222,13 +219,13 @@ impl Watch<'_> {
             Stream::Err => &mut self.err,
         };
         let Some(pipe) = slot else { return false };
-        match pipe.read(&mut self.buffer) {
+        match pipe.read(&mut self.subreaper.buffer) {
             Ok(0) => *slot = None,
             Ok(len) => {
                 if len == PIPE_BYTES {
                     let _ = fcntl(&*pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES_LARGE)); // only faster
                 }
-                self.spool.append(stream, &self.buffer[..len]);
+                self.spool.append(stream, &self.subreaper.buffer[..len]);
                 self.last_output = Instant::now();
                 self.gather_until = if len < GATHER_BYTES { self.last_output + GATHER } else { self.last_output };
                 return true;
@@ -246,17 +243,12 @@ impl Watch<'_> {
         while (self.pump(Stream::Out) | self.pump(Stream::Err)) && Instant::now() < give_up {}
     }
 
-    /// The supervisor's word: a grace in milliseconds is a request to end; the end of the socket is its death.
+    /// What the supervisor says; the end of its socket is its death.
     fn hear(&mut self) {
-        let Some(control) = &mut self.control else { return };
-        let mut grace_ms = [0; 8];
-        match control.read_exact(&mut grace_ms) {
-            Ok(()) => self.stop(Why::Killed, Duration::from_millis(u64::from_le_bytes(grace_ms))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => {
-                self.control = None;
-                self.stop(Why::Interrupted, Duration::ZERO);
-            }
+        match self.subreaper.control.hear(&self.launch.attempt) {
+            Some(Heard::Kill { grace }) => self.stop(Why::Killed, grace),
+            Some(Heard::Gone) => self.stop(Why::Interrupted, Duration::ZERO),
+            None => {}
         }
     }
 
@@ -280,12 +272,18 @@ impl Watch<'_> {
     /// Buries every dead child, adopted ones too.
     fn reap(&mut self) {
         loop {
-            let (pid, reported) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, Reported::Exited { code }),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Reported::Signaled { signal: signal as i32 }),
-                Ok(WaitStatus::StillAlive) => return,
+            let (status, usage) = match tree::bury_one() {
+                Ok(Some(buried)) => buried,
+                Ok(None) => return,
                 Err(Errno::ECHILD) => return self.alone = true,
-                Ok(_) | Err(_) => continue,
+                Err(_) => continue,
+            };
+            self.usage.cpu += usage.cpu;
+            self.usage.max_rss_kib = self.usage.max_rss_kib.max(usage.max_rss_kib);
+            let (pid, reported) = match status {
+                WaitStatus::Exited(pid, code) => (pid, Reported::Exited { code }),
+                WaitStatus::Signaled(pid, signal, _) => (pid, Reported::Signaled { signal: signal as i32 }),
+                _ => continue,
             };
             if pid == self.main && self.ended.is_none() {
                 self.reported = Some(reported);

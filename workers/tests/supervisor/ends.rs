@@ -16,7 +16,7 @@ async fn an_exit_code_is_what_the_step_said() {
         let result = world.run(&launch).await;
         assert_eq!(result.end, End::Exited { code });
         assert!(result.ended_at_ms >= result.started_at_ms && result.max_rss_kib.is_some_and(|kib| kib > 0));
-        assert_eq!(read_mark(&launch.dir, &launch.boot).unwrap(), Some(Mark::Started));
+        assert_eq!(read_mark(&launch.dir).unwrap(), Some(Mark::Started));
         assert!(!is_alive(&launch.dir).unwrap());
     }
 }
@@ -123,7 +123,7 @@ async fn what_may_not_start_is_refused_with_its_reason() {
     let refused = |name: &str, reason| Event::Refused { attempt: name.into(), reason };
 
     let void = world.launch("void", "true");
-    assert_eq!(try_void(&void.dir, &void.boot).unwrap(), Mark::Void);
+    assert_eq!(try_void(&void.dir).unwrap(), Mark::Void);
     world.requests.start(void).unwrap();
     assert_eq!(world.event().await, refused("void", Refusal::Void));
 
@@ -138,7 +138,7 @@ async fn what_may_not_start_is_refused_with_its_reason() {
     assert_eq!(world.event().await, refused("other", Refusal::OtherBoot));
 
     let gone = world.launch("gone", "true");
-    std::fs::remove_dir(&gone.dir).unwrap();
+    std::fs::remove_file(gone.dir.with_extension("claimed")).unwrap();
     world.requests.start(gone).unwrap();
     assert!(matches!(world.event().await, Event::Refused { reason: Refusal::Directory(_), .. }));
 }

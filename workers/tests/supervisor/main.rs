@@ -6,5 +6,6 @@ mod accidents;
 mod clients;
 mod ends;
 mod output;
+mod reuse;
 mod trees;
 mod world;

@@ -70,6 +70,7 @@ pub fn home(dir: &Path) -> PathBuf {
 pub fn launch(dir: &Path, name: &str, script: &str) -> Launch {
     let attempt_dir = dir.join(name);
     fs::create_dir_all(&attempt_dir).unwrap();
+    journal::open(&attempt_dir).unwrap();
     Launch {
         attempt: name.into(),
         dir: attempt_dir,
