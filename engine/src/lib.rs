@@ -7,12 +7,14 @@
 //! - [`bind`]: `${{ }}` expressions and the safe binding of their values per place
 //! - [`plan`]: parameters + definition -> what would run
 //! - [`run`]: the state machine of a run
+//! - [`retention`]: which runs may go
 //! - [`schedule`]: cron with the meaning of Vixie cron, zones, windows
 //! - [`limits`]: every limit of the contract, named, with its unit
 
 pub mod bind;
 pub mod limits;
 pub mod plan;
+pub mod retention;
 pub mod run;
 pub mod runbook;
 pub mod schedule;

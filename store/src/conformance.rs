@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use runward_engine::plan::Definition;
 use runward_engine::plan::definition::{PinnedFile, sha256};
+use runward_engine::retention::Retention;
 use runward_engine::run::command::Report;
 use runward_engine::run::event::{LogDigest, Outcome};
 use runward_engine::run::outputs::Outputs;
 use runward_engine::run::{Command, Reject, RunId, RunStatus, Unit};
 use serde_json::{Map, json};
 
+use crate::administration::{AdminEvent, PrunedRun};
 use crate::check;
 use crate::error::LedgerError;
 use crate::ledger::{Ledger, NewRun, RunQuery, command};
@@ -37,7 +39,11 @@ macro_rules! ledger_conformance {
             runs_are_listed_newest_first,
             a_run_is_found_by_either_end_of_its_id,
             what_is_unknown_is_an_error_that_names_it,
-            files_are_kept_by_content
+            files_are_kept_by_content,
+            a_pruned_run_is_gone_and_on_the_record,
+            the_key_of_a_pruned_run_stays_taken,
+            a_run_that_lives_or_moved_on_is_not_pruned,
+            what_only_pruned_runs_used_goes_with_them
         );
     };
     (@each $make:path: $($name:ident),+) => {
@@ -231,4 +237,71 @@ pub async fn files_are_kept_by_content(ledger: Arc<dyn Ledger>) {
     let definition = ledger.definition(&view.state.definition).await.unwrap();
     assert_eq!(definition.source, SOURCE);
     assert_eq!(ledger.blob(&definition.files[0].sha256).await.unwrap(), b"echo pinned");
+}
+
+/// A run at its end, as a pruning names it.
+async fn finished(ledger: &dyn Ledger, id: &str, key: Option<&str>) -> PrunedRun {
+    let mut view = ledger.trigger(new_run(id, key)).await.unwrap().view;
+    for n in 0..3 {
+        accept(ledger, &mut view, claim(n, &format!("{id}-{n}"))).await;
+        let failed = Outcome::Failed { code: Some(1), signal: None };
+        accept(ledger, &mut view, settle(&format!("{id}-{n}"), if n == 1 { failed } else { Outcome::Succeeded })).await;
+    }
+    assert_eq!(view.state.status, RunStatus::Failed);
+    PrunedRun::of(&view)
+}
+
+async fn prune(ledger: &dyn Ledger, runs: Vec<PrunedRun>) -> Vec<PrunedRun> {
+    let event = AdminEvent::RunsPruned { rule: Retention { older_than_ms: None, keep: Some(0) }, runs };
+    ledger.administer(event, "tester").await.unwrap().pruned().to_vec()
+}
+
+pub async fn a_pruned_run_is_gone_and_on_the_record(ledger: Arc<dyn Ledger>) {
+    let (one, two) = (finished(&*ledger, "run-1", None).await, finished(&*ledger, "run-2", None).await);
+    assert_eq!(prune(&*ledger, vec![one.clone()]).await, std::slice::from_ref(&one));
+    assert!(matches!(ledger.load(&"run-1".into()).await, Err(LedgerError::NoSuchRun(_))));
+    assert!(!ledger.events(&"run-1".into(), 0).await.is_ok_and(|events| !events.is_empty()));
+    assert_eq!(check::run(&*ledger, &"run-2".into()).await.unwrap().differences, Vec::<String>::new());
+    let checked = AdminEvent::LedgerChecked { runs: 1, problems: 0 };
+    ledger.administer(checked.clone(), "tester").await.unwrap();
+    prune(&*ledger, vec![two.clone()]).await;
+    let record = ledger.administration().await.unwrap();
+    assert_eq!(record.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(record[0].event.pruned(), [one]);
+    assert_eq!((&record[1].event, record[1].actor.as_str()), (&checked, "tester"));
+    assert_eq!(record[2].event.pruned(), [two]);
+}
+
+pub async fn the_key_of_a_pruned_run_stays_taken(ledger: Arc<dyn Ledger>) {
+    let run = finished(&*ledger, "run-1", Some("nightly")).await;
+    prune(&*ledger, vec![run]).await;
+    match ledger.trigger(new_run("run-2", Some("nightly"))).await {
+        Err(LedgerError::KeyOfPruned { key, run }) => assert_eq!((key.as_str(), run), ("nightly", "run-1".into())),
+        other => panic!("{other:?}"),
+    }
+    assert!(ledger.runs(&RunQuery::default()).await.unwrap().is_empty());
+    assert!(ledger.trigger(new_run("run-3", Some("another"))).await.unwrap().created);
+}
+
+pub async fn a_run_that_lives_or_moved_on_is_not_pruned(ledger: Arc<dyn Ledger>) {
+    let resumed = finished(&*ledger, "run-1", None).await;
+    let mut view = ledger.load(&"run-1".into()).await.unwrap();
+    accept(&*ledger, &mut view, Command::Resume).await;
+    let living = ledger.trigger(new_run("run-2", None)).await.unwrap().view;
+    let never = PrunedRun { id: "run-3".into(), ..resumed.clone() };
+    let wanted = vec![resumed, PrunedRun::of(&view), PrunedRun::of(&living), never];
+    assert_eq!(prune(&*ledger, wanted).await, []);
+    assert_eq!(ledger.runs(&RunQuery::default()).await.unwrap().len(), 2);
+    assert!(ledger.administration().await.unwrap().is_empty(), "nothing was done");
+}
+
+pub async fn what_only_pruned_runs_used_goes_with_them(ledger: Arc<dyn Ledger>) {
+    let (one, two) = (finished(&*ledger, "run-1", None).await, finished(&*ledger, "run-2", None).await);
+    let hash = ledger.load(&"run-1".into()).await.unwrap().state.definition;
+    let file = ledger.definition(&hash).await.unwrap().files.remove(0).sha256;
+    prune(&*ledger, vec![one]).await;
+    assert!(ledger.definition(&hash).await.is_ok() && ledger.blob(&file).await.is_ok(), "the other run has them, too");
+    prune(&*ledger, vec![two]).await;
+    assert!(matches!(ledger.definition(&hash).await, Err(LedgerError::NoSuchDefinition(_))));
+    assert!(matches!(ledger.blob(&file).await, Err(LedgerError::NoSuchDefinition(_))));
 }

@@ -26,6 +26,12 @@ pub enum LedgerError {
     /// The record of a run does not fit its hashes, or cannot be read.
     #[error("run {run}, event {seq}: {message}")]
     Tampered { run: RunId, seq: u64, message: String },
+    /// The record of what was done to the ledger itself does not fit its hashes.
+    #[error("the ledger's own record, entry {seq}: {message}")]
+    Record { seq: u64, message: String },
+    /// The run that the key named is at its end and was removed; the key is not free for another one.
+    #[error("the key `{key}` belongs to run {run}, which is at its end and was pruned; nothing was started")]
+    KeyOfPruned { key: String, run: RunId },
     /// The pinned definition of a run cannot be read by this version.
     #[error("the pinned definition of run {run} cannot be read: {message}")]
     Definition { run: RunId, message: String },
@@ -60,6 +66,10 @@ impl LedgerError {
             LedgerError::Tampered { .. } => {
                 Some("this run is not continued; `runward audit verify` checks the whole ledger")
             }
+            LedgerError::Record { .. } => Some(
+                "somebody changed the ledger by other means than runward; `runward audit verify` checks the whole of it",
+            ),
+            LedgerError::KeyOfPruned { .. } => Some("use a new key for a new job"),
             LedgerError::Definition { .. } => Some("use the version of runward that started the run"),
             LedgerError::NoSuchDefinition(_) | LedgerError::Other(_) => None,
         }

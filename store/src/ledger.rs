@@ -9,6 +9,7 @@ use runward_engine::run::{Command, Event, Recorded, Reject, RunId, RunState, app
 use runward_engine::runbook;
 use serde_json::{Map, Value};
 
+use crate::administration::{AdminEntry, AdminEvent};
 use crate::chain;
 use crate::error::LedgerError;
 
@@ -121,6 +122,14 @@ pub trait Ledger: Send + Sync {
 
     /// The content of a pinned file.
     async fn blob(&self, sha256: &str) -> Result<Vec<u8>, LedgerError>;
+
+    /// Does something to the ledger itself and records it, in one transaction; returns what came of it. Of a pruning
+    /// only those runs go, and are recorded, that are at their end and whose last hash is still the one given; with
+    /// them what only they used. If none is left, nothing is recorded.
+    async fn administer(&self, event: AdminEvent, actor: &str) -> Result<AdminEvent, LedgerError>;
+
+    /// What was done to the ledger, in order; a broken chain is an error.
+    async fn administration(&self) -> Result<Vec<AdminEntry>, LedgerError>;
 }
 
 impl RunView {

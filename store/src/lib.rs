@@ -4,6 +4,7 @@
 //! [`conformance`]. The ledger decides nothing: every change of a run goes through `engine::run::execute` inside one
 //! transaction, and what is stored is the events that came out, hash-chained ([`chain`]), with the rows they touch.
 
+mod administration;
 pub mod chain;
 pub mod check;
 pub mod conformance;
@@ -12,7 +13,8 @@ mod ledger;
 mod memory;
 mod sqlite;
 
+pub use administration::{AdminEntry, AdminEvent, PrunedRun};
 pub use error::LedgerError;
 pub use ledger::{Committed, Ledger, NewRun, Next, Reply, RunQuery, RunView, StoredEvent, Triggered, command};
 pub use memory::MemoryLedger;
-pub use sqlite::SqliteLedger;
+pub use sqlite::{SqliteLedger, Stats};

@@ -1,6 +1,6 @@
 //! The ledger in memory: for tests of everything above it. It forgets with its process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -8,6 +8,8 @@ use runward_engine::plan::Definition;
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
 
+use crate::administration::{self, AdminEntry, AdminEvent, PrunedRun};
+use crate::chain;
 use crate::error::LedgerError;
 use crate::ledger::{Committed, Ledger, Linked, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
 
@@ -22,6 +24,7 @@ struct Inner {
     keys: BTreeMap<String, RunId>,
     definitions: BTreeMap<String, Definition>,
     blobs: BTreeMap<String, Vec<u8>>,
+    administration: Vec<AdminEntry>,
 }
 
 #[derive(Debug)]
@@ -45,10 +48,12 @@ impl MemoryLedger {
 impl Ledger for MemoryLedger {
     async fn trigger(&self, new: NewRun) -> Result<Triggered, LedgerError> {
         self.with(|inner| {
-            if let Some(existing) =
-                new.key.as_ref().and_then(|key| inner.keys.get(key)).and_then(|id| inner.runs.get(id))
+            if let Some(key) = &new.key
+                && let Some(run) = inner.keys.get(key)
             {
-                return Ok(Triggered { view: existing.view.clone(), created: false });
+                let existing = inner.runs.get(run);
+                let pruned = || LedgerError::KeyOfPruned { key: key.clone(), run: run.clone() };
+                return Ok(Triggered { view: existing.ok_or_else(pruned)?.view.clone(), created: false });
             }
             let mut view = RunView::empty(&new.id, &new.definition)?;
             let events = view.begin(&new, now_ms());
@@ -130,5 +135,53 @@ impl Ledger for MemoryLedger {
         self.with(|inner| {
             inner.blobs.get(sha256).cloned().ok_or_else(|| LedgerError::NoSuchDefinition(sha256.to_owned()))
         })
+    }
+
+    async fn administer(&self, event: AdminEvent, actor: &str) -> Result<AdminEvent, LedgerError> {
+        self.with(|inner| {
+            let event = match event {
+                AdminEvent::RunsPruned { rule, mut runs } => {
+                    runs.retain(|wanted| inner.remove(wanted));
+                    inner.forget_unused();
+                    AdminEvent::RunsPruned { rule, runs }
+                }
+                other => other,
+            };
+            if matches!(&event, AdminEvent::RunsPruned { runs, .. } if runs.is_empty()) {
+                return Ok(event);
+            }
+            let previous = inner.administration.last().map_or(chain::GENESIS, |entry| entry.hash.as_str());
+            let (seq, at) = (inner.administration.len() as u64 + 1, now_ms());
+            let hash = administration::link(previous, seq, at, actor, &event.body());
+            inner.administration.push(AdminEntry { seq, at, actor: actor.to_owned(), event: event.clone(), hash });
+            Ok(event)
+        })
+    }
+
+    async fn administration(&self) -> Result<Vec<AdminEntry>, LedgerError> {
+        self.with(|inner| {
+            let stored = inner.administration.iter().cloned();
+            administration::verified(stored.map(|e| (e.seq, e.at, e.actor, e.event.body(), e.hash)).collect())
+        })
+    }
+}
+
+impl Inner {
+    fn remove(&mut self, wanted: &PrunedRun) -> bool {
+        let found = self.runs.get(&wanted.id);
+        let goes = found.is_some_and(|run| run.view.state.status.is_terminal() && run.view.head == wanted.head);
+        if goes {
+            self.runs.remove(&wanted.id);
+        }
+        goes
+    }
+
+    /// Definitions that no run has, and files that no definition names.
+    fn forget_unused(&mut self) {
+        let used: BTreeSet<String> = self.runs.values().map(|run| run.view.state.definition.clone()).collect();
+        self.definitions.retain(|hash, _| used.contains(hash));
+        let named: BTreeSet<String> =
+            self.definitions.values().flat_map(|one| one.files.iter().map(|file| file.sha256.clone())).collect();
+        self.blobs.retain(|sha256, _| named.contains(sha256));
     }
 }

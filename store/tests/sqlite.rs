@@ -96,3 +96,103 @@ async fn many_open_a_new_ledger_at_once() {
         opened.join().unwrap().unwrap();
     }
 }
+
+/// A ledger as the first version left it, with a run that has a key.
+async fn ledger_of_the_first_version(path: &Path) {
+    let all = sqlx::migrate!("../migrations/sqlite");
+    let first: Vec<_> = all.iter().take(1).cloned().collect();
+    let mut connection = raw_new(path).await;
+    sqlx::query("PRAGMA journal_mode=WAL").execute(&mut connection).await.unwrap();
+    sqlx::migrate::Migrator::with_migrations(first).run_direct(None, &mut connection, false).await.unwrap();
+    for sql in [
+        "PRAGMA user_version=1",
+        "INSERT INTO definitions (hash, body) VALUES ('h', '{}')",
+        "INSERT INTO runs (id, name, status, generation, held, trigger, actor, key, params, definition, created_at, seq, head) \
+         VALUES ('old-run', 'x', 'running', 1, 0, 'cli', 'a', 'k', '{}', 'h', 1, 1, 'x')",
+    ] {
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+    }
+}
+
+async fn raw_new(path: &Path) -> sqlx::SqliteConnection {
+    sqlx::SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", path.display())).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_ledger_of_the_first_version_is_brought_up_to_date_and_keeps_its_runs() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("ledger.db");
+    ledger_of_the_first_version(&path).await;
+    let ledger = SqliteLedger::open(&path).await.unwrap();
+    assert_eq!(ledger.find("old-run").await.unwrap(), ["old-run".into()]);
+    assert!(ledger.administration().await.unwrap().is_empty());
+    assert_eq!(ledger.stats().await.unwrap().schema, 2);
+    // It was made without the means to give pages back one by one: it is written anew once.
+    ledger.reclaim().await.unwrap();
+    let vacuum: i64 = sqlx::query_scalar("PRAGMA auto_vacuum").fetch_one(&mut raw(&path).await).await.unwrap();
+    assert_eq!(vacuum, 2);
+    assert_eq!(ledger.integrity().await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_new_ledger_can_give_space_back_bit_by_bit() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("ledger.db");
+    let ledger: Arc<SqliteLedger> = Arc::new(SqliteLedger::open(&path).await.unwrap());
+    let mut other = raw(&path).await;
+    let vacuum: i64 = sqlx::query_scalar("PRAGMA auto_vacuum").fetch_one(&mut other).await.unwrap();
+    assert_eq!(vacuum, 2);
+    let size = || std::fs::metadata(&path).unwrap().len();
+    for sql in [
+        "INSERT INTO blobs (sha256, bytes) VALUES ('x', zeroblob(20000000))",
+        "PRAGMA wal_checkpoint(TRUNCATE)",
+        "DELETE FROM blobs",
+    ] {
+        sqlx::query(sql).execute(&mut other).await.unwrap();
+    }
+    assert!(size() > 20_000_000);
+    assert!(ledger.reclaim().await.unwrap() > 19_000_000);
+    assert!(size() < 1_000_000, "{}", size());
+}
+
+#[tokio::test]
+async fn the_schema_itself_lets_no_run_go_and_no_key_come_back() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("ledger.db");
+    let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(&path).await.unwrap());
+    runward_store::conformance::the_key_of_a_pruned_run_stays_taken(Arc::clone(&ledger)).await;
+    let mut other = raw(&path).await;
+    for sql in [
+        "DELETE FROM pruned",
+        "UPDATE pruned SET key = NULL",
+        "DELETE FROM administration",
+        "UPDATE administration SET actor = 'nobody'",
+        "DELETE FROM runs",
+        "INSERT INTO runs SELECT 'x', name, status, generation, held, trigger, actor, 'nightly', params, definition, \
+         created_at, started_at, finished_at, seq, head FROM runs",
+    ] {
+        // Without the references, which would refuse some of these by themselves.
+        sqlx::query("PRAGMA foreign_keys=OFF").execute(&mut other).await.unwrap();
+        let refused = sqlx::query(sql).execute(&mut other).await.map(|done| done.rows_affected());
+        assert!(refused.is_err(), "{sql}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_changed_record_of_the_ledger_is_found() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("ledger.db");
+    let ledger = Arc::new(SqliteLedger::open(&path).await.unwrap());
+    runward_store::conformance::a_pruned_run_is_gone_and_on_the_record(Arc::clone(&ledger) as Arc<dyn Ledger>).await;
+    assert_eq!(ledger.integrity().await.unwrap(), Vec::<String>::new());
+    let mut other = raw(&path).await;
+    for name in ["administration_stands_update", "administration_stands_delete", "pruned_stands_delete"] {
+        sqlx::query(sqlx::AssertSqlSafe(format!("DROP TRIGGER {name}"))).execute(&mut other).await.unwrap();
+    }
+    sqlx::query("PRAGMA foreign_keys=OFF").execute(&mut other).await.unwrap();
+    sqlx::query("DELETE FROM pruned WHERE id = 'run-1'").execute(&mut other).await.unwrap();
+    let found = ledger.integrity().await.unwrap();
+    assert!(found.len() == 1 && found[0].contains("run-1") && found[0].contains("its mark"), "{found:?}");
+    sqlx::query("DELETE FROM administration WHERE seq = 2").execute(&mut other).await.unwrap();
+    assert!(matches!(ledger.administration().await, Err(LedgerError::Record { seq: 3, .. })));
+}

@@ -4,8 +4,10 @@
 //! that processes queue up for the write lock instead of failing in the middle. Opening, the switch to WAL and
 //! migrations are serialised by a lock on a file beside it, because SQLite alone answers "database is locked" there.
 
+mod care;
 mod errors;
 mod open;
+mod prune;
 mod read;
 mod write;
 
@@ -18,8 +20,11 @@ use runward_engine::run::{Recorded, RunId};
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::Mutex;
 
+use crate::administration::{self, AdminEntry, AdminEvent};
 use crate::error::LedgerError;
 use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
+
+pub use care::Stats;
 
 /// How long a writer waits for the others, in seconds.
 pub(crate) const BUSY_SECONDS: u64 = 60;
@@ -34,16 +39,6 @@ impl SqliteLedger {
     pub async fn open(path: &Path) -> Result<SqliteLedger, LedgerError> {
         let connection = open::open(path).await?;
         Ok(SqliteLedger { path: path.to_owned(), connection: Mutex::new(connection) })
-    }
-
-    /// SQLite's own check of the file; `Ok` holds what it complains about, nothing if all is well.
-    pub async fn integrity(&self) -> Result<Vec<String>, LedgerError> {
-        let mut connection = self.connection.lock().await;
-        let lines: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(|error| self.error(error))?;
-        Ok(lines.into_iter().filter(|line| line != "ok").collect())
     }
 
     fn error(&self, error: sqlx::Error) -> LedgerError {
@@ -65,6 +60,9 @@ impl Ledger for SqliteLedger {
             if let Some(id) = existing {
                 let view = read::load(&mut tx, &RunId(id)).await.map_err(|error| error.at(&self.path))?;
                 return Ok(Triggered { view, created: false });
+            }
+            if let Some(run) = prune::owner(&mut tx, key).await.map_err(|error| self.error(error))? {
+                return Err(LedgerError::KeyOfPruned { key: key.clone(), run });
             }
         }
         let mut view = RunView::empty(&new.id, &new.definition)?;
@@ -150,5 +148,19 @@ impl Ledger for SqliteLedger {
             return Err(LedgerError::Corrupt { path: self.path.display().to_string(), message });
         }
         Ok(bytes)
+    }
+
+    async fn administer(&self, event: AdminEvent, actor: &str) -> Result<AdminEvent, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))?;
+        let event = prune::administer(&mut tx, event, now_ms(), actor).await.map_err(|error| self.error(error))?;
+        tx.commit().await.map_err(|error| self.error(error))?;
+        Ok(event)
+    }
+
+    async fn administration(&self) -> Result<Vec<AdminEntry>, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        let stored = prune::entries(&mut connection).await.map_err(|error| self.error(error))?;
+        administration::verified(stored)
     }
 }

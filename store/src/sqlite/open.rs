@@ -34,6 +34,11 @@ pub(super) async fn open(path: &Path) -> Result<SqliteConnection, LedgerError> {
     let mut connection = connect(path, true).await?;
     let found = schema_found(&mut connection, path).await?;
     if found < schema_known() {
+        // Only while the file is empty, before anything else is written to it: so that pruning can give space back.
+        sqlx::query("PRAGMA auto_vacuum=INCREMENTAL")
+            .execute(&mut connection)
+            .await
+            .map_err(|error| translate(path, error))?;
         sqlx::query("PRAGMA journal_mode=WAL")
             .execute(&mut connection)
             .await

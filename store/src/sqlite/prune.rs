@@ -1,0 +1,126 @@
+//! The ledger's own record, and the removal of runs with everything that only they used.
+
+use runward_engine::run::RunId;
+use sqlx::{Row, SqliteConnection};
+
+use crate::administration::{self, AdminEvent, PrunedRun};
+use crate::chain;
+
+/// The pruned run that had this key.
+pub(super) async fn owner(connection: &mut SqliteConnection, key: &str) -> Result<Option<RunId>, sqlx::Error> {
+    let sql = "SELECT id FROM pruned WHERE key = $1";
+    Ok(sqlx::query_scalar(sql).bind(key).fetch_optional(connection).await?.map(RunId))
+}
+
+/// Within a transaction that holds the write lock.
+pub(super) async fn administer(
+    connection: &mut SqliteConnection,
+    event: AdminEvent,
+    at: i64,
+    actor: &str,
+) -> Result<AdminEvent, sqlx::Error> {
+    let event = match event {
+        AdminEvent::RunsPruned { rule, runs } => {
+            let runs = unchanged(connection, runs).await?;
+            AdminEvent::RunsPruned { rule, runs }
+        }
+        other => other,
+    };
+    if matches!(&event, AdminEvent::RunsPruned { runs, .. } if runs.is_empty()) {
+        return Ok(event);
+    }
+    let entry = append(connection, &event, at, actor).await?;
+    for run in event.pruned() {
+        remove(connection, run, entry).await?;
+    }
+    if !event.pruned().is_empty() {
+        forget_unused(connection).await?;
+    }
+    Ok(event)
+}
+
+/// Those that are at their end, and as the caller saw them.
+async fn unchanged(connection: &mut SqliteConnection, runs: Vec<PrunedRun>) -> Result<Vec<PrunedRun>, sqlx::Error> {
+    let mut found = Vec::with_capacity(runs.len());
+    for run in runs {
+        let sql = "SELECT 1 FROM runs WHERE id = $1 AND head = $2 AND seq = $3 AND finished_at IS NOT NULL";
+        let same: Option<i64> = sqlx::query_scalar(sql)
+            .bind(&run.id.0)
+            .bind(&run.head)
+            .bind(run.events as i64)
+            .fetch_optional(&mut *connection)
+            .await?;
+        found.extend(same.map(|_| run));
+    }
+    Ok(found)
+}
+
+async fn append(
+    connection: &mut SqliteConnection,
+    event: &AdminEvent,
+    at: i64,
+    actor: &str,
+) -> Result<i64, sqlx::Error> {
+    let last = sqlx::query("SELECT seq, hash FROM administration ORDER BY seq DESC LIMIT 1")
+        .fetch_optional(&mut *connection)
+        .await?;
+    let (seq, previous) = match last {
+        Some(row) => (row.try_get::<i64, _>("seq")? + 1, row.try_get("hash")?),
+        None => (1, chain::GENESIS.to_owned()),
+    };
+    let body = event.body();
+    sqlx::query("INSERT INTO administration (seq, at, actor, kind, body, hash) VALUES ($1, $2, $3, $4, $5, $6)")
+        .bind(seq)
+        .bind(at)
+        .bind(actor)
+        .bind(event.kind())
+        .bind(&body)
+        .bind(administration::link(&previous, seq as u64, at, actor, &body))
+        .execute(connection)
+        .await?;
+    Ok(seq)
+}
+
+/// The schema refuses to let a run go that is not marked as pruned first.
+async fn remove(connection: &mut SqliteConnection, run: &PrunedRun, entry: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO pruned (id, key, entry) VALUES ($1, $2, $3)")
+        .bind(&run.id.0)
+        .bind(&run.key)
+        .bind(entry)
+        .execute(&mut *connection)
+        .await?;
+    for sql in [
+        "DELETE FROM attempts WHERE run_id = $1",
+        "DELETE FROM steps WHERE run_id = $1",
+        "DELETE FROM events WHERE run_id = $1",
+        "DELETE FROM runs WHERE id = $1",
+    ] {
+        sqlx::query(sql).bind(&run.id.0).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Definitions that no run has; and, where one went, files that no definition names.
+async fn forget_unused(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let unused = "DELETE FROM definitions WHERE NOT EXISTS (SELECT 1 FROM runs WHERE definition = hash)";
+    if sqlx::query(unused).execute(&mut *connection).await?.rows_affected() > 0 {
+        let unnamed = "DELETE FROM blobs WHERE sha256 NOT IN (SELECT json_extract(file.value, '$.sha256') \
+                       FROM definitions, json_each(definitions.body, '$.files') AS file)";
+        sqlx::query(unnamed).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// Every entry: seq, at, actor, body, hash.
+pub(super) async fn entries(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<(u64, i64, String, String, String)>, sqlx::Error> {
+    let rows = sqlx::query("SELECT seq, at, actor, body, hash FROM administration ORDER BY seq");
+    let rows = rows.fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            let seq = row.try_get::<i64, _>("seq")? as u64;
+            Ok((seq, row.try_get("at")?, row.try_get("actor")?, row.try_get("body")?, row.try_get("hash")?))
+        })
+        .collect()
+}
