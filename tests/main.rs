@@ -8,6 +8,8 @@ mod harness;
 mod actor;
 #[path = "stories/backup.rs"]
 mod backup;
+#[path = "stories/care.rs"]
+mod care;
 #[path = "stories/code_base.rs"]
 mod code_base;
 #[path = "stories/configuration.rs"]

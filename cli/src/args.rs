@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
@@ -65,6 +66,11 @@ pub enum Command {
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Look after the ledger: what is in it, whether it is whole, removing old runs
+    Db {
+        #[command(subcommand)]
+        command: DbCommand,
     },
     /// Print the JSON Schema of runbooks
     Schema,
@@ -281,6 +287,40 @@ pub enum AuditCommand {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Where the ledger is, what is in it, and how much room it takes
+    Status {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Compare the ledger, every folder and all output with the record; exit code 1 if anything is not as it should be
+    Check {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Remove runs that are over, with their output; never one that lives
+    ///
+    /// With both --older-than and --keep a run goes only if both let it go. What was removed stays on the record, and
+    /// the key of a removed run stays taken.
+    Prune(PruneArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct PruneArgs {
+    /// Only runs that ended longer ago than this: `90d`, `12h`
+    #[arg(long, value_name = "DURATION", value_parser = runward_engine::units::parse_duration)]
+    pub older_than: Option<Duration>,
+    /// Of each runbook, keep this many of the runs that ended last
+    #[arg(long, value_name = "COUNT")]
+    pub keep: Option<u32>,
+    /// Say what would go, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {

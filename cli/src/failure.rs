@@ -9,6 +9,7 @@ use miette::{
 use runward_engine::run::Reject;
 use runward_engine::runbook::{Finding, Report};
 use runward_store::LedgerError;
+use runward_workers::care::prune::PruneError;
 use runward_workers::driver::DriveError;
 use runward_workers::home::{DriverLockError, HomeError};
 
@@ -162,7 +163,10 @@ impl Failure {
 
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
-        let code = if matches!(error, LedgerError::NoSuchRun(_)) { EXIT_USAGE } else { EXIT_LEDGER };
+        let code = match error {
+            LedgerError::NoSuchRun(_) | LedgerError::KeyOfPruned { .. } => EXIT_USAGE,
+            _ => EXIT_LEDGER,
+        };
         Failure { code, message: error.to_string(), help: error.help().map(str::to_owned), related: Vec::new() }
     }
 }
@@ -171,6 +175,15 @@ impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
         let help = Some(error.help().to_owned());
         Failure { code: EXIT_LEDGER, message: error.to_string(), help, related: Vec::new() }
+    }
+}
+
+impl From<PruneError> for Failure {
+    fn from(error: PruneError) -> Self {
+        match error {
+            PruneError::Ledger(error) => error.into(),
+            PruneError::Home(error) => error.into(),
+        }
     }
 }
 

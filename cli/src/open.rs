@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use runward_engine::run::{ClaimId, RunId, SessionId};
-use runward_store::{Ledger, RunQuery, SqliteLedger};
+use runward_store::{Ledger, PrunedRun, RunQuery, SqliteLedger};
 use runward_workers::home::Home;
 use uuid::Uuid;
 
 use crate::config::{Config, Settings};
 use crate::failure::Failure;
+use crate::text;
 
 pub struct Opened {
     pub home: Home,
@@ -76,8 +77,27 @@ pub async fn find_run(ledger: &dyn Ledger, text: &str) -> Result<RunId, Failure>
     let mut found = ledger.find(text).await?;
     match found.len() {
         1 => Ok(found.remove(0)),
-        0 => Err(Failure::usage(format!("no run has the id `{text}`")).help("`runward runs` lists the runs")),
+        0 => Err(no_run(ledger, text).await?),
         n => Err(Failure::usage(format!("{n} runs have an id that begins or ends with `{text}`"))
             .help("give more characters: the last ones differ most")),
     }
+}
+
+/// Nothing has this id now. Something may have had it.
+async fn no_run(ledger: &dyn Ledger, text: &str) -> Result<Failure, Failure> {
+    let record = ledger.administration().await?;
+    let removed = record.iter().flat_map(|entry| entry.event.pruned().iter().map(move |run| (entry, run)));
+    let named = |run: &PrunedRun| run.id.0.starts_with(text) || run.id.0.ends_with(text);
+    Ok(match removed.into_iter().find(|(_, run)| named(run)) {
+        Some((entry, run)) => Failure::usage(format!(
+            "run {} of `{}`, which {}, was pruned at {} by {}",
+            run.id,
+            run.name,
+            run.status,
+            text::time(entry.at),
+            entry.actor
+        ))
+        .help("its last hash is on the record: `runward audit verify --format json`"),
+        None => Failure::usage(format!("no run has the id `{text}`")).help("`runward runs` lists the runs"),
+    })
 }

@@ -1,16 +1,19 @@
 //! `replay(events) == rows`, and the chain: what an auditor asks of a run.
 
-use runward_engine::run::{RunId, rows};
+use std::collections::BTreeSet;
 
+use runward_engine::run::RunId;
+use runward_engine::run::rows::{self, RunRow};
+
+use crate::administration::PrunedRun;
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
 
 /// What was checked of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
-    pub events: u64,
-    /// The hash of the last event: note it elsewhere to be able to tell whether the record was cut short.
-    pub head: String,
+    /// The run as a pruning would name it. Note its `head` elsewhere to be able to tell whether the record was cut short.
+    pub run: PrunedRun,
     /// Where the rows are not what the events say.
     pub differences: Vec<String>,
 }
@@ -34,7 +37,26 @@ pub async fn run(ledger: &dyn Ledger, id: &RunId) -> Result<Checked, LedgerError
     let stored = step_rows.into_iter().filter(|step| step.status != "pending" || step.attempts > 0);
     compare("step", steps.iter(), stored.collect::<Vec<_>>().iter(), &mut differences);
     compare("attempt", attempts.iter(), attempt_rows.iter(), &mut differences);
-    Ok(Checked { events: view.state.seq, head: view.head, differences })
+    Ok(Checked { run: PrunedRun::of(&view), differences })
+}
+
+/// What is wrong with the files that these runs are pinned to. Each is read once; the ledger compares it with its hash.
+/// A definition that cannot be read is among the problems of its run.
+pub async fn pinned(ledger: &dyn Ledger, rows: &[RunRow]) -> Vec<String> {
+    let definitions: BTreeSet<&str> = rows.iter().map(|row| row.definition.as_str()).collect();
+    let mut files = BTreeSet::new();
+    for hash in definitions {
+        if let Ok(definition) = ledger.definition(hash).await {
+            files.extend(definition.files.into_iter().map(|file| file.sha256));
+        }
+    }
+    let mut bad = Vec::new();
+    for sha256 in files {
+        if let Err(error) = ledger.blob(&sha256).await {
+            bad.push(error.to_string());
+        }
+    }
+    bad
 }
 
 fn compare<'a, T: PartialEq + std::fmt::Debug + 'a>(

@@ -180,7 +180,7 @@ pub async fn rows_are_what_the_events_say_at_every_step(ledger: Arc<dyn Ledger>)
         accept(&*ledger, &mut view, wanted).await;
         let checked = check::run(&*ledger, &"run-1".into()).await.unwrap();
         assert_eq!(checked.differences, Vec::<String>::new(), "after command {n}");
-        assert_eq!(checked.head, view.head);
+        assert_eq!(checked.run.head, view.head);
     }
     assert_eq!(view.state.status, RunStatus::Cancelled);
 }

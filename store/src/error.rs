@@ -35,11 +35,20 @@ pub enum LedgerError {
     /// The pinned definition of a run cannot be read by this version.
     #[error("the pinned definition of run {run} cannot be read: {message}")]
     Definition { run: RunId, message: String },
+    /// A stored definition that is not what it was.
+    #[error("the definition {hash} {message}")]
+    Unreadable { hash: String, message: String },
     #[error("the ledger failed: {0}")]
     Other(String),
 }
 
 impl LedgerError {
+    /// Whether the rest of the ledger may be well.
+    pub fn is_about_one_run(&self) -> bool {
+        use LedgerError::*;
+        matches!(self, NoSuchRun(_) | NoSuchDefinition(_) | Tampered { .. } | Definition { .. } | Unreadable { .. })
+    }
+
     /// What the person in front of it can do.
     pub fn help(&self) -> Option<&'static str> {
         match self {
@@ -63,7 +72,7 @@ impl LedgerError {
                 Some("see with `fuser` or `lsof` which process holds it, and repeat the command")
             }
             LedgerError::Open { .. } => Some("check that the folder exists and that this user may write to it"),
-            LedgerError::Tampered { .. } => {
+            LedgerError::Tampered { .. } | LedgerError::Unreadable { .. } => {
                 Some("this run is not continued; `runward audit verify` checks the whole ledger")
             }
             LedgerError::Record { .. } => Some(

@@ -20,6 +20,9 @@ use std::time::Duration;
 use nix::fcntl::{Flock, FlockArg};
 use runward_engine::run::{ClaimId, RunId, SessionId};
 
+/// The name of the lock in the folder of a run.
+pub(crate) const DRIVER_LOCK: &str = "driver.lock";
+
 #[derive(Debug, Clone)]
 pub struct Home {
     root: PathBuf,
@@ -77,7 +80,7 @@ impl Home {
 
     /// Removes the folder of a run that never came to be. One with anything but its lock in it stays.
     pub fn forget(&self, run: &RunId) {
-        let _ = std::fs::remove_file(self.run(run).join("driver.lock"));
+        let _ = std::fs::remove_file(self.run(run).join(DRIVER_LOCK));
         let _ = std::fs::remove_dir(self.run(run));
     }
 
@@ -138,7 +141,7 @@ pub enum DriverLockError {
 impl DriverLock {
     pub fn take(home: &Home, run: &RunId) -> Result<DriverLock, DriverLockError> {
         make_dir(&home.run(run))?;
-        let path = home.run(run).join("driver.lock");
+        let path = home.run(run).join(DRIVER_LOCK);
         let broken = |error| HomeError::new("cannot use the file", &path, error);
         let mut file = OpenOptions::new()
             .create(true)
@@ -166,7 +169,7 @@ impl DriverLock {
 
     /// The process that drives the run now.
     pub fn holder(home: &Home, run: &RunId) -> Option<String> {
-        let file = File::open(home.run(run).join("driver.lock")).ok()?;
+        let file = File::open(home.run(run).join(DRIVER_LOCK)).ok()?;
         match Flock::lock(file, FlockArg::LockSharedNonblock) {
             Ok(_) => None,
             Err((mut file, _)) => {

@@ -1,10 +1,8 @@
 //! `runward audit verify`: the hash chain of every run, its rows against its events, and the files it is pinned to.
 
 use runward_engine::run::RunId;
-use runward_engine::run::rows::RunRow;
-use runward_store::{Ledger, RunQuery, check};
+use runward_store::{AdminEntry, Ledger, LedgerError, RunQuery, check};
 use serde_json::json;
-use std::collections::BTreeSet;
 
 use super::{print_json, print_line};
 use crate::args::{AuditCommand, Format};
@@ -23,25 +21,38 @@ pub async fn run(config: &Config, command: AuditCommand) -> Result<i32, Failure>
     let ids: Vec<&RunId> = rows.iter().map(|row| &row.id).collect();
     let damage = opened.ledger.integrity().await?;
     let mut bad = Vec::new();
-    let (mut events, mut heads) = (0, Vec::new());
+    let (mut events, mut heads, mut vanished) = (0, Vec::new(), Vec::new());
     for id in ids.iter().copied() {
         match check::run(&opened.ledger, id).await {
             Ok(checked) => {
-                events += checked.events;
-                heads.push(json!({"run": id, "events": checked.events, "head": checked.head}));
+                events += checked.run.events;
+                heads.push(json!({"run": id, "events": checked.run.events, "head": checked.run.head}));
                 bad.extend(checked.differences.into_iter().map(|difference| format!("run {id}: {difference}")));
             }
+            Err(LedgerError::NoSuchRun(id)) => vanished.push(id), // since the list was made
             Err(error) => bad.push(error.to_string()),
         }
     }
-    bad.extend(pinned(&opened.ledger, &rows).await);
+    let pruned = match opened.ledger.administration().await {
+        Ok(entries) => entries.iter().flat_map(removed).collect(),
+        Err(error) => {
+            bad.push(error.to_string());
+            Vec::new()
+        }
+    };
+    vanished.retain(|id| pruned.iter().all(|run| run["run"] != id.0));
+    bad.extend(vanished.iter().map(|id| format!("run {id} vanished while it was read, and no pruning says so")));
+    bad.extend(check::pinned(&opened.ledger, &rows).await);
     bad.extend(damage.into_iter().map(|line| format!("ledger file: {line}")));
     match format {
-        Format::Json => print_json(&json!({"runs": ids.len(), "events": events, "problems": bad, "heads": heads})),
+        Format::Json => {
+            print_json(&json!({"runs": ids.len(), "events": events, "problems": bad, "heads": heads, "pruned": pruned}))
+        }
         Format::Text => {
             bad.iter().for_each(|line| print_line(line));
+            let removed = if pruned.is_empty() { String::new() } else { format!(", {} runs pruned", pruned.len()) };
             print_line(&format!(
-                "{} runs, {events} events: {}",
+                "{} runs, {events} events{removed}: {}",
                 ids.len(),
                 match bad.len() {
                     0 => "every hash fits, every row is what its events say".to_owned(),
@@ -53,21 +64,11 @@ pub async fn run(config: &Config, command: AuditCommand) -> Result<i32, Failure>
     Ok(i32::from(!bad.is_empty()))
 }
 
-/// What is wrong with the pinned files of these runs. Each is read once; the ledger compares it with its hash. A
-/// definition that cannot be read is among the problems of its run.
-async fn pinned(ledger: &dyn Ledger, rows: &[RunRow]) -> Vec<String> {
-    let definitions: BTreeSet<&str> = rows.iter().map(|row| row.definition.as_str()).collect();
-    let mut files = BTreeSet::new();
-    for hash in definitions {
-        if let Ok(definition) = ledger.definition(hash).await {
-            files.extend(definition.files.into_iter().map(|file| file.sha256));
-        }
-    }
-    let mut bad = Vec::new();
-    for sha256 in files {
-        if let Err(error) = ledger.blob(&sha256).await {
-            bad.push(error.to_string());
-        }
-    }
-    bad
+/// The runs that were removed rightfully, each with the last hash that it had.
+fn removed(entry: &AdminEntry) -> Vec<serde_json::Value> {
+    let of = |run: &runward_store::PrunedRun| {
+        json!({"run": run.id, "name": run.name, "events": run.events, "head": run.head, "pruned_at": entry.at,
+               "pruned_by": entry.actor})
+    };
+    entry.event.pruned().iter().map(of).collect()
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod cancel;
 mod config;
+mod db;
 mod drive;
 mod graph;
 mod init;
@@ -40,6 +41,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Resume(args) => resume::run(config, &args).await,
         Command::Resolve(args) => resolve::run(config, args).await,
         Command::Audit { command } => audit::run(config, command).await,
+        Command::Db { command } => db::run(config, command).await,
         Command::Schema => {
             print_json(&runward_engine::runbook::json_schema());
             Ok(0)

@@ -1,7 +1,7 @@
 //! `runward resume`: carries on a run that lost its driver, or tries again what did not succeed.
 
 use runward_engine::run::Command;
-use runward_store::{Ledger, command};
+use runward_store::{Ledger, LedgerError, command};
 use runward_workers::home::DriverLock;
 
 use super::drive::{detach, drive};
@@ -16,7 +16,14 @@ pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
     let lock = DriverLock::take(&opened.home, &id)?;
-    let mut view = opened.ledger.load(&id).await?;
+    let mut view = match opened.ledger.load(&id).await {
+        // Pruned in between: taking the lock has made its folder again.
+        Err(error @ LedgerError::NoSuchRun(_)) => {
+            opened.home.forget(&id);
+            return Err(error.into());
+        }
+        loaded => loaded?,
+    };
     if view.state.status.is_terminal() {
         command(&opened.ledger, &mut view, Command::Resume, &actor()).await??;
     }

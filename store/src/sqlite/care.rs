@@ -1,5 +1,7 @@
 //! Looking after the file: what is in it, whether it is whole, and giving space back.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use sqlx::{Row, SqliteConnection};
 
@@ -16,7 +18,7 @@ const INCREMENTAL: i64 = 2;
 pub struct Stats {
     pub schema: i64,
     /// Runs by status, held ones counted as `held`.
-    pub runs: Vec<(String, u64)>,
+    pub runs: BTreeMap<String, u64>,
     pub oldest: Option<i64>,
     pub events: u64,
     pub definitions: u64,

@@ -78,12 +78,16 @@ pub(super) async fn definition(connection: &mut SqliteConnection, hash: &str) ->
         .fetch_optional(connection)
         .await?;
     let body = body.ok_or_else(|| LedgerError::NoSuchDefinition(hash.to_owned()))?;
-    let definition: Definition = serde_json::from_str(&body)
-        .map_err(|error| LedgerError::Other(format!("the definition {hash} cannot be read: {error}")))?;
+    let definition: Definition =
+        serde_json::from_str(&body).map_err(|error| unreadable(hash, format!("cannot be read: {error}")))?;
     if definition.hash() != hash {
-        return Err(LedgerError::Other(format!("the definition {hash} was changed after it was recorded")).into());
+        return Err(unreadable(hash, "was changed after it was recorded".to_owned()).into());
     }
     Ok(definition)
+}
+
+fn unreadable(hash: &str, message: String) -> LedgerError {
+    LedgerError::Unreadable { hash: hash.to_owned(), message }
 }
 
 pub(super) async fn runs(connection: &mut SqliteConnection, query: &RunQuery) -> Result<Vec<RunRow>, sqlx::Error> {

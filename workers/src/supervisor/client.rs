@@ -4,7 +4,7 @@
 //! of the asking half is dropped; whoever keeps one keeps hearing, too, because events pile up otherwise. What happens
 //! to attempts does not depend on connections: who comes back asks for the list and reads the journal.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -109,6 +109,11 @@ impl Supervisor {
     /// Lets the supervisor that lives in `dir` go on, if somebody has stopped it.
     pub fn wake_up(dir: &Path) {
         super::journal::wake_up(&dir.join(LOCK));
+    }
+
+    /// Whether a supervisor lives in `dir`. Not to be asked while one may be starting there.
+    pub fn is_alive(dir: &Path) -> bool {
+        File::open(dir.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     fn over(stream: UnixStream, process: Option<Child>) -> io::Result<Supervisor> {

@@ -26,7 +26,7 @@ mod peer;
 pub mod protocol;
 mod server;
 pub mod spool;
-mod tree;
+pub(crate) mod tree;
 mod watch;
 
 use std::fs::{self, File};

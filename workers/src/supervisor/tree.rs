@@ -97,7 +97,7 @@ pub(super) fn bury_one() -> nix::Result<Option<(WaitStatus, Usage)>> {
 }
 
 /// A process for people.
-pub(super) fn describe(pid: Pid) -> Orphan {
+pub(crate) fn describe(pid: Pid) -> Orphan {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words = String::from_utf8_lossy(&words).trim_end_matches('\0').replace('\0', " ");
     let command = if words.is_empty() {

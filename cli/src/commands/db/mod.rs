@@ -1,0 +1,17 @@
+//! `runward db`: looking after the ledger and the folders beside it. One file per subcommand.
+
+mod check;
+mod prune;
+mod status;
+
+use crate::args::DbCommand;
+use crate::config::Config;
+use crate::failure::Failure;
+
+pub async fn run(config: &Config, command: DbCommand) -> Result<i32, Failure> {
+    match command {
+        DbCommand::Status { format } => status::run(config, format).await,
+        DbCommand::Check { format } => check::run(config, format).await,
+        DbCommand::Prune(args) => prune::run(config, args).await,
+    }
+}

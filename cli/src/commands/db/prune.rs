@@ -1,0 +1,73 @@
+//! `runward db prune`: removes runs that are over, by age, by number, or by both. Never one that lives.
+
+use runward_engine::retention::Retention;
+use runward_engine::units::format_size;
+use runward_store::SqliteLedger;
+use runward_workers::care::prune::{Pruner, Pruning};
+use serde_json::json;
+
+use super::super::{print_json, print_line};
+use crate::actor::actor;
+use crate::args::{Format, PruneArgs};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::open::open;
+use crate::text;
+
+pub async fn run(config: &Config, args: PruneArgs) -> Result<i32, Failure> {
+    if args.older_than.is_none() && args.keep.is_none() {
+        return Err(Failure::usage("nothing says which runs may go").help(
+            "for example `runward db prune --older-than 90d --keep 20`: with both, a run goes only if both let it",
+        ));
+    }
+    let opened = open(config).await?;
+    let rule = Retention::new(args.older_than, args.keep);
+    let pruner = Pruner { home: &opened.home, ledger: &opened.ledger, actor: actor(), only_look: args.dry_run };
+    let mut done = pruner.prune(rule, chrono::Utc::now().timestamp_millis()).await?;
+    let given_back = match args.dry_run || done.pruned.is_empty() {
+        true => 0,
+        false => reclaim(&opened.ledger, &mut done).await,
+    };
+    match args.format {
+        Format::Json => print_json(&json!({"dry_run": args.dry_run, "ledger_bytes": given_back, "pruning": done})),
+        Format::Text => show(&done, args.dry_run, given_back),
+    }
+    Ok(i32::from(!done.problems.is_empty()))
+}
+
+/// The runs are gone by now: a file that cannot be made smaller is a problem of its own.
+async fn reclaim(ledger: &SqliteLedger, done: &mut Pruning) -> u64 {
+    ledger.reclaim().await.unwrap_or_else(|error| {
+        let then = "the runs are removed; the next pruning tries again";
+        done.problems.push(format!("the file of the ledger could not be made smaller: {error} ({then})"));
+        0
+    })
+}
+
+fn show(done: &Pruning, dry_run: bool, given_back: u64) {
+    if dry_run {
+        for run in &done.pruned {
+            let ended = run.finished_at.map(text::time).unwrap_or_default();
+            print_line(&format!("would prune {}  {:<24} {:<10} ended {ended}", run.id.0, run.name, run.status));
+        }
+    }
+    for kept in &done.kept {
+        print_line(&format!("kept {}  {}: {}", kept.run.0, kept.name, kept.why));
+    }
+    for problem in &done.problems {
+        print_line(&format!("problem: {problem}"));
+    }
+    if !done.finished.is_empty() {
+        let verb = if dry_run { "would be removed" } else { "removed" };
+        print_line(&format!("{} folders of an earlier, interrupted pruning {verb}", done.finished.len()));
+    }
+    let events: u64 = done.pruned.iter().map(|run| run.events).sum();
+    let (runs, folders) = (done.pruned.len(), format_size(done.folder_bytes));
+    print_line(&match dry_run {
+        true => format!("would prune {runs} runs with {events} events, and {folders} of folders; nothing was changed"),
+        false => format!(
+            "pruned {runs} runs with {events} events; given back: {folders} of folders, {} of the ledger",
+            format_size(given_back)
+        ),
+    });
+}

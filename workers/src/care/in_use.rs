@@ -1,0 +1,95 @@
+//! Who still uses the folder of a run that is over: an attempt nobody waits for any more, or a process that a step left
+//! on purpose. Where it cannot be told, somebody does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Pid;
+use runward_engine::run::RunId;
+
+use crate::home::Home;
+use crate::supervisor::journal::{self, Orphan};
+use crate::supervisor::tree;
+
+/// The processes of this machine that were started by a run or stand in its folder, as of one look.
+pub(super) struct Processes {
+    by_run: BTreeMap<RunId, Orphan>,
+    boot: Option<String>,
+}
+
+impl Processes {
+    pub(super) fn look(home: &Home) -> Processes {
+        let runs = home.root().join("runs");
+        let mut by_run = BTreeMap::new();
+        for pid in fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| pid_of(&entry.path())) {
+            for run in runs_of(pid, &runs) {
+                by_run.entry(run).or_insert_with(|| tree::describe(pid));
+            }
+        }
+        Processes { by_run, boot: journal::boot_id().ok() }
+    }
+
+    /// Why the folder of this run has to stay, if it has to.
+    pub(super) fn user_of(&self, home: &Home, run: &RunId) -> Option<String> {
+        if let Some(process) = self.by_run.get(run) {
+            return Some(format!("process {} of it still runs: {}", process.pid, process.command));
+        }
+        for attempt in attempts(home, run) {
+            match journal::is_alive(&attempt) {
+                Ok(false) => {}
+                Ok(true) => return Some("an attempt of it still runs".to_owned()),
+                Err(error) => return Some(format!("nobody can tell whether an attempt of it still runs: {error}")),
+            }
+            if let Some(process) = self.left_by(&attempt) {
+                return Some(format!("process {} that it left still runs: {}", process.pid, process.command));
+            }
+        }
+        None
+    }
+
+    /// A process that outlived its step on purpose, whatever it did with its environment and its folder since.
+    fn left_by(&self, attempt: &Path) -> Option<Orphan> {
+        let result = journal::read_result(attempt, self.boot.as_deref()?).ok()??;
+        result.orphans.into_iter().find(|orphan| tree::describe(Pid::from_raw(orphan.pid)) == *orphan)
+    }
+}
+
+/// The attempts of a run, as the names of their folders, whether these exist or not.
+pub(super) fn attempts(home: &Home, run: &RunId) -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir(home.attempts(run)).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path().with_extension("")).collect()
+}
+
+fn pid_of(path: &Path) -> Option<Pid> {
+    path.file_name()?.to_str()?.parse().ok().map(Pid::from_raw)
+}
+
+/// The runs below `runs` that a process belongs to: by what its step was given, by where it stands, by what it holds
+/// open. A process of another user shows nothing of this.
+fn runs_of(pid: Pid, runs: &Path) -> Vec<RunId> {
+    let proc = PathBuf::from(format!("/proc/{pid}"));
+    let environment = fs::read(proc.join("environ")).unwrap_or_default();
+    let given = environment.split(|byte| *byte == 0).filter_map(|line| {
+        let path = line.strip_prefix(b"RUNWARD_WORKSPACE=").or(line.strip_prefix(b"RUNWARD_OUTPUT="))?;
+        run_of(Path::new(std::ffi::OsStr::from_bytes(path)), runs)
+    });
+    let files = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let places = [proc.join("cwd"), proc.join("exe")].into_iter().chain(files);
+    let stands = places.filter_map(|link| run_of(&fs::read_link(link).ok()?, runs));
+    let mut found: Vec<RunId> = given.chain(stands).collect();
+    // We hold the locks of runs ourselves, and so do others who drive or look.
+    if pid == Pid::this() {
+        found.clear();
+    }
+    found
+}
+
+/// The run in whose folder this path lies; locks are no use of a folder, they are looked at by themselves.
+fn run_of(path: &Path, runs: &Path) -> Option<RunId> {
+    let mut parts = path.strip_prefix(runs).ok()?.components();
+    let run = RunId(parts.next()?.as_os_str().to_str()?.to_owned());
+    let inside = parts.next()?;
+    (inside.as_os_str() != crate::home::DRIVER_LOCK && inside.as_os_str() != "driver.log").then_some(run)
+}

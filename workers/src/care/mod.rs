@@ -1,0 +1,11 @@
+//! Care of what runs leave behind: the ledger, and the folders beside it.
+//!
+//! - [`check`]: whether everything that should be there is there, and is what it was
+//! - [`prune`]: removing runs that are over, never one that lives
+//! - [`sizes`]: what takes how much room
+//! - `in_use`: who still uses the folder of a run
+
+pub mod check;
+mod in_use;
+pub mod prune;
+pub mod sizes;

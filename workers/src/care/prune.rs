@@ -1,0 +1,211 @@
+//! Removing runs that are over.
+//!
+//! The order is what makes it safe: lock, look, record, remove. The driver's lock is taken first, so that nobody can
+//! resume a run while it is looked at; the ledger forgets a run, and remembers that it did, in one transaction that
+//! still compares its last hash; only then the folder goes. Killed in between, the folder is left with its run on the
+//! record as pruned, and the next pruning finishes it. Runs go a few at a time, so that others can write meanwhile.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use runward_engine::retention::Retention;
+use runward_engine::run::RunId;
+use runward_engine::run::rows::{AttemptRow, RunRow};
+use runward_store::{AdminEvent, Ledger, LedgerError, PrunedRun, RunQuery, check};
+
+use super::in_use::Processes;
+use super::sizes::size_of;
+use crate::home::{DriverLock, DriverLockError, Home, HomeError};
+use crate::supervisor::client::Supervisor;
+
+/// Runs, and events of them, that go in one transaction: a writer waits for no more than these.
+const RUNS_AT_ONCE: usize = 50;
+const EVENTS_AT_ONCE: u64 = 5_000;
+
+/// A run that the rule lets go and that stays all the same.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Kept {
+    pub run: RunId,
+    pub name: String,
+    pub why: String,
+}
+
+/// What a pruning did, or would do.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Pruning {
+    pub pruned: Vec<PrunedRun>,
+    pub kept: Vec<Kept>,
+    /// Folders of runs that an earlier, interrupted pruning had removed from the ledger.
+    pub finished: Vec<RunId>,
+    /// Room that the folders took, in bytes.
+    pub folder_bytes: u64,
+    /// Folders that could not be removed. The next pruning tries again.
+    pub problems: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PruneError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Home(#[from] HomeError),
+}
+
+/// A run that may go, with the lock that keeps others from it.
+struct Going {
+    run: PrunedRun,
+    attempts: Vec<AttemptRow>,
+    lock: Option<DriverLock>,
+}
+
+/// One pruning. `only_look` changes nothing.
+pub struct Pruner<'a> {
+    pub home: &'a Home,
+    pub ledger: &'a dyn Ledger,
+    pub actor: String,
+    pub only_look: bool,
+}
+
+impl Pruner<'_> {
+    /// Removes what the rule lets go as of `now` (epoch milliseconds).
+    pub async fn prune(&self, rule: Retention, now: i64) -> Result<Pruning, PruneError> {
+        let mut done = Pruning::default();
+        self.finish_earlier(&mut done).await?;
+        let rows = self.ledger.runs(&RunQuery::default()).await?;
+        let mut selected: &[&RunRow] = &rule.select(&rows, now);
+        while !selected.is_empty() {
+            let (batch, rest) = selected.split_at(batch_len(selected));
+            self.batch(rule, batch, &mut done).await?;
+            selected = rest;
+        }
+        Ok(done)
+    }
+
+    /// Folders of runs that the ledger has forgotten already.
+    async fn finish_earlier(&self, done: &mut Pruning) -> Result<(), PruneError> {
+        for entry in self.ledger.administration().await? {
+            for run in entry.event.pruned() {
+                if !self.home.run(&run.id).exists() {
+                    continue;
+                }
+                done.finished.push(run.id.clone());
+                self.remove_folder(&run.id, done);
+            }
+        }
+        Ok(())
+    }
+
+    async fn batch(&self, rule: Retention, batch: &[&RunRow], done: &mut Pruning) -> Result<(), PruneError> {
+        let processes = Processes::look(self.home);
+        let mut going = Vec::new();
+        for row in batch {
+            match self.look_at(row, &processes).await? {
+                Ok(run) => going.push(run),
+                Err(why) => done.kept.push(Kept { run: row.id.clone(), name: row.name.clone(), why }),
+            }
+        }
+        let runs: Vec<PrunedRun> = going.iter().map(|going| going.run.clone()).collect();
+        let gone = match self.only_look {
+            true => runs,
+            false => {
+                going.iter().for_each(|going| self.forget_supervisors(&going.attempts));
+                let event = AdminEvent::RunsPruned { rule, runs };
+                self.ledger.administer(event, &self.actor).await?.pruned().to_vec()
+            }
+        };
+        for Going { run, lock, .. } in going {
+            if gone.contains(&run) {
+                self.remove_folder(&run.id, done);
+                done.pruned.push(run);
+            } else {
+                let why = "it went on meanwhile".to_owned();
+                done.kept.push(Kept { run: run.id, name: run.name, why });
+            }
+            drop(lock);
+        }
+        Ok(())
+    }
+
+    /// A run that may go, or why it may not.
+    async fn look_at(&self, row: &RunRow, processes: &Processes) -> Result<Result<Going, String>, PruneError> {
+        let driven = |pid: &str| Ok(Err(format!("process {pid} drives it")));
+        let lock = match self.only_look {
+            true => match DriverLock::holder(self.home, &row.id) {
+                Some(pid) => return driven(&pid),
+                None => None,
+            },
+            false => match DriverLock::take(self.home, &row.id) {
+                Ok(lock) => Some(lock),
+                Err(DriverLockError::Taken { pid }) => return driven(&pid),
+                Err(DriverLockError::Home(error)) => return Err(error.into()),
+            },
+        };
+        if let Some(user) = processes.user_of(self.home, &row.id) {
+            return Ok(Err(user));
+        }
+        match check::run(self.ledger, &row.id).await {
+            Ok(checked) if checked.differences.is_empty() => {
+                let (_, _, attempts) = self.ledger.rows(&row.id).await?;
+                Ok(Ok(Going { run: checked.run, attempts, lock }))
+            }
+            Ok(_) => Ok(Err("its rows are not what its events say: see `runward db check`".to_owned())),
+            Err(LedgerError::NoSuchRun(_)) => Ok(Err("somebody else pruned it".to_owned())),
+            Err(error) if error.is_about_one_run() => {
+                Ok(Err(format!("its record cannot be verified, and may be evidence: {error}")))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Supervisors that were killed leave their folders. A session drives one run, so nobody comes back to them.
+    fn forget_supervisors(&self, attempts: &[AttemptRow]) {
+        for session in attempts.iter().flat_map(|attempt| [&attempt.session, &attempt.watched_by]) {
+            let dir = self.home.supervisor(&session.as_str().into());
+            if dir.exists() && !Supervisor::is_alive(&dir) {
+                let _ = std::fs::remove_dir_all(&dir); // a few bytes; nothing refers to them
+            }
+        }
+    }
+
+    fn remove_folder(&self, run: &RunId, done: &mut Pruning) {
+        let folder = self.home.run(run);
+        let bytes = size_of(&folder);
+        let removed = if self.only_look { Ok(()) } else { remove(&folder) };
+        match removed {
+            Ok(()) => done.folder_bytes += bytes,
+            Err((path, error)) => done.problems.push(format!("{} cannot be removed: {error}", path.display())),
+        }
+    }
+}
+
+fn batch_len(selected: &[&RunRow]) -> usize {
+    let mut events = 0;
+    let fits = |row: &&&RunRow| {
+        events += row.seq;
+        events <= EVENTS_AT_ONCE
+    };
+    selected.iter().take(RUNS_AT_ONCE).take_while(fits).count().max(1)
+}
+
+/// Removes a folder; a step may have left folders in it that nobody may write to.
+fn remove(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let attempt = || match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    attempt().or_else(|_| {
+        open_up(folder);
+        attempt().map_err(|error| (folder.to_owned(), error))
+    })
+}
+
+/// Gives the owner back the rights that removing needs.
+fn open_up(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let _ = std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)); // removing says what is wrong
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
+}
