@@ -132,13 +132,14 @@ impl Terminal {
         at_terminal.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
         at_terminal.stdin(end()).stdout(end()).stderr(end());
         command.get_current_dir().map(|dir| at_terminal.current_dir(dir));
+        at_terminal.env("TERM", "dumb");
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => at_terminal.env(name, value),
                 None => at_terminal.env_remove(name),
             };
         }
-        let child = at_terminal.env("TERM", "dumb").spawn().expect("setsid is installed");
+        let child = at_terminal.spawn().expect("setsid is installed");
         drop((at_terminal, pty.slave));
         let mut output = fs::File::from(pty.master);
         let keyboard = output.try_clone().expect("the same terminal");

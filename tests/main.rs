@@ -24,6 +24,8 @@ mod flow;
 mod graph;
 #[path = "stories/hostile.rs"]
 mod hostile;
+#[path = "stories/logging.rs"]
+mod logging;
 #[path = "stories/logs.rs"]
 mod logs;
 #[path = "stories/many.rs"]

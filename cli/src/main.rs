@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod failure;
 mod graph;
+mod logging;
 mod open;
 mod runbook_file;
 mod text;
@@ -39,5 +40,6 @@ fn main() {
         }
     };
     view::out::finish();
+    logging::finish();
     exit(code);
 }

@@ -21,6 +21,7 @@ use crate::actor::actor;
 use crate::args::Format;
 use crate::config::Config;
 use crate::failure::{EXIT_LEDGER, Failure};
+use crate::logging;
 use crate::open::{Opened, new_claim, new_session, open};
 use crate::view::keys::Keys;
 use crate::view::{Screen, Showing, words};
@@ -49,6 +50,9 @@ pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, showing: Sh
     driver.warm_up().await?;
     let id = driver.state().id.clone();
     let screen = RefCell::new(Screen::new(&opened.home, showing));
+    if screen.borrow().is_live() {
+        logging::divert(&opened.home.run(&id).join(DRIVER_LOG));
+    }
     screen.borrow_mut().begin(driver.state());
     let outcome = watch(&mut driver, &screen).await;
     let end = match outcome {
@@ -114,6 +118,7 @@ pub fn detach(opened: &Opened, id: &RunId, format: Format) -> Result<i32, Failur
         .arg(opened.home.root())
         .arg("--config")
         .arg(config)
+        .args(["--log-level", opened.settings.log.level.as_str()])
         .args(["__drive", &id.0])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

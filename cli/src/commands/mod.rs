@@ -26,6 +26,7 @@ use crate::text;
 pub async fn run(args: Args) -> Result<i32, Failure> {
     let flags = Flags { config: args.config, state: args.state, log_level: args.log_level };
     let config = &config_for(&args.command, &flags)?;
+    crate::logging::start(&config.settings.log);
     match args.command {
         Command::Config { command } => config::run(config, &command),
         Command::Init(args) => init::run(&args),

@@ -42,6 +42,9 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
         }
     };
     let view = triggered.view;
+    if triggered.created {
+        tracing::info!(run = %view.state.id, name = view.state.name, "recorded");
+    }
     let id = view.state.id.clone();
     if !triggered.created {
         drop(lock);

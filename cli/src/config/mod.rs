@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use crate::failure::Failure;
 use table::Takes;
-pub use table::{SETTINGS, Setting, Settings};
+pub use table::{Level, Log, LogFormat, SETTINGS, Setting, Settings};
 
 /// What the command line says.
 #[derive(Debug, Clone, Default)]

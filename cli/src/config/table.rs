@@ -53,6 +53,12 @@ pub enum LogFormat {
     Json,
 }
 
+impl Level {
+    pub fn as_str(self) -> &'static str {
+        LEVELS[self as usize]
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -140,7 +146,7 @@ pub const SETTINGS: &[Setting] = &[
             let levels = [Level::Off, Level::Error, Level::Warn, Level::Info, Level::Debug];
             choice(LEVELS, texts).map(|at| settings.log.level = levels[at])
         },
-        show: |settings| json!(LEVELS[settings.log.level as usize]),
+        show: |settings| json!(settings.log.level.as_str()),
     },
     Setting {
         key: "log.format",

@@ -8,6 +8,7 @@ mod care;
 mod errors;
 mod open;
 mod prune;
+mod pace;
 mod read;
 mod write;
 
@@ -21,6 +22,7 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::Mutex;
 
 use crate::administration::{self, AdminEntry, AdminEvent};
+use self::pace::Pace;
 use crate::error::LedgerError;
 use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
 
@@ -50,7 +52,9 @@ impl SqliteLedger {
 impl Ledger for SqliteLedger {
     async fn trigger(&self, new: NewRun) -> Result<Triggered, LedgerError> {
         let mut connection = self.connection.lock().await;
+        let mut pace = Pace::start();
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))?;
+        pace.locked(&new.id);
         if let Some(key) = &new.key {
             let existing: Option<String> = sqlx::query_scalar("SELECT id FROM runs WHERE key = $1")
                 .bind(key)
@@ -70,6 +74,7 @@ impl Ledger for SqliteLedger {
         write::definition(&mut tx, &new).await.map_err(|error| self.error(error))?;
         write::run(&mut tx, &mut view, &events).await.map_err(|error| self.error(error))?;
         tx.commit().await.map_err(|error| self.error(error))?;
+        pace.committed(&view.state.id, events.len());
         Ok(Triggered { view, created: true })
     }
 
@@ -86,7 +91,9 @@ impl Ledger for SqliteLedger {
 
     async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError> {
         let mut connection = self.connection.lock().await;
+        let mut pace = Pace::start();
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))?;
+        pace.locked(&view.state.id);
         let mut news = read::catch_up(&mut tx, view).await.map_err(|error| error.at(&self.path))?;
         // From here on the view runs ahead of the ledger until the commit is acknowledged.
         view.stale = true;
@@ -94,6 +101,7 @@ impl Ledger for SqliteLedger {
         if !events.is_empty() {
             write::changes(&mut tx, view, &events).await.map_err(|error| self.error(error))?;
             tx.commit().await.map_err(|error| self.error(error))?;
+            pace.committed(&view.state.id, events.len());
         }
         view.stale = false;
         news.extend(events.into_iter().map(|(event, _)| event.recorded));

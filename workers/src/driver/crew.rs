@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use runward_engine::run::{ClaimId, SessionId};
 use tokio::sync::mpsc;
+use tracing::debug;
 
 use super::DriveError;
 use crate::home::{Home, make_dir};
@@ -44,7 +45,8 @@ impl Crew {
             make_dir(&dir)?;
             let supervisor = Supervisor::spawn(&self.program, &dir)
                 .map_err(|error| DriveError::Supervisor(format!("it cannot be started: {error}")))?;
-            self.welcome(self.own.clone(), supervisor);
+            debug!(session = %own, "started a supervisor");
+            self.welcome(own, supervisor);
         }
         Ok(&self.members[&self.own])
     }
@@ -56,6 +58,7 @@ impl Crew {
         }
         match Supervisor::connect(&self.home.supervisor(session)).await {
             Ok(supervisor) => {
+                debug!(%session, "joined the supervisor of an earlier driver");
                 self.welcome(session.clone(), supervisor);
                 true
             }

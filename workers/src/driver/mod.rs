@@ -6,6 +6,7 @@
 //! acknowledged, and everything a driver knows can be found again by the next one: in the ledger and in the journal.
 
 mod crew;
+mod log;
 mod recover;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -164,6 +165,7 @@ impl<'a> Driver<'a> {
                 () = sleep_until(todo.wake_at) => self.queue.push_back((Command::Wake, None)),
                 () = tokio::time::sleep(LOOK_EVERY) => {
                     let news = self.setting.ledger.refresh(&mut self.view).await?;
+                    log::tell(&self.view.state, &news);
                     observer.changed(&self.view.state, &news);
                 }
             }
@@ -225,6 +227,7 @@ impl<'a> Driver<'a> {
         };
         let committed = setting.ledger.commit(&mut self.view, next, &setting.actor).await?;
         news.extend(committed.news);
+        log::tell(&self.view.state, &news);
         if !news.is_empty() {
             observer.changed(&self.view.state, &news);
         }
@@ -275,6 +278,10 @@ impl<'a> Driver<'a> {
                 let live = self.view.state.live().keys().filter_map(|claim| self.view.state.live_attempt(claim));
                 let lost: Vec<ClaimId> =
                     live.filter(|(_, attempt)| attempt.session == session).map(|(_, a)| a.claim.clone()).collect();
+                if !lost.is_empty() {
+                    let run = &self.view.state.id;
+                    tracing::warn!(%run, %session, attempts = lost.len(), "a supervisor is gone: asking the journal");
+                }
                 for claim in lost {
                     self.look_after(&claim, &session).await?;
                 }

@@ -1,0 +1,89 @@
+//! What a driver tells its log: every event of its run that somebody caused, with run, step, attempt and claim.
+//!
+//! Names, numbers and ids only: no parameter, output, script, environment or error text, which can hold any of them.
+
+use runward_engine::run::event::{Outcome, Then};
+use runward_engine::run::{ClaimId, Event, Recorded, RunState};
+use tracing::{debug, info, warn};
+
+/// `state` is what it is after these events.
+pub(super) fn tell(state: &RunState, news: &[Recorded]) {
+    // Most runs log nothing of this: not a look at any event for them.
+    if tracing::enabled!(tracing::Level::WARN) {
+        news.iter().for_each(|recorded| one(state, &recorded.event));
+    }
+}
+
+fn one(state: &RunState, event: &Event) {
+    let run = &state.id;
+    match event {
+        Event::AttemptClaimed { unit, attempt, claim, .. } => {
+            info!(%run, step = unit, attempt, %claim, "claimed");
+        }
+        Event::AttemptAdopted { unit, claim, .. } => {
+            let attempt = number(state, unit, claim);
+            info!(%run, step = unit, attempt, %claim, "adopted: an earlier driver started it");
+        }
+        Event::AttemptSettled { unit, claim, outcome: Outcome::Interrupted, then, .. } => {
+            let attempt = number(state, unit, claim);
+            warn!(%run, step = unit, attempt, %claim, then = next(then), "lost: killed with its supervisor");
+        }
+        Event::AttemptSettled { unit, claim, outcome, then, log, started_at, ended_at, .. } => {
+            let attempt = number(state, unit, claim);
+            let took_ms = started_at.zip(*ended_at).map(|(from, to)| to.saturating_sub(from));
+            let (outcome, code) = (word(outcome), code(outcome));
+            info!(%run, step = unit, attempt, %claim, outcome, code, took_ms, bytes = log.bytes, then = next(then), "ended");
+        }
+        Event::AttemptVoided { unit, claim } => {
+            warn!(%run, step = unit, attempt = number(state, unit, claim), %claim, "proven never started: ready again");
+        }
+        Event::AttemptLost { unit, claim, evidence, then } => {
+            let attempt = number(state, unit, claim);
+            warn!(%run, step = unit, attempt, %claim, evidence, then = next(then), "lost");
+        }
+        Event::LateResult { unit, claim, outcome } => {
+            let attempt = number(state, unit, claim);
+            warn!(%run, step = unit, attempt, %claim, outcome = word(outcome), "a result came after it was given up");
+        }
+        Event::UnitFailed { unit, .. } => info!(%run, step = unit, "failed without an attempt"),
+        Event::RetryDue { unit } => info!(%run, step = unit, "its retry is due"),
+        Event::StepReady { step } => debug!(%run, step, "its condition holds"),
+        Event::StepSkipped { step, .. } => debug!(%run, step, "skipped: its condition does not hold"),
+        Event::ItemsExpanded { step, items } => debug!(%run, step, items = items.len(), "its items are known"),
+        Event::CancelRequested { force, .. } => info!(%run, force, "cancel requested"),
+        Event::RunStopping { .. } => info!(%run, "stopping: nothing new starts"),
+        Event::FinallyStarted => debug!(%run, "finally"),
+        Event::RunFinished { status } => info!(%run, status = status.as_str(), "finished"),
+        Event::RunResumed { generation, .. } => info!(%run, generation, "resumed"),
+        Event::UnitResolved { unit, .. } => info!(%run, step = unit, "resolved by an operator"),
+        Event::RunCreated { name, .. } => info!(%run, name, "recorded"),
+    }
+}
+
+fn number(state: &RunState, unit: &str, claim: &ClaimId) -> Option<u32> {
+    let unit = state.unit(state.unit_named(unit)?)?;
+    unit.attempts.iter().rev().find(|attempt| attempt.claim == *claim).map(|attempt| attempt.no)
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed { .. } => "failed",
+        Outcome::NotStarted => "not_started",
+        Outcome::TimedOut => "timed_out",
+        Outcome::Killed => "killed",
+        Outcome::Interrupted => "interrupted",
+    }
+}
+
+fn code(outcome: &Outcome) -> Option<i32> {
+    if let Outcome::Failed { code, signal } = outcome { code.or(signal.map(|signal| 128 + signal)) } else { None }
+}
+
+fn next(then: &Then) -> &'static str {
+    match then {
+        Then::Stand => "stand",
+        Then::Retry { .. } => "retry",
+        Then::Hold => "hold",
+    }
+}
