@@ -7,8 +7,8 @@
 mod care;
 mod errors;
 mod open;
-mod prune;
 mod pace;
+mod prune;
 mod read;
 mod write;
 
@@ -21,8 +21,8 @@ use runward_engine::run::{Recorded, RunId};
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::Mutex;
 
-use crate::administration::{self, AdminEntry, AdminEvent};
 use self::pace::Pace;
+use crate::administration::{self, AdminEntry, AdminEvent};
 use crate::error::LedgerError;
 use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
 
