@@ -20,10 +20,14 @@ mod docs;
 mod findings;
 #[path = "stories/flow.rs"]
 mod flow;
+#[path = "stories/formats.rs"]
+mod formats;
 #[path = "stories/graph.rs"]
 mod graph;
 #[path = "stories/hostile.rs"]
 mod hostile;
+#[path = "stories/keys.rs"]
+mod keys;
 #[path = "stories/logging.rs"]
 mod logging;
 #[path = "stories/logs.rs"]

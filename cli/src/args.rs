@@ -87,6 +87,31 @@ pub enum Format {
     Json,
 }
 
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RunFormat {
+    /// For people
+    Text,
+    /// One event a line, for programs
+    Json,
+    /// For GitHub Actions: groups, annotations, a step summary
+    Github,
+    /// A JUnit report at the end; what happens meanwhile goes to standard error
+    Junit,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ShowingArgs {
+    /// Show only what goes wrong, and how it ends
+    #[arg(short, long)]
+    pub quiet: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: RunFormat,
+    /// Write a JUnit report, too, when it is over
+    #[arg(long, value_name = "FILE", conflicts_with = "detach")]
+    pub report: Option<PathBuf>,
+}
+
 #[derive(Debug, ClapArgs)]
 pub struct InitArgs {
     /// Folder to put the runbook into
@@ -153,14 +178,11 @@ pub struct RunArgs {
     /// Leave it running in the background; prints the run's id
     #[arg(short, long)]
     pub detach: bool,
-    /// Show only what goes wrong, and how it ends
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// A repeated call with the same key is the same run
-    #[arg(long)]
+    #[command(flatten)]
+    pub showing: ShowingArgs,
+    /// A repeated call with the same key is the same run: it is followed to its end, never started again
+    #[arg(long, value_parser = idempotency_key)]
     pub key: Option<String>,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -239,11 +261,8 @@ pub struct ResumeArgs {
     /// Leave it running in the background
     #[arg(short, long)]
     pub detach: bool,
-    /// Show only what goes wrong, and how it ends
-    #[arg(short, long)]
-    pub quiet: bool,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
+    #[command(flatten)]
+    pub showing: ShowingArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -321,6 +340,10 @@ pub struct PruneArgs {
     pub dry_run: bool,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+fn idempotency_key(text: &str) -> Result<String, String> {
+    runward_engine::plan::params::check_key(text).map(|()| text.to_owned())
 }
 
 fn name_and_value(text: &str) -> Result<(String, String), String> {

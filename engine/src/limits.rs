@@ -24,6 +24,8 @@ pub const RUNBOOK_NAME_CHARS_MAX: usize = 200;
 pub const ATTEMPTS_MAX: u32 = 100;
 /// Items of one `for-each`.
 pub const ITEMS_MAX: usize = 10_000;
+/// The key of a run (`--key`), in characters.
+pub const KEY_CHARS_MAX: usize = 200;
 /// All parameters of a run together, as JSON, in bytes.
 pub const PARAMS_BYTES_MAX: usize = 256 * 1024;
 /// One output value, in bytes.

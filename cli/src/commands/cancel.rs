@@ -24,7 +24,7 @@ pub async fn run(config: &Config, args: CancelArgs) -> Result<i32, Failure> {
     let mut code = 0;
     let driver = match DriverLock::take(&opened.home, &id) {
         Ok(lock) => {
-            code = drive(&opened, lock, view, Showing { format: Format::Text, quiet: true, silent: true }).await?;
+            code = drive(&opened, lock, view, Showing::silent()).await?;
             None
         }
         Err(DriverLockError::Taken { pid }) => Some(pid),

@@ -13,18 +13,17 @@ use runward_store::{Ledger, RunView};
 use runward_workers::driver::{Drive, Driver, Observer, Setting};
 use runward_workers::home::{DriverLock, DriverLockError};
 use runward_workers::supervisor::journal;
-use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{print_json, print_line};
+use super::print_line;
 use crate::actor::actor;
-use crate::args::Format;
+use crate::args::RunFormat;
 use crate::config::Config;
 use crate::failure::{EXIT_LEDGER, Failure};
 use crate::logging;
 use crate::open::{Opened, new_claim, new_session, open};
 use crate::view::keys::Keys;
-use crate::view::{Screen, Showing, words};
+use crate::view::{Before, Screen, Showing, words};
 
 /// How long a run may be without a driver while one hands it over to the next.
 const HAND_OVER: Duration = Duration::from_secs(1);
@@ -49,11 +48,11 @@ pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, showing: Sh
     let mut driver = Driver::new(setting, lock, view);
     driver.warm_up().await?;
     let id = driver.state().id.clone();
-    let screen = RefCell::new(Screen::new(&opened.home, showing));
+    let format = showing.format;
+    let screen = RefCell::new(screen(opened, driver.state(), showing).await?);
     if screen.borrow().is_live() {
         logging::divert(&opened.home.run(&id).join(DRIVER_LOG));
     }
-    screen.borrow_mut().begin(driver.state());
     let outcome = watch(&mut driver, &screen).await;
     let end = match outcome {
         Ok(end) => end,
@@ -65,11 +64,26 @@ pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, showing: Sh
     if end == Drive::Left {
         screen.borrow_mut().leave();
         drop(driver);
-        return detach(opened, &id, showing.format);
+        return detach(opened, &id, format);
     }
     let verdict = Verdict::of(driver.state());
     screen.borrow_mut().end(driver.state(), verdict);
     Ok(verdict.exit_code())
+}
+
+/// What the run is shown on, with everything that happened before already on it.
+async fn screen(opened: &Opened, state: &RunState, showing: Showing) -> Result<Screen, Failure> {
+    let before = match showing.tells_all() {
+        false => None,
+        true => {
+            let definition = opened.ledger.definition(&state.definition).await?;
+            let events = opened.ledger.events(&state.id, 0).await?.into_iter().map(|event| event.recorded);
+            Some(Before { definition, events: events.filter(|recorded| recorded.seq <= state.seq).collect() })
+        }
+    };
+    let mut screen = Screen::new(&opened.home, showing);
+    screen.begin(state, before);
+    Ok(screen)
 }
 
 /// Drives while showing, and while listening to signals and keys.
@@ -106,7 +120,7 @@ impl Observer for Seen<'_> {
 }
 
 /// Starts a driver of its own session for the run, and waits until it owns it.
-pub fn detach(opened: &Opened, id: &RunId, format: Format) -> Result<i32, Failure> {
+pub fn detach(opened: &Opened, id: &RunId, format: RunFormat) -> Result<i32, Failure> {
     let failed = |error: std::io::Error| {
         Failure::new(EXIT_LEDGER, format!("no process can be started for the run: {error}"))
             .help(format!("`runward resume {}` carries it on", words::short(&id.0)))
@@ -137,14 +151,30 @@ pub fn detach(opened: &Opened, id: &RunId, format: Format) -> Result<i32, Failur
         )
         .help(format!("`runward resume {}` carries it on", words::short(&id.0))));
     }
-    match format {
-        Format::Json => print_json(&json!({"run": id, "detached": true, "driver_pid": child.id()})),
-        Format::Text => {
-            print_line(&id.0);
-            eprintln!("running in the background; `runward logs -f {}` follows it", words::short(&id.0));
-        }
+    named(id, format, Some(child.id()));
+    if format != RunFormat::Json {
+        eprintln!("running in the background; `runward logs -f {}` follows it", words::short(&id.0));
     }
     Ok(0)
+}
+
+/// A report is written when a run is over, and nobody waits for one in the background.
+pub fn refuse_unseen_report(detached: bool, showing: &Showing) -> Result<(), Failure> {
+    match (detached, showing.format) {
+        (true, RunFormat::Junit) => Err(Failure::usage("`--format junit` reports how a run ended: not with --detach")
+            .help(
+                "leave out --detach, or give the run a key: the same call without --detach waits for it and reports",
+            )),
+        _ => Ok(()),
+    }
+}
+
+/// Says which run it is that this process does not watch.
+pub fn named(id: &RunId, format: RunFormat, driver: Option<u32>) {
+    match format {
+        RunFormat::Json => crate::view::detached(id, driver),
+        RunFormat::Text | RunFormat::Github | RunFormat::Junit => print_line(&id.0),
+    }
 }
 
 /// Where a driver without a terminal says why it had to stop.
@@ -177,35 +207,48 @@ pub async fn detached(config: &Config, id: &str) -> Result<i32, Failure> {
     };
     let view = opened.ledger.load(&id).await?;
     print_line(OWNED);
-    drive(&opened, lock, view, Showing { format: Format::Text, quiet: true, silent: true }).await
+    drive(&opened, lock, view, Showing::silent()).await
+}
+
+/// How watching somebody else's run ended.
+pub enum Followed {
+    /// At its end, or waiting for a person: the exit code.
+    Ended(i32),
+    /// Its driver is gone, and the run is not at its end.
+    Abandoned,
 }
 
 /// Shows a run that another process drives, to its end.
-pub async fn follow(opened: &Opened, id: &RunId, showing: Showing) -> Result<i32, Failure> {
+pub async fn follow(opened: &Opened, id: &RunId, showing: Showing) -> Result<Followed, Failure> {
     let mut view = opened.ledger.load(id).await?;
-    let mut screen = Screen::new(&opened.home, showing);
+    let mut screen = screen(opened, &view.state, showing).await?;
     screen.only_look();
-    screen.begin(&view.state);
-    while !view.state.status.is_terminal() {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let news = opened.ledger.refresh(&mut view).await?;
-        screen.changed(&view.state, &news);
-        screen.tick();
+    loop {
         let idle = runward_engine::run::todo::todo(&view.state).is_idle(&view.state);
-        if idle {
-            break;
+        if view.state.status.is_terminal() || idle {
+            let verdict = Verdict::of(&view.state);
+            screen.end(&view.state, verdict);
+            return Ok(Followed::Ended(verdict.exit_code()));
         }
+        tokio::time::sleep(LOOK_EVERY).await;
+        let mut news = opened.ledger.refresh(&mut view).await?;
         if news.is_empty() && DriverLock::holder(&opened.home, id).is_none() {
             // Its driver may have brought it to an end between the two looks, or hand it over to another one.
             tokio::time::sleep(HAND_OVER).await;
-            let news = opened.ledger.refresh(&mut view).await?;
-            screen.changed(&view.state, &news);
+            news = opened.ledger.refresh(&mut view).await?;
             if news.is_empty() && DriverLock::holder(&opened.home, id).is_none() {
-                break;
+                screen.leave();
+                return Ok(Followed::Abandoned);
             }
         }
+        screen.changed(&view.state, &news);
+        screen.tick();
     }
-    let verdict = Verdict::of(&view.state);
-    screen.end(&view.state, verdict);
+}
+
+/// Shows how a run ended that is over.
+pub async fn show_end(opened: &Opened, state: &RunState, showing: Showing) -> Result<i32, Failure> {
+    let verdict = Verdict::of(state);
+    screen(opened, state, showing).await?.end(state, verdict);
     Ok(verdict.exit_code())
 }

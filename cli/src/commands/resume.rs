@@ -4,7 +4,7 @@ use runward_engine::run::Command;
 use runward_store::{Ledger, LedgerError, command};
 use runward_workers::home::DriverLock;
 
-use super::drive::{detach, drive};
+use super::drive::{detach, drive, refuse_unseen_report};
 use crate::actor::actor;
 use crate::args::ResumeArgs;
 use crate::config::Config;
@@ -13,6 +13,8 @@ use crate::open::{find_run, open};
 use crate::view::Showing;
 
 pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
+    let showing = Showing::of(&args.showing)?;
+    refuse_unseen_report(args.detach, &showing)?;
     let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
     let lock = DriverLock::take(&opened.home, &id)?;
@@ -29,7 +31,7 @@ pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
     }
     if args.detach {
         drop(lock);
-        return detach(&opened, &id, args.format);
+        return detach(&opened, &id, showing.format);
     }
-    drive(&opened, lock, view, Showing { format: args.format, quiet: args.quiet, silent: false }).await
+    drive(&opened, lock, view, showing).await
 }

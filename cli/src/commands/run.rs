@@ -1,22 +1,29 @@
 //! `runward run`: checks, records, drives.
 
-use runward_store::{Ledger, NewRun};
-use runward_workers::home::DriverLock;
+use std::collections::BTreeSet;
 
-use super::drive::{detach, drive};
-use super::{params, print_json, print_line};
+use runward_engine::run::RunState;
+use runward_store::{Ledger, NewRun};
+use runward_workers::home::{DriverLock, DriverLockError};
+use serde_json::{Map, Value};
+
+use super::drive::{Followed, detach, drive, follow, named, refuse_unseen_report, show_end};
+use super::params;
 use crate::actor::actor;
-use crate::args::{Format, RunArgs};
+use crate::args::{RunArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{find_run, new_run, new_seed, open};
+use crate::open::{Opened, new_run, new_seed, open};
 use crate::runbook_file::{load, locate, pin, refuse_unbuilt};
+use crate::text;
 use crate::view::Showing;
 
 pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     let folders = &config.settings.runbooks;
     let file = load(&locate(&args.runbook, folders)?, folders)?;
     refuse_unbuilt(&file)?;
+    let showing = Showing { file: Some(file.path.clone()), ..Showing::of(&args.showing)? };
+    refuse_unseen_report(args.detach, &showing)?;
     let params = params::resolve(&file.runbook, &args.params, true)?.params;
     let (definition, blobs) = pin(&file)?;
     let opened = open(config).await?;
@@ -30,7 +37,7 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
         seed: new_seed(),
         actor: actor(),
     };
-    let (hash, wanted) = (new.definition.hash(), new.params.clone());
+    let asked = Asked { name: file.name.clone(), definition: new.definition.hash(), params: new.params.clone() };
     // Before the run exists nobody can drive it; the lock is taken first, so that nobody else ever does.
     let fresh = new.id.clone();
     let lock = DriverLock::take(&opened.home, &fresh)?;
@@ -49,45 +56,70 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     if !triggered.created {
         drop(lock);
         opened.home.forget(&fresh);
-        if view.state.definition != hash || view.state.params != wanted {
-            return Err(Failure::usage(format!(
-                "the key belongs to run {id}, which has another definition or other parameters"
-            ))
-            .help("use a new key for a new job"));
-        }
-        return existing(&opened, args, &id.0).await;
+        same_job(&view.state, &asked)?;
+        return existing(&opened, &view.state, args.detach, showing).await;
     }
     if args.detach {
         drop(lock);
-        return detach(&opened, &id, args.format);
+        return detach(&opened, &id, showing.format);
     }
-    drive(&opened, lock, view, Showing { format: args.format, quiet: args.quiet, silent: false }).await
+    drive(&opened, lock, view, showing).await
 }
 
-/// The run that a key already named: carried on if nobody does, else followed to its end.
-async fn existing(opened: &crate::open::Opened, args: RunArgs, id: &str) -> Result<i32, Failure> {
-    let id = find_run(&opened.ledger, id).await?;
-    let showing = Showing { format: args.format, quiet: args.quiet, silent: false };
-    match DriverLock::take(&opened.home, &id) {
-        Ok(lock) if args.detach => {
-            let over = opened.ledger.load(&id).await?.state.status.is_terminal();
-            drop(lock);
-            if over { named(&id, args.format) } else { detach(opened, &id, args.format) }
-        }
-        Err(_) if args.detach => named(&id, args.format),
-        Ok(lock) => {
-            let view = opened.ledger.load(&id).await?;
-            drive(opened, lock, view, showing).await
-        }
-        Err(_) => super::drive::follow(opened, &id, showing).await,
-    }
+/// What a call with a key asks for, to be compared with what the key already names.
+struct Asked {
+    name: String,
+    definition: String,
+    params: Map<String, Value>,
 }
 
-/// A detached call that has nothing to start: the run is at its end, or somebody drives it.
-fn named(id: &runward_engine::run::RunId, format: Format) -> Result<i32, Failure> {
-    match format {
-        Format::Json => print_json(&serde_json::json!({"run": id, "detached": true})),
-        Format::Text => print_line(&id.0),
+/// A key names one job. Another job under the same key is a mistake of the caller, never silently the first one.
+fn same_job(state: &RunState, asked: &Asked) -> Result<(), Failure> {
+    let differs = if state.name != asked.name {
+        format!("of the runbook `{}`", state.name)
+    } else if state.params != asked.params {
+        let names: BTreeSet<&String> = state.params.keys().chain(asked.params.keys()).collect();
+        let other = names.into_iter().filter(|name| state.params.get(*name) != asked.params.get(*name));
+        format!("with other parameters: {}", other.map(String::as_str).collect::<Vec<_>>().join(", "))
+    } else if state.definition != asked.definition {
+        "and its runbook, or a file it names, was changed since".to_owned()
+    } else {
+        return Ok(());
+    };
+    let (key, id) = (state.key.as_deref().unwrap_or_default(), &state.id);
+    Err(Failure::usage(format!("the key `{key}` belongs to run {id}, {differs}"))
+        .help("nothing was started. A new job needs a new key: use a new key, or repeat the call exactly as it was"))
+}
+
+/// The run that a key already named: shown if it is over, carried on if nobody does, else watched to its end.
+async fn existing(opened: &Opened, state: &RunState, detached: bool, showing: Showing) -> Result<i32, Failure> {
+    let (id, key) = (&state.id, state.key.as_deref().unwrap_or_default());
+    if showing.format != RunFormat::Json {
+        eprintln!("the key `{}` names run {id}: nothing is started twice", text::safe(key));
     }
-    Ok(0)
+    loop {
+        let lock = match DriverLock::take(&opened.home, id) {
+            Ok(lock) => Some(lock),
+            Err(DriverLockError::Taken { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let view = opened.ledger.load(id).await?;
+        let over = view.state.status.is_terminal();
+        match lock {
+            Some(lock) if detached && !over => {
+                drop(lock);
+                return detach(opened, id, showing.format);
+            }
+            _ if detached => {
+                named(id, showing.format, None);
+                return Ok(0);
+            }
+            _ if over => return show_end(opened, &view.state, showing).await,
+            Some(lock) => return drive(opened, lock, view, showing).await,
+            None => match follow(opened, id, showing.clone()).await? {
+                Followed::Ended(code) => return Ok(code),
+                Followed::Abandoned => eprintln!("its driver is gone: this process carries it on"),
+            },
+        }
+    }
 }

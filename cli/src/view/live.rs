@@ -224,7 +224,7 @@ impl Live {
 
     fn write(&self, out: &str) {
         // The terminal shows it at once where it knows synchronised updates; others ignore the marks.
-        super::out::show(format!("\u{1b}[?2026h{out}\u{1b}[?2026l"));
+        super::out::show(super::out::To::Output, format!("\u{1b}[?2026h{out}\u{1b}[?2026l"));
     }
 }
 

@@ -1,43 +1,100 @@
-//! What a run looks like while it happens: a live picture on a terminal, plain lines elsewhere, events for programs.
+//! What a run looks like while it happens: a live picture on a terminal, plain lines elsewhere, events for programs,
+//! what CI systems read.
+//!
+//! Whoever builds a [`Screen`] gives it the whole record so far, so that a run looks the same from whatever moment it is
+//! watched, and whoever drives it.
 
+mod events;
+mod github;
+mod junit;
 pub mod keys;
 mod live;
 pub mod out;
 mod plain;
+mod printed;
+mod summary;
 mod tail;
 pub mod words;
 
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::AccessFlags;
+use runward_engine::plan::Definition;
 use runward_engine::run::{Recorded, Reject, RunState, Verdict};
 use runward_workers::home::Home;
 
-use crate::args::Format;
+use crate::args::{RunFormat, ShowingArgs};
+use crate::failure::Failure;
+use github::Github;
 use live::Live;
+use out::To;
 use plain::Plain;
 use tail::Tails;
 
 /// How a run is shown.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Showing {
-    pub format: Format,
+    pub format: RunFormat,
     /// Without what the steps print.
     pub quiet: bool,
     /// Not at all.
     pub silent: bool,
+    /// Where a JUnit report goes when it is over.
+    pub report: Option<PathBuf>,
+    /// The runbook's file, where it is known better than from the record.
+    pub file: Option<PathBuf>,
+}
+
+/// What was known of a run before somebody looks at it.
+pub struct Before {
+    pub definition: Definition,
+    /// Every event up to the state it begins with.
+    pub events: Vec<Recorded>,
+}
+
+impl Showing {
+    /// As somebody asked for it. A report that cannot be written is found out before anything starts.
+    pub fn of(args: &ShowingArgs) -> Result<Showing, Failure> {
+        if let Some(report) = &args.report {
+            let folder = report.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if report.is_dir() || !folder.is_dir() || nix::unistd::access(folder, AccessFlags::W_OK).is_err() {
+                let message = format!("the report cannot be written to {}", report.display());
+                return Err(
+                    Failure::usage(message).help("give a file in a folder that is there, and may be written to")
+                );
+            }
+        }
+        let (format, quiet, report) = (args.format, args.quiet, args.report.clone());
+        Ok(Showing { format, quiet, silent: false, report, file: None })
+    }
+
+    pub fn silent() -> Showing {
+        Showing { format: RunFormat::Text, quiet: true, silent: true, report: None, file: None }
+    }
+
+    /// Whether [`Screen::begin`] has to be told what happened before.
+    pub fn tells_all(&self) -> bool {
+        !self.silent && matches!(self.format, RunFormat::Json | RunFormat::Github)
+    }
 }
 
 /// One of the ways to show a run.
 pub struct Screen {
     kind: Kind,
+    home: Home,
     tails: Tails,
+    report: Option<PathBuf>,
 }
 
 enum Kind {
     Live(Box<Live>),
     Plain(Plain),
     Json,
+    Github(Box<Github>),
+    /// What happens is said to people on standard error; the report comes at the end.
+    Junit(Plain),
     Silent,
 }
 
@@ -46,35 +103,46 @@ impl Screen {
 
     pub fn new(home: &Home, showing: Showing) -> Screen {
         let terminal = std::io::stdout().is_terminal();
-        let kind = match showing {
+        let kind = match &showing {
             Showing { silent: true, .. } => Kind::Silent,
-            Showing { format: Format::Json, .. } => Kind::Json,
+            Showing { format: RunFormat::Json, .. } => Kind::Json,
+            Showing { format: RunFormat::Github, quiet, file, .. } => {
+                Kind::Github(Box::new(Github::new(home.clone(), *quiet, file.clone())))
+            }
+            Showing { format: RunFormat::Junit, quiet, .. } => Kind::Junit(Plain::new(*quiet, To::Error)),
             _ if terminal && !showing.quiet && std::env::var("TERM").is_ok_and(|term| term != "dumb") => {
                 Kind::Live(Box::new(Live::new()))
             }
-            Showing { quiet, .. } => Kind::Plain(Plain::new(quiet)),
+            Showing { quiet, .. } => Kind::Plain(Plain::new(*quiet, To::Output)),
         };
-        Screen { kind, tails: Tails::new(home.clone()) }
+        Screen { kind, home: home.clone(), tails: Tails::new(home.clone()), report: showing.report }
     }
 
     pub fn is_live(&self) -> bool {
         matches!(self.kind, Kind::Live(_))
     }
 
-    pub fn begin(&mut self, state: &RunState) {
+    /// `before` is there where [`Showing::tells_all`] asks for it.
+    pub fn begin(&mut self, state: &RunState, before: Option<Before>) {
         self.tails.begin(state);
-        match &mut self.kind {
-            Kind::Live(live) => live.begin(state),
-            Kind::Plain(plain) => plain.begin(state),
-            Kind::Json | Kind::Silent => {}
+        match (&mut self.kind, before) {
+            (Kind::Live(live), _) => live.begin(state),
+            (Kind::Plain(plain) | Kind::Junit(plain), _) => plain.begin(state),
+            (Kind::Json, before) => {
+                events::begin(state);
+                events::changed(state, &before.map(|before| before.events).unwrap_or_default());
+            }
+            (Kind::Github(github), before) => github.begin(state, before),
+            (Kind::Silent, _) => {}
         }
     }
 
     pub fn changed(&mut self, state: &RunState, news: &[Recorded]) {
         match &mut self.kind {
             Kind::Live(live) => live.changed(state, news, &mut self.tails),
-            Kind::Plain(plain) => plain.changed(state, news, &mut self.tails),
-            Kind::Json => news.iter().for_each(|recorded| json_line(state, recorded)),
+            Kind::Plain(plain) | Kind::Junit(plain) => plain.changed(state, news, &mut self.tails),
+            Kind::Json => events::changed(state, news),
+            Kind::Github(github) => github.changed(state, news),
             Kind::Silent => {}
         }
     }
@@ -83,7 +151,8 @@ impl Screen {
     pub fn refused(&mut self, reject: &Reject) {
         match &mut self.kind {
             Kind::Live(live) => live.note(&format!("! {reject}")),
-            Kind::Plain(_) => say(&format!("! {reject}")),
+            Kind::Plain(plain) | Kind::Junit(plain) => plain.say(&format!("! {reject}")),
+            Kind::Github(_) => say(To::Output, &format!("! {reject}")),
             Kind::Json | Kind::Silent => {}
         }
     }
@@ -98,8 +167,8 @@ impl Screen {
     pub fn tick(&mut self) {
         match &mut self.kind {
             Kind::Live(live) => live.tick(&mut self.tails),
-            Kind::Plain(plain) => plain.tick(&mut self.tails),
-            Kind::Json | Kind::Silent => {}
+            Kind::Plain(plain) | Kind::Junit(plain) => plain.tick(&mut self.tails),
+            Kind::Json | Kind::Github(_) | Kind::Silent => {}
         }
     }
 
@@ -107,11 +176,19 @@ impl Screen {
         match &mut self.kind {
             Kind::Live(live) => live.end(state, verdict),
             Kind::Plain(plain) => plain.end(state, verdict),
-            Kind::Json => {
-                let line = serde_json::json!({"run": state.id, "verdict": verdict, "exit_code": verdict.exit_code()});
-                out::tell(format!("{line}\n"));
+            Kind::Json => events::end(state, verdict),
+            Kind::Github(github) => github.end(state, verdict),
+            Kind::Junit(plain) => {
+                plain.end(state, verdict);
+                out::tell(junit::report(&self.home, state, verdict));
             }
             Kind::Silent => {}
+        }
+        if let Some(path) = &self.report
+            && let Err(error) = crate::write::atomically(path, junit::report(&self.home, state, verdict).as_bytes())
+        {
+            // The run is what counts: its exit code says how it ended.
+            say(To::Error, &format!("! the report {} cannot be written: {error}", path.display()));
         }
     }
 
@@ -124,16 +201,14 @@ impl Screen {
     }
 }
 
-fn json_line(state: &RunState, recorded: &Recorded) {
-    let line = serde_json::json!({
-        "run": state.id, "seq": recorded.seq, "at": recorded.at, "actor": recorded.actor, "event": recorded.event,
-    });
-    out::tell(format!("{line}\n"));
+/// The run goes on in the background, and this process does not watch it.
+pub fn detached(id: &runward_engine::run::RunId, driver: Option<u32>) {
+    events::detached(id, driver);
 }
 
 /// Prints lines for people. A run is never stopped by a terminal or a pipe that went away.
-fn say(lines: &str) {
+fn say(to: To, lines: &str) {
     for line in lines.split('\n') {
-        out::show(format!("{}\n", crate::text::safe(line)));
+        out::show(to, format!("{}\n", crate::text::safe(line)));
     }
 }

@@ -1,5 +1,6 @@
-//! Standard output of a run that is being driven. A reader that stops reading must never stop the run, so lines go through
-//! a thread of their own; what does not fit into its queue is passed over and counted, but never an event for a program.
+//! Standard output (and error) of a run that is being driven. A reader that stops reading must never stop the run, so lines
+//! go through a thread of their own; what does not fit into its queue is passed over and counted, but never what is for a
+//! program.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,8 +16,15 @@ const LAST_WAIT: Duration = Duration::from_secs(10);
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 static PASSED_OVER: AtomicUsize = AtomicUsize::new(0);
 
-fn queue() -> &'static Mutex<Sender<String>> {
-    static QUEUE: OnceLock<Mutex<Sender<String>>> = OnceLock::new();
+/// Where a text goes. People read standard error where standard output is a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    Output,
+    Error,
+}
+
+fn queue() -> &'static Mutex<Sender<(To, String)>> {
+    static QUEUE: OnceLock<Mutex<Sender<(To, String)>>> = OnceLock::new();
     QUEUE.get_or_init(|| {
         let (sender, receiver) = channel();
         std::thread::spawn(move || write_all(&receiver));
@@ -25,35 +33,39 @@ fn queue() -> &'static Mutex<Sender<String>> {
 }
 
 /// A reader that went away is no reason to stop: the rest is thrown away.
-fn write_all(receiver: &Receiver<String>) {
-    for text in receiver {
-        let mut out = std::io::stdout().lock();
+fn write_all(receiver: &Receiver<(To, String)>) {
+    for (to, text) in receiver {
+        let mut out: Box<dyn Write> = match to {
+            To::Output => Box::new(std::io::stdout().lock()),
+            To::Error => Box::new(std::io::stderr().lock()),
+        };
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        drop(out);
         WAITING.fetch_sub(text.len(), Ordering::SeqCst);
     }
 }
 
-fn send(text: String) {
+fn send(to: To, text: String) {
     WAITING.fetch_add(text.len(), Ordering::SeqCst);
-    let _ = queue().lock().unwrap_or_else(PoisonError::into_inner).send(text); // the thread never ends before us
+    let _ = queue().lock().unwrap_or_else(PoisonError::into_inner).send((to, text)); // the thread never ends before us
 }
 
 /// Text for people: passed over while too much is waiting.
-pub fn show(text: String) {
+pub fn show(to: To, text: String) {
     if WAITING.load(Ordering::SeqCst) > WAITING_BYTES_MAX {
         PASSED_OVER.fetch_add(1, Ordering::SeqCst);
         return;
     }
     match PASSED_OVER.swap(0, Ordering::SeqCst) {
         0 => {}
-        n => send(format!("[{n} lines passed over: nobody read them]\n")),
+        n => send(to, format!("[{n} lines passed over: nobody read them]\n")),
     }
-    send(text);
+    send(to, text);
 }
 
 /// Text for programs: always kept.
 pub fn tell(text: String) {
-    send(text);
+    send(To::Output, text);
 }
 
 /// Waits until everything is written, or the reader has not moved for too long.

@@ -5,8 +5,9 @@ use runward_engine::run::{Event, Outcome, Recorded, RunState, StepStatus, Verdic
 use runward_engine::runbook::model::Orphans;
 use runward_engine::units::{format_duration, format_size};
 
+use super::out::To;
 use super::tail::{Tail, Tails};
-use super::{say, words};
+use super::words;
 use crate::text;
 
 /// Output shown of one attempt; all of it is kept.
@@ -14,33 +15,36 @@ const SHOWN_BYTES_MAX: u64 = 256 * 1024;
 
 pub struct Plain {
     quiet: bool,
+    to: To,
     short: String,
 }
 
 impl Plain {
-    pub fn new(quiet: bool) -> Plain {
-        Plain { quiet, short: String::new() }
+    pub fn new(quiet: bool, to: To) -> Plain {
+        Plain { quiet, to, short: String::new() }
+    }
+
+    pub fn say(&self, lines: &str) {
+        super::say(self.to, lines);
     }
 
     pub fn begin(&mut self, state: &RunState) {
         self.short = words::short(&state.id.0).to_owned();
-        let again = if state.generation > 1 { format!(", generation {}", state.generation) } else { String::new() };
-        say(&format!("{}: run {}{again}", state.name, state.id));
+        self.say(&beginning(state));
     }
 
     pub fn tick(&mut self, tails: &mut Tails) {
         if !self.quiet {
-            tails.iter_mut().for_each(|tail| echo(tail, false, &self.short));
+            tails.iter_mut().for_each(|tail| self.echo(tail, false));
         }
     }
 
     pub fn changed(&mut self, state: &RunState, news: &[Recorded], tails: &mut Tails) {
         for recorded in news {
             match &recorded.event {
-                Event::AttemptClaimed { unit, attempt, claim, .. } => {
-                    let nth = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
+                Event::AttemptClaimed { unit, claim, .. } => {
                     if !self.quiet {
-                        say(&format!("▶ {unit}{nth}"));
+                        self.say(&note(recorded).unwrap_or_default());
                     }
                     tails.add(state, claim, unit.clone(), recorded.at);
                 }
@@ -51,30 +55,21 @@ impl Plain {
                     let silent = matches!(&recorded.event, Event::AttemptSettled { log, .. } if log.bytes == 0);
                     let since = self.finish(tails.take(claim), failed, silent);
                     if failed || !self.quiet {
-                        say(&sentence(state, recorded, since));
+                        self.say(&sentence(state, recorded, since));
                     }
                 }
                 Event::AttemptAdopted { unit, claim, .. } => {
-                    say(&format!("▶ {unit} still runs, and is watched from here on"));
+                    self.say(&note(recorded).unwrap_or_default());
                     let since = state.live_attempt(claim).map_or(recorded.at, |(_, attempt)| attempt.claimed_at);
                     if tails.take(claim).is_none() || state.live().contains_key(claim) {
                         tails.add(state, claim, unit.clone(), since);
                     }
                 }
-                Event::UnitFailed { unit, error } => say(&format!("✗ {unit} did not start: {}", text::safe(error))),
-                Event::StepSkipped { step, condition } => {
-                    say(&format!("− {step} skipped: `{condition}` does not hold"))
+                _ => {
+                    if let Some(line) = note(recorded) {
+                        self.say(&line);
+                    }
                 }
-                Event::ItemsExpanded { step, items } => say(&format!("▶ {step}: {} items", items.len())),
-                Event::CancelRequested { force, reason } => {
-                    let how = if *force { "cancelled at once" } else { "cancelled" };
-                    let why = reason.as_ref().map(|reason| format!(": {}", text::safe(reason))).unwrap_or_default();
-                    say(&format!("! {how} by {}{why}", recorded.actor));
-                }
-                Event::RunStopping { because: StopCause::TimedOut } => say("! the run's time is over"),
-                Event::FinallyStarted => say("▶ finally"),
-                Event::LateResult { unit, .. } => say(&format!("? {unit}: a result came after it was given up")),
-                _ => {}
             }
         }
     }
@@ -88,23 +83,73 @@ impl Plain {
         if self.quiet {
             if failed {
                 tail.lines(true, |_| {});
-                tail.last.iter().for_each(|line| say(&format!("{} | {line}", tail.unit)));
+                tail.last.iter().for_each(|line| self.say(&format!("{} | {line}", tail.unit)));
             }
         } else {
-            echo(&mut tail, true, &self.short);
+            self.echo(&mut tail, true);
         }
         Some(tail.since)
     }
 
     pub fn end(&mut self, state: &RunState, verdict: Verdict) {
-        let took = text::took(state.started_at.or(Some(state.created_at)), state.finished_at);
-        let after = if took.is_empty() { String::new() } else { format!(" after {took}") };
-        say(&format!("{} {} {}{after}", words::symbol(symbol_of(verdict)), state.name, words::verdict(verdict)));
-        summary(state).iter().for_each(|line| say(line));
-        if verdict != Verdict::Succeeded {
-            say(&format!("  {}", advice(state, verdict)));
-        }
+        ending(state, verdict).iter().for_each(|line| self.say(line));
     }
+
+    fn echo(&self, tail: &mut Tail, whole: bool) {
+        let (unit, short) = (tail.unit.clone(), &self.short);
+        let mut shown = tail.shown;
+        tail.lines(whole, |line| {
+            let before = shown;
+            shown += line.len() as u64 + 1;
+            if shown <= SHOWN_BYTES_MAX {
+                self.say(&format!("{unit} | {line}"));
+            } else if before <= SHOWN_BYTES_MAX {
+                let limit = format_size(SHOWN_BYTES_MAX);
+                self.say(&format!("{unit} | [more than {limit}: runward logs {short} {unit} shows the rest]"));
+            }
+        });
+        tail.shown = shown;
+    }
+}
+
+/// Which run this is.
+pub fn beginning(state: &RunState) -> String {
+    let again = if state.generation > 1 { format!(", generation {}", state.generation) } else { String::new() };
+    format!("{}: run {}{again}", state.name, state.id)
+}
+
+/// What happened, where a line says it all: nothing of the end of an attempt, see [`sentence`].
+pub fn note(recorded: &Recorded) -> Option<String> {
+    Some(match &recorded.event {
+        Event::AttemptClaimed { unit, attempt: 1, .. } => format!("▶ {unit}"),
+        Event::AttemptClaimed { unit, attempt, .. } => format!("▶ {unit} (attempt {attempt})"),
+        Event::AttemptAdopted { unit, .. } => format!("▶ {unit} still runs, and is watched from here on"),
+        Event::UnitFailed { unit, error } => format!("✗ {unit} did not start: {}", text::safe(error)),
+        Event::StepSkipped { step, condition } => format!("− {step} skipped: `{condition}` does not hold"),
+        Event::ItemsExpanded { step, items } => format!("▶ {step}: {} items", items.len()),
+        Event::CancelRequested { force, reason } => {
+            let how = if *force { "cancelled at once" } else { "cancelled" };
+            let why = reason.as_ref().map(|reason| format!(": {}", text::safe(reason))).unwrap_or_default();
+            format!("! {how} by {}{why}", recorded.actor)
+        }
+        Event::RunStopping { because: StopCause::TimedOut } => "! the run's time is over".to_owned(),
+        Event::FinallyStarted => "▶ finally".to_owned(),
+        Event::LateResult { unit, .. } => format!("? {unit}: a result came after it was given up"),
+        _ => return None,
+    })
+}
+
+/// How it ended, and what to do next.
+pub fn ending(state: &RunState, verdict: Verdict) -> Vec<String> {
+    let took = text::took(state.started_at.or(Some(state.created_at)), state.finished_at);
+    let after = if took.is_empty() { String::new() } else { format!(" after {took}") };
+    let symbol = words::symbol(symbol_of(verdict));
+    let mut lines = vec![format!("{symbol} {} {}{after}", state.name, words::verdict(verdict))];
+    lines.extend(summary(state));
+    if verdict != Verdict::Succeeded {
+        lines.push(format!("  {}", advice(state, verdict)));
+    }
+    lines
 }
 
 /// The command that helps next.
@@ -184,20 +229,4 @@ fn next(then: Then, now: i64) -> String {
             format!("; again in {}", format_duration(wait))
         }
     }
-}
-
-fn echo(tail: &mut Tail, whole: bool, short: &str) {
-    let unit = tail.unit.clone();
-    let mut shown = tail.shown;
-    tail.lines(whole, |line| {
-        let before = shown;
-        shown += line.len() as u64 + 1;
-        if shown <= SHOWN_BYTES_MAX {
-            say(&format!("{unit} | {line}"));
-        } else if before <= SHOWN_BYTES_MAX {
-            let limit = format_size(SHOWN_BYTES_MAX);
-            say(&format!("{unit} | [more than {limit}: runward logs {short} {unit} shows the rest]"));
-        }
-    });
-    tail.shown = shown;
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::limits;
 use crate::runbook::model::{Param, Runbook, ValueType};
+use crate::runbook::report::is_invisible;
 use crate::runbook::value;
 use crate::units::{format_duration, format_size};
 
@@ -124,6 +125,20 @@ fn missing_error(param: &Param) -> ParamError {
     ParamError::Missing { name, way, about }
 }
 
+/// Whether a text can be the key of a run: something a person can read, copy and compare.
+pub fn check_key(text: &str) -> Result<(), String> {
+    let n = text.chars().count();
+    let max = limits::KEY_CHARS_MAX;
+    let invisible = |c: char| is_invisible(c) || (c.is_whitespace() && c != ' ');
+    match () {
+        () if text.trim().is_empty() => Err("a key has at least one visible character".to_owned()),
+        () if n > max => Err(format!("a key has at most {max} characters; this one has {n}")),
+        () if text.trim() != text => Err("a key does not begin or end with a space".to_owned()),
+        () if text.contains(invisible) => Err("a key has only visible characters and spaces".to_owned()),
+        () => Ok(()),
+    }
+}
+
 fn one(param: &Param, given: Option<&Given>, absolute: &dyn Fn(&str) -> String) -> Result<Option<Value>, ParamError> {
     // What is wrong with a value repeats it, which must not happen to a sensitive one.
     let refuse = |message: String| ParamError::Value {
@@ -190,6 +205,17 @@ mod tests {
         assert!(said.concat().contains("int from 1 to 5") && said.concat().contains("matching \\d{4}"), "{said:?}");
         let missing = resolve(&runbook, &BTreeMap::new(), &str::to_owned).unwrap_err()[0].to_string();
         assert!(missing.contains("RUNWARD_PARAM_N or --params-file") && !missing.contains("-p n"), "{missing}");
+    }
+
+    #[test]
+    fn a_key_is_something_a_person_can_read_and_compare() {
+        for good in ["build-17", "acme/site#12345/3", "备份 2026-11-22", "é", &"k".repeat(limits::KEY_CHARS_MAX)] {
+            assert_eq!(check_key(good), Ok(()), "{good}");
+        }
+        let long = "k".repeat(limits::KEY_CHARS_MAX + 1);
+        for bad in ["", " ", " a", "a ", "a\nb", "a\tb", "a\u{200b}b", "a\u{202e}b", "a\u{a0}b", "\u{7f}", &long] {
+            assert!(check_key(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -110,16 +110,18 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
     (word.len() <= 64).then(|| closest(word, candidates)).flatten().map(|found| format!("did you mean `{found}`?"))
 }
 
+/// Characters a reader cannot see: control characters, marks of direction, spaces without width.
+pub fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
 /// A text of unknown length and content for a message: at most 80 characters, control characters made visible.
 pub fn quoted(text: &str) -> String {
     const SHOWN_MAX: usize = 80;
-    let invisible = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
-    };
     let mut shown = String::new();
     for c in text.chars().take(SHOWN_MAX) {
-        if invisible(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if is_invisible(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     if text.chars().nth(SHOWN_MAX).is_some() {
         shown.push('…');
