@@ -97,6 +97,16 @@ impl Crew {
 
     pub(super) async fn next(&mut self) -> CrewEvent {
         let event = self.inbox.recv().await.expect("the crew itself holds a sender");
+        self.heard(event)
+    }
+
+    /// What else has arrived.
+    pub(super) fn next_now(&mut self) -> Option<CrewEvent> {
+        let event = self.inbox.try_recv().ok()?;
+        Some(self.heard(event))
+    }
+
+    fn heard(&mut self, event: CrewEvent) -> CrewEvent {
         if let CrewEvent::Gone(session) = &event {
             self.members.remove(session);
         }

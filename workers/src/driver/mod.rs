@@ -155,7 +155,13 @@ impl<'a> Driver<'a> {
                 continue;
             }
             tokio::select! {
-                event = self.crew.next() => self.notice(event).await?,
+                event = self.crew.next() => {
+                    self.notice(event).await?;
+                    // What ended meanwhile goes into the same commit.
+                    while let Some(event) = self.crew.next_now() {
+                        self.notice(event).await?;
+                    }
+                }
                 ask = asks.recv() => match ask {
                     Some(Ask::Cancel { force, actor, reason }) => {
                         self.queue.push_back((Command::Cancel { force, reason }, Some(actor)));
