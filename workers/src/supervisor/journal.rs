@@ -30,8 +30,11 @@ use super::spool::LogSummary;
 const CLAIMED: &str = "claimed";
 const STARTED: &str = "started";
 const VOID: &str = "void";
-/// Room for a result with many orphans in it.
-const RESULT_BYTES_RESERVED: i64 = 16 * 1024;
+/// Room for a journal, and so for every result but one with a long list of processes in it.
+const BYTES_RESERVED: u64 = 4 * 1024;
+/// Processes named in a result for which there is no more room than that.
+const NAMED_MAX: usize = 4;
+const NAME_CHARS_MAX: usize = 64;
 /// How often [`wait_until_dead`] looks: the kernel has no lock with a timeout.
 const DEAD_POLL: Duration = Duration::from_millis(5);
 
@@ -150,7 +153,7 @@ pub fn start(dir: &Path) -> Result<Result<Started, Mark>, JournalError> {
         Err(TryLockError::WouldBlock) => return Ok(Err(Mark::Started)), // it is being started at this moment
         Err(TryLockError::Error(error)) => return Err(io(error)),
     }
-    reserve(&file).map_err(io)?;
+    reserve(&file, BYTES_RESERVED).map_err(io)?;
     writeln!(file, "{}", std::process::id()).map_err(io)?;
     match fs::rename(&path, dir.with_extension(STARTED)) {
         Ok(()) => Ok(Ok(Started { _lock: file })),
@@ -159,9 +162,9 @@ pub fn start(dir: &Path) -> Result<Result<Started, Mark>, JournalError> {
     }
 }
 
-/// Takes the room for a result while there is some, so that a disk that fills up later costs no outcome.
-fn reserve(file: &File) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, RESULT_BYTES_RESERVED) {
+/// Takes room for the journal while there is some, so that a disk that fills up later costs no outcome.
+fn reserve(file: &File, bytes: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, bytes as i64) {
         Err(Errno::EOPNOTSUPP) => Ok(()), // a file system without reservations: the result takes its chance
         reserved => Ok(reserved?),
     }
@@ -238,18 +241,39 @@ pub fn wait_until_dead(dir: &Path, timeout: Duration) -> Result<bool, JournalErr
     Ok(true)
 }
 
-/// Adds the result to the journal of a started attempt, as a line of its own, and gives back the room it did not need.
+/// Adds the result to the journal of a started attempt, as a line of its own. One that has no room there is shortened:
+/// how the attempt ended is worth more than the names of all processes it left.
 pub fn write_result(dir: &Path, result: &AttemptResult) -> Result<(), JournalError> {
     let path = dir.with_extension(STARTED);
-    // The line begins with its own line break: what a writer before us left unfinished is no part of it.
-    let written = serde_json::to_string(result).map_err(io::Error::other).and_then(|text| {
+    let write = || {
         let mut file = OpenOptions::new().append(true).open(&path)?;
-        file.write_all(format!("\n{text}\n").as_bytes())?;
-        let len = file.metadata()?.len();
-        let _ = file.set_len(len); // only frees what was reserved
-        Ok(())
-    });
-    written.map_err(|source| JournalError::Io { path, source })
+        let mut line = line(result)?;
+        let bytes = file.metadata()?.len() + line.len() as u64;
+        if bytes > BYTES_RESERVED && reserve(&file, bytes).is_err() {
+            line = self::line(&shortened(result.clone()))?;
+        }
+        file.write_all(&line)
+    };
+    write().map_err(|source| JournalError::Io { path: path.clone(), source })
+}
+
+fn shortened(mut result: AttemptResult) -> AttemptResult {
+    for processes in [&mut result.orphans, &mut result.unkillable] {
+        processes.truncate(NAMED_MAX);
+        processes
+            .iter_mut()
+            .for_each(|process| process.command = process.command.chars().take(NAME_CHARS_MAX).collect());
+    }
+    result
+}
+
+/// A result as it is written. The line begins with its own line break: what a writer before it left unfinished is no part
+/// of it.
+fn line(result: &AttemptResult) -> io::Result<Vec<u8>> {
+    let mut line = vec![b'\n'];
+    serde_json::to_writer(&mut line, result)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// The result of the attempt, if it started and ended in the boot `boot`.
@@ -354,6 +378,13 @@ mod tests {
         write_result(&dir, &result("b")).unwrap();
         assert_eq!(read_result(&dir, "b").unwrap(), Some(result("b")));
         assert_eq!(read_result(&dir, "next boot").unwrap(), None);
+        let mut many = result("b");
+        many.orphans = vec![Orphan { pid: 7, command: "x".repeat(256) }; 100];
+        write_result(&dir, &many).unwrap();
+        assert_eq!(read_result(&dir, "b").unwrap(), Some(many.clone()), "longer than what was reserved");
+        let longest = Orphan { pid: i32::MAX, command: "\u{1}".repeat(256) };
+        (many.orphans, many.unkillable) = (vec![longest.clone(); 100], vec![longest; 100]);
+        assert!((line(&shortened(many)).unwrap().len() as u64) < BYTES_RESERVED - 64, "fits where nothing else does");
         fs::remove_file(lock_path(&dir)).unwrap();
         assert!(matches!(read_result(&dir, "b"), Err(JournalError::Gone { .. })));
         assert!(matches!(write_result(&dir, &result("b")), Err(JournalError::Io { .. })), "nothing comes back");
