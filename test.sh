@@ -7,6 +7,7 @@ need dash dash
 need dot graphviz
 need python3 python3
 need setpriv util-linux
+need tmux tmux
 need setsid util-linux
 need stty coreutils
 if ! cargo nextest --version >/dev/null 2>&1; then

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod harness;
+mod screen;
 
 #[path = "stories/actor.rs"]
 mod actor;
@@ -44,3 +45,5 @@ mod survival;
 mod trouble;
 #[path = "stories/values.rs"]
 mod values;
+#[path = "stories/watch.rs"]
+mod watch;

@@ -48,6 +48,8 @@ pub enum Command {
     Show(ShowArgs),
     /// Print what the steps of a run printed
     Logs(LogsArgs),
+    /// Watch runs on a full screen, while they happen; changes nothing, wherever they are driven
+    Watch(WatchArgs),
     /// Stop a run: running steps are ended, `finally` still runs
     Cancel(CancelArgs),
     /// Pick a run up where it is: adopt what still runs, or try again what failed
@@ -238,6 +240,12 @@ pub struct LogsArgs {
     pub stdout: bool,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct WatchArgs {
+    /// The run's id, or its last characters, or `last` [default: all runs]
+    pub run: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -14,6 +14,7 @@ mod open;
 mod runbook_file;
 mod text;
 mod view;
+mod watch;
 mod write;
 
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Small pieces of text for people: times, control characters made visible.
 
 use chrono::{DateTime, Local};
+use unicode_width::UnicodeWidthChar;
 
 /// `2026-11-22 02:17:45`, in local time.
 pub fn time(at_ms: i64) -> String {
@@ -52,6 +53,38 @@ pub fn safe(line: &str) -> String {
     out
 }
 
+/// A line for a screen of cells: as [`safe`], tabs as a space, and without characters that join or change the one before
+/// them, about whose width terminals do not agree.
+pub fn cells(line: &str) -> String {
+    let joins = |c: &char| matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}');
+    safe(line).chars().filter(|c| !joins(c)).map(|c| if c == '\t' { ' ' } else { c }).collect()
+}
+
+/// As much of the beginning as fits into `width` columns.
+pub fn cut(line: &str, width: usize) -> String {
+    let mut used = 0;
+    let fits = |c: &char| {
+        used += c.width().unwrap_or(0);
+        used <= width
+    };
+    line.chars().take_while(fits).collect()
+}
+
+/// What stands at `column` and after it.
+pub fn from_column(line: &str, column: usize) -> String {
+    let mut used = 0;
+    let before = |c: &char| {
+        used += c.width().unwrap_or(0);
+        used <= column
+    };
+    line.chars().skip_while(before).collect()
+}
+
+/// What a terminal shows of a line that goes back to its beginning: a progress bar as it was last.
+pub fn overwritten(line: &str) -> &str {
+    line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or("")
+}
+
 /// A file's text that cannot drive the terminal, byte for byte as long as it was, so that places in it stay right.
 pub fn safe_source(source: &str) -> String {
     let plain = |c: char| matches!(c, '\n' | '\t' | '\r') || !(c.is_control() || is_direction(c));
@@ -63,12 +96,29 @@ pub fn safe_source(source: &str) -> String {
 
 /// Characters that change the direction of the text around them.
 fn is_direction(c: char) -> bool {
-    ('\u{202a}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
+        || ('\u{202a}'..='\u{202e}').contains(&c)
+        || ('\u{2066}'..='\u{2069}').contains(&c)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{safe, safe_source};
+    use super::{cells, cut, from_column, overwritten, safe, safe_source};
+
+    #[test]
+    fn wide_characters_take_two_columns_and_joined_ones_fall_apart() {
+        assert_eq!((cut("备份数据库", 6), cut("备份数据库", 7)), ("备份数".into(), "备份数".into()));
+        assert_eq!((from_column("abc", 1), from_column("备份", 2)), ("bc".into(), "份".into()));
+        assert_eq!(cells("a\tb 👩\u{200d}👦❤\u{fe0f}\u{200b}"), "a b 👩👦❤");
+    }
+
+    #[test]
+    fn a_progress_bar_is_shown_as_it_was_last() {
+        assert_eq!(overwritten("10%\r20%\r100%"), "100%");
+        assert_eq!(overwritten("10%\r20%\r"), "20%");
+        assert_eq!(overwritten("plain"), "plain");
+        assert_eq!(overwritten("\r\r"), "");
+    }
 
     #[test]
     fn a_source_keeps_its_places() {

@@ -119,8 +119,18 @@ impl Observer for Seen<'_> {
     }
 }
 
-/// Starts a driver of its own session for the run, and waits until it owns it.
+/// Leaves the run to a driver of its own session, and says so.
 pub fn detach(opened: &Opened, id: &RunId, format: RunFormat) -> Result<i32, Failure> {
+    let pid = start_driver(opened, id)?;
+    named(id, format, Some(pid));
+    if format != RunFormat::Json {
+        eprintln!("running in the background; `runward logs -f {}` follows it", words::short(&id.0));
+    }
+    Ok(0)
+}
+
+/// Starts a driver of its own session for the run, and waits until it owns it. Prints nothing.
+pub fn start_driver(opened: &Opened, id: &RunId) -> Result<u32, Failure> {
     let failed = |error: std::io::Error| {
         Failure::new(EXIT_LEDGER, format!("no process can be started for the run: {error}"))
             .help(format!("`runward resume {}` carries it on", words::short(&id.0)))
@@ -151,11 +161,7 @@ pub fn detach(opened: &Opened, id: &RunId, format: RunFormat) -> Result<i32, Fai
         )
         .help(format!("`runward resume {}` carries it on", words::short(&id.0))));
     }
-    named(id, format, Some(child.id()));
-    if format != RunFormat::Json {
-        eprintln!("running in the background; `runward logs -f {}` follows it", words::short(&id.0));
-    }
-    Ok(0)
+    Ok(child.id())
 }
 
 /// A report is written when a run is over, and nobody waits for one in the background.

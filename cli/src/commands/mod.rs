@@ -17,6 +17,7 @@ mod run;
 mod runs;
 mod show;
 mod validate;
+mod watch;
 
 use crate::args::{Args, Command};
 use crate::config::{Config, Flags};
@@ -38,6 +39,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Runs(args) => runs::run(config, args).await,
         Command::Show(args) => show::run(config, &args).await,
         Command::Logs(args) => logs::run(config, &args).await,
+        Command::Watch(args) => watch::run(config, &args).await,
         Command::Cancel(args) => cancel::run(config, args).await,
         Command::Resume(args) => resume::run(config, &args).await,
         Command::Resolve(args) => resolve::run(config, args).await,

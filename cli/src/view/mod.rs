@@ -13,7 +13,7 @@ pub mod out;
 mod plain;
 mod printed;
 mod summary;
-mod tail;
+pub mod tail;
 pub mod words;
 
 use std::io::IsTerminal;

@@ -1,16 +1,20 @@
 //! What running steps print, as lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use runward_engine::run::{ClaimId, RunState};
 use runward_workers::home::Home;
 use runward_workers::supervisor::log::{LogItem, LogReader};
 
+use crate::text;
+
 /// A line longer than this is shown in pieces.
 const LINE_BYTES_MAX: usize = 4096;
 /// Lines kept of each attempt, for the case that it fails.
 const KEPT: usize = 20;
+/// Of an unfinished line, this many bytes at its end can be shown.
+const OPEN_LINE_BYTES: usize = 1024;
 /// Output beyond this at one look is not read line by line; only its end is.
 const LAG_BYTES_MAX: u64 = 1024 * 1024;
 const LAG_BYTES_KEPT: u64 = 32 * 1024;
@@ -26,8 +30,11 @@ pub struct Tail {
     dir: PathBuf,
     reader: Option<LogReader>,
     partial: Vec<u8>,
-    /// The last lines, oldest first.
-    pub last: std::collections::VecDeque<String>,
+    /// How many lines are kept, and how much is read of what one look finds too long to read whole.
+    kept: usize,
+    lag_kept: u64,
+    /// The last lines, oldest first, each as a terminal would have left it.
+    pub last: VecDeque<String>,
     /// Bytes shown so far.
     pub shown: u64,
     pub since: i64,
@@ -48,8 +55,7 @@ impl Tails {
 
     pub fn add(&mut self, state: &RunState, claim: &ClaimId, unit: String, since: i64) {
         let dir = self.home.attempt(&state.id, claim);
-        let tail = Tail { unit, dir, reader: None, partial: Vec::new(), last: Default::default(), shown: 0, since };
-        self.tails.insert(claim.clone(), tail);
+        self.tails.insert(claim.clone(), Tail::new(dir, unit, since, KEPT, LAG_BYTES_KEPT));
     }
 
     pub fn take(&mut self, claim: &ClaimId) -> Option<Tail> {
@@ -66,26 +72,43 @@ impl Tails {
 }
 
 impl Tail {
+    pub fn new(dir: PathBuf, unit: String, since: i64, kept: usize, lag_kept: u64) -> Tail {
+        Tail { unit, dir, reader: None, partial: Vec::new(), kept, lag_kept, last: VecDeque::new(), shown: 0, since }
+    }
+
+    /// What stands on the line that has no end yet, as a terminal would show it.
+    pub fn open_line(&self) -> Option<String> {
+        let end = &self.partial[self.partial.len().saturating_sub(OPEN_LINE_BYTES)..];
+        let text = String::from_utf8_lossy(end);
+        let shown = text::overwritten(&text).trim_start_matches('\u{fffd}');
+        (!shown.is_empty()).then(|| text::safe(shown))
+    }
+
     /// Reads what is new, line by line; `whole` gives out an unfinished last line, too.
     pub fn lines(&mut self, whole: bool, mut each: impl FnMut(&str)) {
         if self.reader.is_none() {
             self.reader = LogReader::open(&self.dir).ok();
         }
-        let Tail { reader: Some(reader), partial, last, .. } = self else { return };
-        let behind = reader.end().unwrap_or(0).saturating_sub(reader.offset());
-        if behind > LAG_BYTES_MAX
-            && let Ok(skipped) = reader.skip_to_last(LAG_BYTES_KEPT)
-        {
-            partial.clear();
-            each(&format!("[{} passed over]", runward_engine::units::format_size(skipped)));
-        }
-        let mut give = |line: &[u8], last: &mut std::collections::VecDeque<String>| {
-            let line = crate::text::safe(String::from_utf8_lossy(line).trim_end_matches('\r'));
-            each(&line);
-            if last.len() == KEPT {
+        let Tail { reader: Some(reader), partial, last, kept, lag_kept, .. } = self else { return };
+        let keep = |line: String, last: &mut VecDeque<String>| {
+            if last.len() >= *kept {
                 last.pop_front();
             }
             last.push_back(line);
+        };
+        if reader.behind().unwrap_or(0) > LAG_BYTES_MAX
+            && let Ok(skipped @ 1..) = reader.skip_to_last(*lag_kept)
+        {
+            partial.clear();
+            let marker = format!("[{} passed over]", runward_engine::units::format_size(skipped));
+            each(&marker);
+            keep(marker, last);
+        }
+        let mut give = |line: &[u8], last: &mut VecDeque<String>| {
+            let line = String::from_utf8_lossy(line);
+            let line = line.trim_end_matches('\r');
+            each(&text::safe(line));
+            keep(text::safe(text::overwritten(line)), last);
         };
         for item in reader.by_ref() {
             match item {

@@ -329,6 +329,13 @@ impl RunState {
     }
 }
 
+impl UnitState {
+    /// When it is tried again, in epoch milliseconds, while it waits for that.
+    pub fn retry_at(&self) -> Option<i64> {
+        self.retry_at
+    }
+}
+
 impl RunStatus {
     pub fn is_terminal(self) -> bool {
         matches!(self, RunStatus::Succeeded | RunStatus::Failed | RunStatus::Cancelled | RunStatus::TimedOut)

@@ -78,6 +78,16 @@ impl LogReader {
         Ok(end)
     }
 
+    /// About how much is written and not read yet, from the sizes of the files alone: cheap however much there is.
+    pub fn behind(&self) -> io::Result<u64> {
+        let (from, position) = self.open.as_ref().map_or((self.next_number, 0), |open| (open.number, open.position));
+        let mut bytes: u64 = 0;
+        for number in segments(&self.dir)?.into_iter().filter(|number| *number >= from) {
+            bytes += fs::metadata(segment_path(&self.dir, number)).map_or(0, |meta| meta.len());
+        }
+        Ok(bytes.saturating_sub(position))
+    }
+
     /// Passes over everything but the last `keep` bytes; says how many it passed over.
     pub fn skip_to_last(&mut self, keep: u64) -> io::Result<u64> {
         let (from, to) = (self.offset(), self.end()?.saturating_sub(keep));
