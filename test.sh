@@ -6,6 +6,8 @@ cd "$(dirname "$0")"
 need dash dash
 need dot graphviz
 need python3 python3
+need nginx nginx-light
+need openssl openssl
 need setpriv util-linux
 need tmux tmux
 need setsid util-linux

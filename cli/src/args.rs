@@ -180,6 +180,9 @@ pub struct RunArgs {
     /// Leave it running in the background; prints the run's id
     #[arg(short, long)]
     pub detach: bool,
+    /// Show what its `render` steps would change; nothing is started, nothing is recorded
+    #[arg(long, conflicts_with_all = ["detach", "key", "quiet", "report"])]
+    pub check: bool,
     #[command(flatten)]
     pub showing: ShowingArgs,
     /// A repeated call with the same key is the same run: it is followed to its end, never started again

@@ -142,6 +142,14 @@ impl Failure {
         Failure { code: EXIT_USAGE, message, help: None, related }
     }
 
+    /// Both, where more than one file is wrong.
+    pub fn and(mut self, other: Failure) -> Failure {
+        self.message = format!("{}\n{}", self.message, other.message);
+        self.help = self.help.or(other.help);
+        self.related.extend(other.related);
+        self
+    }
+
     /// Prints the report to standard error and returns the exit code.
     pub fn print(self) -> i32 {
         let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();

@@ -25,9 +25,14 @@ use clap::Parser;
 fn main() {
     // Before anything else, so that a supervisor costs nothing it does not use and has no thread when it forks.
     let mut raw = std::env::args_os().skip(1);
-    if raw.next().is_some_and(|first| first == "__supervisor") {
+    let first = raw.next().unwrap_or_default();
+    if first == "__supervisor" {
         let dir = raw.next().unwrap_or_default();
         exit(runward_workers::supervisor::supervise(Path::new(&dir)));
+    }
+    if first == "__step" {
+        let request = raw.next().unwrap_or_default();
+        exit(runward_workers::step::own::carry_out(Path::new(&request)));
     }
     let args = args::Args::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -1,5 +1,6 @@
 //! A runbook on disk: finding it, reading it, and pinning it with the files it names.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -8,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use runward_engine::limits;
 use runward_engine::plan::definition::{Definition, PinnedFile, sha256};
 use runward_engine::runbook::model::{Action, Runbook, Script};
+use runward_engine::runbook::templates::{self, Templates, renders};
 use runward_engine::runbook::{self};
 use runward_engine::units::format_size;
 
@@ -21,6 +23,8 @@ pub struct RunbookFile {
     pub source: String,
     pub runbook: Runbook,
     pub name: String,
+    /// Of its `render` steps; all of them fit the runbook.
+    pub templates: Templates,
 }
 
 /// The file a person means: a path, or a name in one of the folders.
@@ -57,7 +61,41 @@ pub fn load(path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Failure> {
         runbook::parse(&bytes).map_err(|report| Failure::runbook(&shown, &String::from_utf8_lossy(&bytes), &report))?;
     let source = String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{shown} is not UTF-8")))?;
     let name = runbook.name.clone().unwrap_or_else(|| name_of(path, folders));
-    Ok(RunbookFile { path: path.to_owned(), source, runbook, name })
+    let templates = read_templates(path, &source, &runbook)?;
+    Ok(RunbookFile { path: path.to_owned(), source, runbook, name, templates })
+}
+
+/// The templates of `render` steps, checked with the runbook; each problem is shown in the file it is in.
+fn read_templates(path: &Path, source: &str, runbook: &Runbook) -> Result<Templates, Failure> {
+    let mut texts = BTreeMap::new();
+    for (_, step, render) in renders(runbook) {
+        let name = &render.template.value;
+        let full = folder_of(path).join(name);
+        if full.is_file() && !texts.contains_key(name) {
+            let told =
+                |what: String| Failure::usage(format!("step `{}`: the template {}{what}", step.id, full.display()));
+            let size = fs::metadata(&full).map_or(0, |meta| meta.len());
+            if size > limits::RENDER_BYTES_MAX as u64 {
+                let (size, max) = (format_size(size), format_size(limits::RENDER_BYTES_MAX as u64));
+                return Err(told(format!(" has {size}; a template has at most {max}")));
+            }
+            texts.insert(name.clone(), fs::read(&full).map_err(|error| told(format!(" cannot be read: {error}")))?);
+        }
+    }
+    templates::check(runbook, &texts).map_err(|problems| {
+        let failures = problems.into_iter().map(|(name, report)| match name {
+            None => Failure::runbook(&path.display().to_string(), source, &report),
+            Some(name) => {
+                let text = texts.get(&name).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
+                Failure::runbook(&folder_of(path).join(&name).display().to_string(), &text, &report)
+            }
+        });
+        failures.reduce(Failure::and).unwrap_or_else(|| Failure::usage("a template is wrong"))
+    })
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The path under the runbooks folder, without `.yaml`; elsewhere the file's own name.
@@ -110,7 +148,7 @@ pub type Blobs = Vec<(String, Vec<u8>)>;
 
 /// The definition a run is pinned to, with the contents of the files it names.
 pub fn pin(file: &RunbookFile) -> Result<(Definition, Blobs), Failure> {
-    let folder = file.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(&file.path);
     let mut paths = Vec::new();
     for step in &file.runbook.steps {
         if let Action::Shell { script: Script::File(script), .. } = &step.action {
@@ -121,6 +159,7 @@ pub fn pin(file: &RunbookFile) -> Result<(Definition, Blobs), Failure> {
             paths.push(PathBuf::from(&script.value));
         }
     }
+    paths.extend(renders(&file.runbook).map(|(.., render)| PathBuf::from(&render.template.value)));
     for pattern in &file.runbook.files {
         paths.extend(matching(folder, &pattern.value)?);
     }
@@ -139,7 +178,7 @@ pub fn pin(file: &RunbookFile) -> Result<(Definition, Blobs), Failure> {
         if total > limits::PINNED_BYTES_MAX {
             let max = format_size(limits::PINNED_BYTES_MAX);
             return Err(Failure::usage(format!(
-                "the files named by `files:` and `script:` are more than {max} together"
+                "the files named by `files:`, `script:` and `render:` are more than {max} together"
             )));
         }
         let bytes = fs::read(&full).map_err(unreadable)?;

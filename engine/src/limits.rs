@@ -50,3 +50,13 @@ pub const VOIDED_MAX: u32 = 5;
 pub const PINNED_FILES_MAX: usize = 10_000;
 /// All files pinned with one definition together, in bytes.
 pub const PINNED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// An answer whose body has to be looked into (`expect: {json, contains}`), in bytes.
+pub const HTTP_BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// Redirects followed by one request.
+pub const HTTP_REDIRECTS_MAX: u32 = 5;
+/// One request of an `until`, in milliseconds.
+pub const HTTP_TRY_MS_MAX: u64 = 30 * 1000;
+/// Reaching a server, in milliseconds.
+pub const HTTP_CONNECT_MS_MAX: u64 = 10 * 1000;
+/// A rendered file, in bytes.
+pub const RENDER_BYTES_MAX: usize = 1024 * 1024;

@@ -45,7 +45,6 @@ fn the_example_of_the_contract_is_right_and_its_unbuilt_keys_are_named() {
             "steps[1].approve",
             "steps[2].check",
             "steps[2].undo",
-            "steps[3].http",
             "on-failure",
             "finally[0].notify",
         ]

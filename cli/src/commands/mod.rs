@@ -11,6 +11,7 @@ mod list;
 mod logs;
 mod params;
 mod plan;
+mod preview;
 mod resolve;
 mod resume;
 mod run;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use runward_engine::bind::{Context, Expression, ShellScript, Template};
 use runward_engine::plan::params::shown;
-use runward_engine::runbook::model::{Action, Items, OnLost, Param, Runbook, Script, Shell, Step};
+use runward_engine::runbook::model::{Action, Http, Items, OnLost, Param, Runbook, Script, Shell, Step};
 use runward_engine::units::format_duration;
 use serde_json::{Map, Value, json};
 
 use super::params;
+use super::preview::{self, Preview};
 use super::{print_json, print_line};
 use crate::args::{Format, PlanArgs};
 use crate::config::Config;
@@ -30,6 +31,7 @@ pub fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
         }
     };
     let (definition, _) = pin(&file)?;
+    let previews = preview::of(&file, &params);
     let params = shown(&file.runbook, &params);
     let known = known_values(&params);
     match args.format {
@@ -40,11 +42,11 @@ pub fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
             "params_from": from,
             "params_ignored": ignored,
             "files": definition.files,
-            "steps": file.runbook.steps.iter().map(|step| step_json(&file.runbook, step, &known)).collect::<Vec<_>>(),
+            "steps": file.runbook.steps.iter().map(|step| step_json(&file.runbook, step, &known, &previews)).collect::<Vec<_>>(),
         })),
         Format::Text => {
             let given = Given { params: &params, from: &from, ignored: &ignored };
-            print_text(&file, &definition.hash(), definition.files.len(), &given, &known);
+            print_text(&file, &definition.hash(), definition.files.len(), &given, &known, &previews);
         }
     }
     Ok(0)
@@ -57,7 +59,7 @@ struct Given<'a> {
     ignored: &'a [String],
 }
 
-fn print_text(file: &RunbookFile, hash: &str, files: usize, given: &Given<'_>, known: &Context) {
+fn print_text(file: &RunbookFile, hash: &str, files: usize, given: &Given<'_>, known: &Context, previews: &[Preview]) {
     let runbook = &file.runbook;
     print_line(&format!("{}  definition {}", file.name, &hash[..12]));
     if let Some(description) = &runbook.description {
@@ -82,9 +84,13 @@ fn print_text(file: &RunbookFile, hash: &str, files: usize, given: &Given<'_>, k
         }
         print_line(&format!("\n{}. {}{}", n + 1, step.id, after(runbook, n, step)));
         notes(step).iter().for_each(|note| print_line(&format!("     {note}")));
-        command_lines(step, known).iter().for_each(|line| print_line(&format!("     {}", text::safe(line))));
+        command_lines(runbook, step, known).iter().for_each(|line| print_line(&format!("     {}", text::safe(line))));
+        let own = previews.iter().filter(|preview| preview.step == step.id);
+        own.flat_map(Preview::lines).for_each(|line| print_line(&format!("     {}", text::safe(&line))));
     }
-    print_line("\nPrograms a script calls by name are not pinned; everything named by `script:` and `files:` is.");
+    print_line(
+        "\nPrograms a script calls by name are not pinned; everything named by `script:`, `render:` and `files:` is.",
+    );
 }
 
 /// Only what is not the rule: a step follows the one above it.
@@ -132,13 +138,17 @@ fn notes(step: &Step) -> Vec<String> {
     notes
 }
 
-fn command_lines(step: &Step, known: &Context) -> Vec<String> {
+fn command_lines(runbook: &Runbook, step: &Step, known: &Context) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, template) in &step.env {
         lines.push(format!("{name}={}", rendered(template, known)));
     }
     match &step.action {
         Action::Unbuilt(kind) => lines.push(format!("{kind} (not carried out by this version)")),
+        Action::Http(http) => lines.extend(http_lines(runbook, step, http, known)),
+        Action::Render(render) => {
+            lines.push(format!("render {} to {}", render.template.value, rendered(&render.to, known)))
+        }
         Action::Cmd(argv) => {
             let words: Vec<String> = argv.iter().map(|word| format!("{:?}", rendered(word, known))).collect();
             lines.push(format!("cmd [{}]", words.join(", ")));
@@ -156,6 +166,31 @@ fn command_lines(step: &Step, known: &Context) -> Vec<String> {
                 }
             }
         }
+    }
+    lines
+}
+
+fn http_lines(runbook: &Runbook, step: &Step, http: &Http, known: &Context) -> Vec<String> {
+    let secret =
+        |expression: &Expression| expression.references.iter().any(|(reference, _)| runbook.is_secret(step, reference));
+    let mut lines = vec![format!("{} {}", http.method, http.url.show(known, &secret))];
+    lines.extend(http.headers.iter().map(|(name, value)| format!("  {name}: {}", rendered(value, known))));
+    lines.extend(http.json.iter().map(|json| format!("  body {}", json.show(known))));
+    lines.extend(http.body.iter().map(|body| format!("  body {:?}", rendered(body, known))));
+    let mut expected = match &http.expect.status[..] {
+        [] => "2xx".to_owned(),
+        status => status.iter().map(u16::to_string).collect::<Vec<_>>().join(" or "),
+    };
+    if let Some(json) = &http.expect.json {
+        expected += &format!(", JSON with {}", json.show(known));
+    }
+    if let Some(text) = &http.expect.contains {
+        expected += &format!(", containing {:?}", rendered(text, known));
+    }
+    lines.push(format!("  expects {expected}"));
+    if let Some(poll) = http.poll {
+        let (every, until) = (format_duration(poll.every), format_duration(poll.until));
+        lines.push(format!("  asks again every {every} until it is so, for at most {until}"));
     }
     lines
 }
@@ -204,12 +239,14 @@ fn param_line(param: &Param) -> String {
     text::safe(&line)
 }
 
-fn step_json(runbook: &Runbook, step: &Step, known: &Context) -> Value {
+fn step_json(runbook: &Runbook, step: &Step, known: &Context, previews: &[Preview]) -> Value {
+    let files: Vec<&Preview> = previews.iter().filter(|preview| preview.step == step.id).collect();
     json!({
         "id": step.id,
         "needs": step.needs.iter().map(|need| runbook.steps[*need].id.as_str()).collect::<Vec<_>>(),
         "notes": notes(step),
-        "command": command_lines(step, known),
+        "command": command_lines(runbook, step, known),
+        "files": files,
         "timeout_ms": step.timeout.as_millis() as u64,
         "attempts": step.retry.as_ref().map_or(1, |retry| retry.attempts.get()),
         "irreversible": step.irreversible,

@@ -8,7 +8,7 @@ use runward_workers::home::{DriverLock, DriverLockError};
 use serde_json::{Map, Value};
 
 use super::drive::{Followed, detach, drive, follow, named, refuse_unseen_report, show_end};
-use super::params;
+use super::{params, preview};
 use crate::actor::actor;
 use crate::args::{RunArgs, RunFormat};
 use crate::config::Config;
@@ -26,6 +26,9 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     refuse_unseen_report(args.detach, &showing)?;
     let params = params::resolve(&file.runbook, &args.params, true)?.params;
     let (definition, blobs) = pin(&file)?;
+    if args.check {
+        return preview::check(&file, &params, showing.format);
+    }
     let opened = open(config).await?;
     let new = NewRun {
         id: new_run(),

@@ -147,6 +147,8 @@ fn notes(step: &Step) -> Vec<String> {
     match &step.action {
         Action::Shell { script: Script::File(path), .. } => notes.push(format!("script {}", path.value)),
         Action::Unbuilt(kind) => notes.push((*kind).to_owned()),
+        Action::Http(http) => notes.push(format!("http {}", http.method)),
+        Action::Render(render) => notes.push(format!("render {}", render.template.value)),
         Action::Shell { .. } | Action::Cmd(_) => {}
     }
     if let Some(condition) = &step.condition {

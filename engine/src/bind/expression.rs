@@ -4,8 +4,8 @@
 //! reading the tokens itself, `evaluate` computes values. Before changing anything: a plain dotted reference
 //! (`params.x`) never meets Tera, because a run has up to 20,000 steps and a step 10,000 items.
 
-mod evaluate;
-mod scan;
+pub(super) mod evaluate;
+pub(super) mod scan;
 
 use std::ops::Range;
 

@@ -4,15 +4,23 @@
 //! - [`template`]: text with `${{ }}` in it
 //! - [`shell`]: rewrites the author's static shell text so that each value is a reference to an environment variable
 //! - [`variables`]: environment variables that something evaluates
+//! - [`url`], [`json`]: the URL and the JSON of a request
+//! - [`document`]: a Tera file, for `render`
 //! - [`context`]: the values expressions can see
 
 pub mod context;
+pub mod document;
 pub mod expression;
+pub mod json;
 pub mod shell;
 pub mod template;
+pub mod url;
 pub mod variables;
 
 pub use context::Context;
+pub use document::Document;
 pub use expression::{Condition, EvalError, Expression, Reference};
+pub use json::JsonTemplate;
 pub use shell::ShellScript;
 pub use template::Template;
+pub use url::UrlTemplate;

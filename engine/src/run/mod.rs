@@ -20,6 +20,7 @@ pub mod outcome;
 pub mod outputs;
 pub mod prepare;
 mod progress;
+pub mod request;
 pub mod retry;
 pub mod rows;
 pub mod state;

@@ -46,6 +46,22 @@ pub fn read(step: &Step, file: &[u8]) -> Result<Outputs, OutputError> {
     raw.into_iter().map(|(name, text)| typed(step, name, text)).collect()
 }
 
+/// Outputs that runward's own programs write, with their types. Their program knows the limits; here they are held.
+pub fn check(outputs: &Outputs) -> Result<(), OutputError> {
+    let mut total = 0;
+    for (name, value) in outputs {
+        let bytes = value.as_str().map_or_else(|| value.to_string().len(), str::len);
+        if bytes > limits::OUTPUT_BYTES_MAX {
+            return Err(OutputError::ValueTooLarge { name: name.clone(), bytes, max: limits::OUTPUT_BYTES_MAX });
+        }
+        total += bytes;
+    }
+    if total > limits::OUTPUTS_BYTES_MAX {
+        return Err(OutputError::TooLarge { bytes: total, max: limits::OUTPUTS_BYTES_MAX });
+    }
+    Ok(())
+}
+
 fn typed(step: &Step, name: String, text: String) -> Result<(String, Value), OutputError> {
     if text.len() > limits::OUTPUT_BYTES_MAX {
         return Err(OutputError::ValueTooLarge {

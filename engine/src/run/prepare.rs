@@ -5,12 +5,17 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::ids::Unit;
+use super::request::{Expected, HttpRequest, RenderRequest, Request};
 use super::state::RunState;
 use super::values;
-use crate::bind::{Context, EvalError, Reference, ShellScript, Template};
+use crate::bind::document::DocumentError;
+use crate::bind::{Context, Document, EvalError, Expression, JsonTemplate, Reference, ShellScript, Template};
 use crate::limits;
-use crate::runbook::model::{Action, Orphans, Script, Shell, Step};
+use crate::runbook::model::{Action, Http, Orphans, Render, Script, Shell, Step};
+use crate::runbook::templates::Templates;
 
 /// What a worker starts. The environment holds only what the runbook declares and the bound values; the worker adds
 /// PATH, HOME and the like.
@@ -33,6 +38,8 @@ pub enum Program {
     File { shell: Shell, path: String },
     /// Program and arguments.
     Argv(Vec<String>),
+    /// Runward's own.
+    Own(Box<Request>),
 }
 
 /// Why a unit cannot start.
@@ -44,6 +51,15 @@ pub enum PrepareError {
         "the values bound into this step are {bytes} bytes together; at most {max} are possible: pass large data in a file"
     )]
     TooLarge { bytes: usize, max: usize },
+    /// The definition was made by hand, or its template is damaged.
+    #[error("the template {path} is not part of this run's definition, or cannot be read")]
+    NoTemplate { path: String },
+    #[error("{path}:{error}")]
+    Template { path: String, error: DocumentError },
+    #[error("{path}: the rendered file would have {bytes} bytes; at most {max} are possible")]
+    RenderedTooLarge { path: String, bytes: usize, max: usize },
+    #[error("the header `{name}` would have a line break or another control character in it: check the values in it")]
+    Header { name: String },
     #[error("`cmd` has no program: its first element is empty")]
     NoProgram,
     /// Planning refuses it; a run made by a newer version may still hold it.
@@ -51,9 +67,18 @@ pub enum PrepareError {
     Unbuilt(&'static str),
 }
 
-pub fn prepare(state: &RunState, unit: Unit) -> Result<Prepared, PrepareError> {
+/// `templates`: those of the run's definition.
+pub fn prepare(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared, PrepareError> {
     let spec = state.spec(unit.step);
-    let mut context = values::context(state, unit, step_references(spec));
+    let document = match &spec.action {
+        Action::Render(render) => templates.get(&render.template.value),
+        _ => None,
+    };
+    let references = step_references(spec, document);
+    let mut context = values::context(state, unit, references.iter().copied());
+    if document.is_some_and(|document| document.reads_all_params) {
+        context.set("params", Value::Object(state.params.clone()));
+    }
     let mut env = Vec::with_capacity(spec.env.len());
     for (name, template) in &spec.env {
         env.push((name.clone(), render(template, &context, || format!("`env.{name}`"))?));
@@ -64,6 +89,13 @@ pub fn prepare(state: &RunState, unit: Unit) -> Result<Prepared, PrepareError> {
     let program = match &spec.action {
         Action::Unbuilt(kind) => return Err(PrepareError::Unbuilt(kind)),
         Action::Cmd(argv) => Program::Argv(argv_of(argv, &context)?),
+        Action::Http(http) => {
+            Program::Own(Box::new(Request::Http(http_request(state, spec, http, &references, &context)?)))
+        }
+        Action::Render(render) => {
+            let secret = document.is_some_and(|document| state.runbook.is_secret_file(spec, document));
+            Program::Own(Box::new(Request::Render(render_request(render, document, &context, secret)?)))
+        }
         Action::Shell { shell, script: Script::Verbatim(text) } => {
             Program::Script { shell: shell.clone(), text: text.clone() }
         }
@@ -114,7 +146,14 @@ fn render(template: &Template, context: &Context, place: impl Fn() -> String) ->
 fn check_size(program: &Program, env: &[(String, String)]) -> Result<(), PrepareError> {
     let argv: usize = match program {
         Program::Argv(argv) => argv.iter().map(String::len).sum(),
-        _ => 0,
+        Program::Own(request) => match &**request {
+            Request::Http(http) => {
+                let headers: usize = http.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+                http.url.len() + headers + http.body.as_ref().map_or(0, String::len)
+            }
+            Request::Render(_) => 0,
+        },
+        Program::Script { .. } | Program::File { .. } => 0,
     };
     let bytes = argv + env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     if bytes > limits::VALUES_BYTES_MAX {
@@ -123,18 +162,112 @@ fn check_size(program: &Program, env: &[(String, String)]) -> Result<(), Prepare
     Ok(())
 }
 
+fn http_request(
+    state: &RunState,
+    spec: &Step,
+    http: &Http,
+    references: &[&Reference],
+    context: &Context,
+) -> Result<HttpRequest, PrepareError> {
+    let at = |place: &'static str| move |source| PrepareError::Value { place: format!("`http.{place}`"), source };
+    let secret = |reference: &Reference| state.runbook.is_secret(spec, reference);
+    let reads_secret = |expression: &Expression| expression.references.iter().any(|(reference, _)| secret(reference));
+    let bound = http.url.bind(context, &reads_secret).map_err(at("url"))?;
+    let mut headers = Vec::with_capacity(http.headers.len() + 1);
+    for (name, template) in &http.headers {
+        let value = render(template, context, || format!("`http.headers.{name}`"))?;
+        if value.contains(|c: char| c.is_control() && c != '\t') {
+            return Err(PrepareError::Header { name: name.clone() });
+        }
+        headers.push((name.clone(), value));
+    }
+    if http.json.is_some() && !headers.iter().any(|(name, _)| name == "content-type") {
+        headers.push(("content-type".to_owned(), "application/json".to_owned()));
+    }
+    let json = |json: &Option<JsonTemplate>| json.as_ref().map(|json| json.bind(context)).transpose();
+    let text = |text: &Option<Template>| text.as_ref().map(|text| text.render(context)).transpose();
+    let body = match json(&http.json).map_err(at("json"))? {
+        Some(json) => Some(json.to_string()),
+        None => text(&http.body).map_err(at("body"))?,
+    };
+    let hidden = references.iter().filter(|reference| secret(reference)).filter_map(|reference| match reference {
+        Reference::Param(name) => state.params.get(name),
+        Reference::Item => context.root().get("item"),
+        _ => None, // the parameters behind it are among the references
+    });
+    Ok(HttpRequest {
+        method: http.method.clone(),
+        url: bound.url,
+        shown: bound.shown,
+        headers,
+        body,
+        expect: Expected {
+            status: http.expect.status.clone(),
+            json: json(&http.expect.json).map_err(at("expect.json"))?,
+            contains: text(&http.expect.contains).map_err(at("expect.contains"))?,
+        },
+        until_ms: http.poll.map(|poll| poll.until.as_millis() as u64),
+        every_ms: http.poll.map_or(0, |poll| poll.every.as_millis() as u64),
+        hidden: hidden.flat_map(leaves).collect(),
+    })
+}
+
+/// The texts in a value.
+fn leaves(value: &Value) -> Vec<String> {
+    match value {
+        Value::Null | Value::Bool(_) => Vec::new(),
+        Value::Number(number) => vec![number.to_string()],
+        Value::String(text) => vec![text.clone()],
+        Value::Array(items) => items.iter().flat_map(leaves).collect(),
+        Value::Object(map) => map.values().flat_map(leaves).collect(),
+    }
+}
+
+/// The file a `render` step would write.
+pub fn render_request(
+    spec: &Render,
+    document: Option<&Document>,
+    context: &Context,
+    secret: bool,
+) -> Result<RenderRequest, PrepareError> {
+    let path = || spec.template.value.clone();
+    let document = document.ok_or_else(|| PrepareError::NoTemplate { path: path() })?;
+    let content = document.render(context).map_err(|error| PrepareError::Template { path: path(), error })?;
+    if content.len() > limits::RENDER_BYTES_MAX {
+        return Err(PrepareError::RenderedTooLarge {
+            path: path(),
+            bytes: content.len(),
+            max: limits::RENDER_BYTES_MAX,
+        });
+    }
+    Ok(RenderRequest {
+        to: render(&spec.to, context, || "`render.to`".into())?,
+        content,
+        mode: spec.mode,
+        owner: spec.owner.clone(),
+        backup: spec.backup,
+        secret,
+    })
+}
+
 /// Everything the values of a step refer to.
-fn step_references(spec: &Step) -> impl Iterator<Item = &Reference> {
-    let argv: &[Template] = match &spec.action {
-        Action::Cmd(argv) => argv,
-        Action::Shell { .. } | Action::Unbuilt(_) => &[],
-    };
-    let script = match &spec.action {
-        Action::Shell { script: Script::Bound(script), .. } => script.values.as_slice(),
-        _ => &[],
-    };
-    let templates = argv.iter().chain(spec.env.iter().map(|(_, template)| template)).chain(&spec.cwd);
-    templates
-        .flat_map(values::references)
-        .chain(script.iter().flat_map(|value| value.references.iter().map(|(reference, _)| reference)))
+fn step_references<'s>(spec: &'s Step, document: Option<&'s Document>) -> Vec<&'s Reference> {
+    let mut templates: Vec<&Template> = spec.env.iter().map(|(_, template)| template).chain(&spec.cwd).collect();
+    let mut expressions: Vec<&Expression> = Vec::new();
+    match &spec.action {
+        Action::Cmd(argv) => templates.extend(argv),
+        Action::Shell { script: Script::Bound(script), .. } => expressions.extend(&script.values),
+        Action::Http(http) => {
+            templates.extend(http.headers.iter().map(|(_, template)| template));
+            templates.extend(http.body.iter().chain(&http.expect.contains));
+            expressions.extend(http.url.expressions());
+            expressions.extend(http.json.iter().chain(&http.expect.json).flat_map(JsonTemplate::expressions));
+        }
+        Action::Render(render) => templates.push(&render.to),
+        Action::Shell { .. } | Action::Unbuilt(_) => {}
+    }
+    let read =
+        expressions.into_iter().flat_map(|expression| expression.references.iter().map(|(reference, _)| reference));
+    let files = document.into_iter().flat_map(|document| document.references.iter().map(|(reference, _)| reference));
+    templates.into_iter().flat_map(values::references).chain(read).chain(files).collect()
 }

@@ -5,14 +5,16 @@
 //! - [`node`]: bytes -> a tree of YAML nodes that know their place in the file
 //! - [`shape`] and [`tables`]: the format, said once, as data. From it come [`check`] (is a tree of this form?) and
 //!   [`schema`] (the same, for editors), and the list of what is not built yet
-//! - [`steps`], [`params`], [`places`]: a well-formed tree -> the parts of the [`model`]
+//! - [`steps`], [`http`], [`params`], [`places`]: a well-formed tree -> the parts of the [`model`]
 //! - [`references`] and [`graph`]: what the parts say about each other
 //! - [`mod@parse`]: all of it, in order
+//! - [`templates`]: the files that `render` steps name, once somebody has read them
 //!
 //! [`values_file`] reads a file of parameters. [`value`] types the values of parameters and outputs; [`locate`] turns offsets into lines and columns.
 
 pub mod check;
 pub mod graph;
+pub mod http;
 pub mod locate;
 pub mod model;
 pub mod node;
@@ -26,6 +28,7 @@ pub mod shape;
 pub mod steps;
 pub mod syntax;
 pub mod tables;
+pub mod templates;
 pub mod triggers;
 pub mod value;
 pub mod values_file;

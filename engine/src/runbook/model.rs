@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::bind::{Condition, Expression, ShellScript, Template};
+use crate::bind::{Condition, Document, Expression, JsonTemplate, Reference, ShellScript, Template, UrlTemplate};
 
 /// Bytes of the runbook file.
 pub type Span = Range<usize>;
@@ -37,6 +37,8 @@ pub struct Runbook {
     /// How many of `steps` are main steps; the rest belong to `finally`.
     pub main_len: usize,
     pub unbuilt: Vec<Unbuilt>,
+    /// Parameters that nothing in the file reads. A template of a `render` step may; see [`super::templates`].
+    pub unread: Vec<String>,
 }
 
 /// A key whose behaviour is not built yet, for example `steps[2].approve`.
@@ -133,8 +135,53 @@ pub enum Action {
     },
     /// One argv element each, the program first.
     Cmd(Vec<Template>),
+    Http(Box<Http>),
+    Render(Box<Render>),
     /// A kind that is not built yet, by its key. It is also in [`Runbook::unbuilt`], so no such step is ever planned.
     Unbuilt(&'static str),
+}
+
+/// A request, and what its answer has to be.
+#[derive(Debug)]
+pub struct Http {
+    pub url: UrlTemplate,
+    pub method: String,
+    /// Names in lower case, each once.
+    pub headers: Vec<(String, Template)>,
+    pub body: Option<Template>,
+    /// Never beside `body`.
+    pub json: Option<JsonTemplate>,
+    pub expect: Expect,
+    pub poll: Option<Poll>,
+}
+
+#[derive(Debug)]
+pub struct Expect {
+    /// Empty: any 2xx.
+    pub status: Vec<u16>,
+    pub json: Option<JsonTemplate>,
+    pub contains: Option<Template>,
+}
+
+/// Asks again `every` so often until the answer is as expected, for at most `until`.
+#[derive(Debug, Clone, Copy)]
+pub struct Poll {
+    pub until: Duration,
+    pub every: Duration,
+}
+
+/// A file that is made from a template.
+#[derive(Debug)]
+pub struct Render {
+    /// Relative to the runbook's folder; pinned with the definition.
+    pub template: Spanned<String>,
+    pub to: Template,
+    /// `None`: as the old file has it.
+    pub mode: Option<u32>,
+    /// `user` or `user:group`. `None`: as the old file has it.
+    pub owner: Option<String>,
+    /// Whether the old file is kept beside the new one.
+    pub backup: bool,
 }
 
 #[derive(Debug)]
@@ -199,6 +246,33 @@ pub enum Orphans {
 impl Runbook {
     pub fn step_index(&self, id: &str) -> Option<usize> {
         self.steps.iter().position(|step| step.id == id)
+    }
+
+    /// Whether what a text of `step` reads must not be shown: a sensitive parameter, or what holds one.
+    pub fn is_secret(&self, step: &Step, reference: &Reference) -> bool {
+        let any = |expression: &Expression| expression.references.iter().any(|(read, _)| self.is_secret(step, read));
+        match reference {
+            Reference::Param(name) => self.params.iter().any(|param| param.sensitive && param.name == *name),
+            Reference::Env(name) => {
+                let variable = step.env.iter().find(|(known, _)| known == name);
+                variable.is_some_and(|(_, template)| template.expressions().any(|(expression, _)| any(expression)))
+            }
+            Reference::Item => match step.for_each.as_ref().map(|each| &each.items) {
+                Some(Items::Expression(expression)) => any(expression),
+                Some(Items::List(items)) => {
+                    items.iter().flat_map(Template::expressions).any(|(expression, _)| any(expression))
+                }
+                None => false,
+            },
+            Reference::Output { .. } | Reference::Status { .. } | Reference::Run(_) => false,
+            Reference::Index | Reference::Outcome(_) => false,
+        }
+    }
+
+    /// Whether a file made from this template must not be shown.
+    pub fn is_secret_file(&self, step: &Step, document: &Document) -> bool {
+        document.references.iter().any(|(reference, _)| self.is_secret(step, reference))
+            || document.reads_all_params && self.params.iter().any(|param| param.sensitive)
     }
 
     /// Whether the step at `index` belongs to `finally`.

@@ -52,8 +52,8 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
     let used = references::check(&mut places, &scope);
     findings.append(&mut places.findings);
     // A broken step or expression may have read anything, and a template file may.
-    let complete = checked.fits_schema && defaults_fit && !nodes.iter().any(|node| node.get("render").is_some());
-    if complete && !places.unclear {
+    let renders = nodes.iter().any(|node| node.get("render").is_some());
+    if checked.fits_schema && defaults_fit && !renders && !places.unclear {
         references::unused(&declared, &used, &mut findings);
     }
     triggers::check(root, &nodes, &declared, &mut findings);
@@ -67,6 +67,7 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
     Ok(Runbook {
         name: root.get("name").and_then(Node::text).map(str::to_owned),
         description: root.get("description").and_then(Node::text).map(str::to_owned),
+        unread: declared.iter().map(|param| param.name.clone()).filter(|name| !used.contains(name)).collect(),
         params: declared,
         timeout: steps::time(root.get("timeout")),
         max_parallel: root.get("max-parallel").and_then(Node::int).and_then(steps::count),

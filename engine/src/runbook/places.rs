@@ -238,7 +238,7 @@ impl<'n> Places<'n> {
         }
     }
 
-    fn reject(&mut self, node: &Node, errors: Vec<ExpressionError>) {
+    pub fn reject(&mut self, node: &Node, errors: Vec<ExpressionError>) {
         self.unclear = true;
         for error in errors.into_iter().take(limits::FINDINGS_KEPT_MAX) {
             let span = self.locate(node, &error.range);

@@ -5,7 +5,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::graph::Link;
-use super::model::{Action, ForEach, Jitter, OnLost, Orphans, Retry, Script, Shell, Span, Spanned, Step, ValueType};
+use super::model::{
+    Action, ForEach, Jitter, OnLost, Orphans, Render, Retry, Script, Shell, Span, Spanned, Step, ValueType,
+};
 use super::node::{Data, Node};
 use super::places::{Place, Places, Role};
 use super::report::Finding;
@@ -83,6 +85,8 @@ pub fn read<'n>(
     let body = Place { step: Some(index), role: Role::Body };
     let link = link(node, index, main_len);
     let retry = keys.get("retry").map(retry);
+    let timeout = time(keys.get("timeout")).unwrap_or(Duration::from_millis(limits::STEP_TIMEOUT_MS_DEFAULT));
+    idle_keys(places, node);
     let step = Step {
         id: link.id.clone(),
         name: keys.text("name").map(str::to_owned),
@@ -92,17 +96,17 @@ pub fn read<'n>(
             places.condition(node, Place { step: Some(index), role })
         }),
         for_each: for_each(places, keys, index),
-        action: action(places, keys, body),
+        action: action(places, keys, timeout, body),
         runs_on: runs_on(keys),
         env: env(places, keys, Place { step: Some(index), role: Role::Env }),
         cwd: keys.get("cwd").and_then(|node| places.template(node, body)),
-        timeout: time(keys.get("timeout")).unwrap_or(Duration::from_millis(limits::STEP_TIMEOUT_MS_DEFAULT)),
+        timeout,
         grace: time(keys.get("grace")).unwrap_or(Duration::from_millis(limits::STEP_GRACE_MS_DEFAULT)),
         on_lost: on_lost(places, keys, retry.as_ref()),
         retry,
         orphans: if keys.text("orphans") == Some("leave") { Orphans::Leave } else { Orphans::Kill },
         allow_failure: keys.flag("allow-failure"),
-        outputs: outputs(keys),
+        outputs: if writes_outputs(node) { outputs(keys) } else { Vec::new() },
         irreversible: keys.flag("irreversible"),
         span: super::check::visible(node),
     };
@@ -127,7 +131,26 @@ fn link(node: &Node, index: usize, main_len: usize) -> Link {
     Link { id, span, needs: node.get("needs").map(named) }
 }
 
-fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Action {
+/// Keys of a step that mean nothing for its kind. (From `defaults` they are for the others.)
+fn idle_keys(places: &mut Places<'_>, node: &Node) {
+    let idle: &[&str] = match (node.get("http"), node.get("render")) {
+        (Some(_), _) => &["cwd", "orphans", "outputs"],
+        (_, Some(_)) => &["orphans", "outputs"],
+        _ => return,
+    };
+    let kind = if node.get("http").is_some() { "http" } else { "render" };
+    for (key, _) in idle.iter().filter_map(|name| node.entry(name)) {
+        let message = format!("`{}` means nothing for a step of the kind `{kind}`", key.text);
+        let help = match (key.text.as_str(), kind) {
+            ("outputs", "http") => "its outputs are `status`, `headers`, `body` and `json`, with their types",
+            ("outputs", _) => "its output is `changed`, true or false",
+            _ => "remove it",
+        };
+        places.findings.push(Finding::new(&key.span, "without effect", message).help(help));
+    }
+}
+
+fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, timeout: Duration, place: Place) -> Action {
     let shell = match keys.text("shell") {
         None | Some("bash") => Shell::Bash,
         Some("sh") => Shell::Sh,
@@ -147,8 +170,32 @@ fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Action {
     if let Some(node) = keys.get("cmd") {
         return Action::Cmd(node.items().iter().filter_map(|item| places.template(item, place)).collect());
     }
+    if let Some(http) = keys.get("http").and_then(|node| super::http::read(places, node, timeout, place)) {
+        return Action::Http(Box::new(http));
+    }
+    if let Some(render) = keys.get("render").and_then(|node| render(places, node, place)) {
+        return Action::Render(Box::new(render));
+    }
     let kind = tables::KINDS.iter().find(|kind| keys.own.get(kind).is_some());
     Action::Unbuilt(kind.copied().unwrap_or("unknown"))
+}
+
+fn render<'n>(places: &mut Places<'n>, node: &'n Node, place: Place) -> Option<Render> {
+    let template = node.get("template")?;
+    let to = node.get("to")?;
+    if to.text().is_some_and(|text| text.trim().is_empty() || text.ends_with('/')) {
+        let message = "`to` is the path of a file";
+        places
+            .findings
+            .push(Finding::new(&super::check::visible(to), "no file", message).help("end it with the file's name"));
+    }
+    Some(Render {
+        template: Spanned { value: template.text()?.to_owned(), span: template.span.clone() },
+        to: places.template(to, place)?,
+        mode: node.get("mode").and_then(Node::text).and_then(|mode| u32::from_str_radix(mode, 8).ok()),
+        owner: node.get("owner").and_then(Node::text).map(str::to_owned),
+        backup: node.get("backup").and_then(Node::flag).unwrap_or(false),
+    })
 }
 
 fn for_each<'n>(places: &mut Places<'n>, keys: Keys<'n>, index: usize) -> Option<ForEach> {
@@ -187,6 +234,11 @@ fn env<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Vec<(String
     let names: HashSet<&str> = own.iter().filter(|_| !shared.is_empty()).map(|(key, _)| key.text.as_str()).collect();
     let merged = shared.iter().filter(|(key, _)| !names.contains(key.text.as_str())).chain(own);
     merged.filter_map(|(key, node)| Some((key.text.clone(), places.variable(&key.text, node, place)?))).collect()
+}
+
+/// A program writes its outputs; those of `http` and `render` are what they are.
+fn writes_outputs(node: &Node) -> bool {
+    node.get("http").is_none() && node.get("render").is_none()
 }
 
 fn outputs(keys: Keys<'_>) -> Vec<(String, ValueType)> {

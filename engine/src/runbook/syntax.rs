@@ -24,6 +24,10 @@ pub enum Syntax {
     /// An interpreter: a program's name or path.
     Program,
     Mode,
+    /// `user` or `user:group`, by name or number.
+    Owner,
+    /// The name of an HTTP header.
+    Header,
     Date,
     /// A path inside the runbook's folder, or a glob of such.
     Inside,
@@ -47,6 +51,8 @@ impl Syntax {
             Syntax::Label => Some("^[A-Za-z0-9][A-Za-z0-9._-]*$"),
             Syntax::Program => Some(r"^[A-Za-z0-9_./+-]+$"),
             Syntax::Mode => Some("^0?[0-7]{3}$"),
+            Syntax::Owner => Some(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$"),
+            Syntax::Header => Some(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"),
             Syntax::Date => Some(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
             Syntax::Free
             | Syntax::Title
@@ -65,6 +71,8 @@ impl Syntax {
             Syntax::Name | Syntax::Variable => "letters, digits and `_`, no digit first",
             Syntax::Label => "letters, digits, `.`, `_` and `-`",
             Syntax::Program => "the name or path of a program, without arguments",
+            Syntax::Owner => "a user or `user:group`, by name or number",
+            Syntax::Header => "the name of a header: letters, digits and `-`",
             Syntax::Mode => "an octal mode such as `0644`",
             Syntax::Date => "a date such as `2026-12-20`",
             _ => "another form",

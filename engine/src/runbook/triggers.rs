@@ -28,14 +28,6 @@ pub fn check(root: &Node, steps: &[&Node], params: &[Param], findings: &mut Vec<
     }
     freezes(root, findings);
     secrets(root, steps, findings);
-    for http in steps.iter().filter_map(|step| step.get("http")) {
-        if let (Some((key, _)), None) = (http.entry("every"), http.get("until")) {
-            findings.push(Finding::new(&key.span, "alone", "`every` means nothing without `until`"));
-        }
-        if let (Some(_), Some((key, _))) = (http.get("body"), http.entry("json")) {
-            findings.push(Finding::new(&key.span, "one too many", "a request has `body` or `json`, not both"));
-        }
-    }
 }
 
 /// Parameters given by a trigger: they exist, and values written out are of their type.

@@ -16,11 +16,12 @@ use std::time::Duration;
 use runward_engine::run::prepare::{Prepared, prepare};
 use runward_engine::run::todo::todo;
 use runward_engine::run::{ClaimId, Command, Recorded, Reject, RunState, SessionId, Unit};
+use runward_engine::runbook::templates::Templates;
 use runward_store::{Ledger, LedgerError, RunView};
 use tokio::sync::mpsc;
 
 use crate::home::{DriverLock, Home, HomeError};
-use crate::step::files::{FilesError, materialise};
+use crate::step::files::{FilesError, materialise, templates};
 use crate::step::launch::{LaunchError, launch};
 use crate::step::report;
 use crate::supervisor::journal;
@@ -101,6 +102,8 @@ pub struct Driver<'a> {
     setting: Setting<'a>,
     _lock: DriverLock,
     view: RunView,
+    /// Of the run's `render` steps, from its definition.
+    templates: Templates,
     crew: Crew,
     /// What goes into the next commit, with who asked.
     queue: VecDeque<(Command, Option<String>)>,
@@ -117,6 +120,7 @@ impl<'a> Driver<'a> {
             setting,
             _lock: lock,
             view,
+            templates: Templates::new(),
             crew,
             queue: VecDeque::new(),
             killing: BTreeMap::new(),
@@ -141,6 +145,7 @@ impl<'a> Driver<'a> {
     ) -> Result<Drive, DriveError> {
         let run = self.view.state.id.clone();
         materialise(self.setting.home, self.setting.ledger, &run, &self.view.state.definition.clone()).await?;
+        self.templates = templates(self.setting.ledger, &self.view.state).await?;
         self.take_over().await?;
         loop {
             self.round(observer).await?;
@@ -208,7 +213,7 @@ impl<'a> Driver<'a> {
         let mut tried: BTreeSet<Unit> = BTreeSet::new();
         let mut queue = std::mem::take(&mut self.queue);
         let mut trouble = None;
-        let setting = &self.setting;
+        let (setting, templates) = (&self.setting, &self.templates);
         let next = &mut |state: &RunState| {
             if let Some((command, _)) = queue.pop_front() {
                 return Some(command);
@@ -216,7 +221,7 @@ impl<'a> Driver<'a> {
             let unit = todo(state).claims.into_iter().find(|unit| !tried.contains(unit))?;
             tried.insert(unit);
             let claim = (setting.new_claim)();
-            Some(match prepare(state, unit) {
+            Some(match prepare(state, unit, templates) {
                 Ok(prepared) => {
                     // The journal is there before the claim is: a claimed attempt without one has lost it.
                     let dir = setting.home.attempt(&state.id, &claim);

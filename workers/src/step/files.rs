@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use runward_engine::plan::Definition;
 use runward_engine::plan::definition::sha256;
-use runward_engine::run::RunId;
+use runward_engine::run::{RunId, RunState};
+use runward_engine::runbook::templates::{Templates, read, renders};
 use runward_store::{Ledger, LedgerError};
 
 use crate::home::{Home, HomeError, make_dir};
@@ -65,6 +66,26 @@ pub(super) fn materialise_script(home: &Home, run: &RunId, text: &str) -> Result
         fs::rename(&draft, &path).map_err(|error| HomeError::new("cannot write the file", &path, error))?;
     }
     Ok(path)
+}
+
+/// The templates of the run's `render` steps, from its definition: the copies on disk are within reach of its steps. One
+/// that cannot be read is left out; the step that wants it says so.
+pub async fn templates(ledger: &dyn Ledger, state: &RunState) -> Result<Templates, FilesError> {
+    let mut templates = Templates::new();
+    if renders(&state.runbook).next().is_none() {
+        return Ok(templates);
+    }
+    let definition: Definition = ledger.definition(&state.definition).await?;
+    for (_, _, render) in renders(&state.runbook) {
+        let path = &render.template.value;
+        let pinned = definition.files.iter().find(|file| file.path == *path);
+        if let Some(file) = pinned.filter(|_| !templates.contains_key(path))
+            && let Ok(document) = read(&ledger.blob(&file.sha256).await?)
+        {
+            templates.insert(path.clone(), document);
+        }
+    }
+    Ok(templates)
 }
 
 /// Writes a new file with this mode.

@@ -9,13 +9,18 @@ use runward_engine::run::{RunState, Unit};
 use runward_engine::runbook::model::Shell;
 
 use super::environment;
-use super::files::materialise_script;
+use super::files::{materialise_script, write};
 use crate::home::{Home, HomeError};
-use crate::supervisor::protocol::Launch;
+use crate::supervisor::protocol::{Launch, OWN_PROGRAM};
 
 /// The file that `$RUNWARD_OUTPUT` names, beside the attempt's folder. The step makes it.
 pub fn output_file(dir: &Path) -> PathBuf {
     dir.with_extension("output")
+}
+
+/// The file that says what runward's own program is to do, beside the attempt's folder. The program removes it.
+fn request_file(dir: &Path) -> PathBuf {
+    dir.with_extension("request")
 }
 
 /// Why a claimed step cannot be launched. It provably never started.
@@ -45,6 +50,12 @@ pub fn launch(
         Program::Script { shell, text } => {
             let script = materialise_script(home, &state.id, &text)?;
             shell_argv(&shell, script.display().to_string())
+        }
+        Program::Own(request) => {
+            let path = request_file(&dir);
+            let bytes = serde_json::to_vec(&request).expect("a request is plain data: its JSON cannot fail");
+            write(&path, &bytes, 0o600)?;
+            vec![OWN_PROGRAM.to_owned(), "__step".to_owned(), path.display().to_string()]
         }
         Program::File { shell, path } => shell_argv(&shell, files.join(path).display().to_string()),
     };

@@ -10,7 +10,8 @@ use runward_engine::run::Outcome;
 use runward_engine::run::command::Report;
 use runward_engine::run::event::LogDigest;
 use runward_engine::run::outputs::{self, OutputError, Outputs};
-use runward_engine::runbook::model::Step;
+use runward_engine::run::request::Answer;
+use runward_engine::runbook::model::{Action, Step};
 use runward_engine::units::format_duration;
 
 use super::launch::output_file;
@@ -28,14 +29,19 @@ pub fn report(dir: &Path, step: &Step, result: &AttemptResult) -> Report {
         ended_at: Some(result.ended_at_ms as i64),
         orphans: result.orphans.iter().map(|orphan| format!("{} {}", orphan.pid, orphan.command)).collect(),
     };
+    let own = matches!(step.action, Action::Http(_) | Action::Render(_));
     if report.outcome == Outcome::Succeeded {
-        match read_outputs(dir, step) {
+        let outputs = if own { own_outputs(dir) } else { read_outputs(dir, step) };
+        match outputs {
             Ok(outputs) => report.outputs = outputs,
             Err(message) => {
                 report.outcome = Outcome::Failed { code: Some(0), signal: None };
                 error = Some(message);
             }
         }
+    }
+    if let (Outcome::Failed { .. }, true, Ok(Answer::Failed(why))) = (&report.outcome, own, own_answer(dir)) {
+        error = Some(why);
     }
     report.error = error;
     report
@@ -86,6 +92,23 @@ fn name_of(signal: i32) -> String {
 }
 
 fn read_outputs(dir: &Path, step: &Step) -> Result<Outputs, String> {
+    outputs::read(step, &read_file(dir)?).map_err(|error| error.to_string())
+}
+
+/// What runward's own program left.
+fn own_answer(dir: &Path) -> Result<Answer, String> {
+    let bytes = read_file(dir)?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("the answer of this step is not understood: {error}"))
+}
+
+fn own_outputs(dir: &Path) -> Result<Outputs, String> {
+    match own_answer(dir)? {
+        Answer::Outputs(outputs) => outputs::check(&outputs).map(|()| outputs).map_err(|error| error.to_string()),
+        Answer::Failed(why) => Err(why),
+    }
+}
+
+fn read_file(dir: &Path) -> Result<Vec<u8>, String> {
     let unreadable = |error: io::Error| format!("$RUNWARD_OUTPUT cannot be read: {error}");
     let max = runward_engine::limits::OUTPUTS_BYTES_MAX;
     // Whatever a step put there: never wait for it, never follow it, never read more than may be in it.
@@ -95,7 +118,7 @@ fn read_outputs(dir: &Path, step: &Step) -> Result<Outputs, String> {
         .open(output_file(dir));
     let file = match opened {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return read(step, &[]),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unreadable(error)),
     };
     let meta = file.metadata().map_err(unreadable)?;
@@ -107,9 +130,5 @@ fn read_outputs(dir: &Path, step: &Step) -> Result<Outputs, String> {
     if bytes.len() > max {
         return Err(OutputError::TooLarge { bytes: meta.len() as usize, max }.to_string());
     }
-    read(step, &bytes)
-}
-
-fn read(step: &Step, bytes: &[u8]) -> Result<Outputs, String> {
-    outputs::read(step, bytes).map_err(|error| error.to_string())
+    Ok(bytes)
 }

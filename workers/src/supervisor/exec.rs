@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 
-use super::protocol::Launch;
+use super::protocol::{Launch, OWN_PROGRAM};
 
 /// Where programs are searched when the environment of the step has no `PATH`.
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -27,7 +27,7 @@ pub(super) fn spawn(launch: &Launch, mode: Mode) -> Result<Child, NotStarted> {
     let mut command = Command::new(&program);
     command.args(launch.argv.iter().skip(1)).env_clear().envs(launch.env.iter().map(|(key, value)| (key, value)));
     if let Some(name) = launch.argv.first() {
-        command.arg0(name);
+        command.arg0(if name == OWN_PROGRAM { "runward" } else { name });
     }
     command.current_dir(&launch.cwd).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

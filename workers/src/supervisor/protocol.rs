@@ -16,6 +16,10 @@ pub const PROTOCOL_VERSION: u32 = 2;
 /// One frame, its length field not counted, in bytes. Larger ones are garbage by definition.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// The program that means runward itself, as it was when the supervisor was started: the kernel keeps it, even if its
+/// file has been replaced or removed since.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Everything needed to run one attempt of one step. Nothing else is inherited from anybody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Launch {

@@ -13,14 +13,20 @@ use crate::limits::VALUE_BYTES_MAX;
 const OPEN: &str = "{{ ";
 
 static TERA: LazyLock<Tera> = LazyLock::new(|| {
-    let mut tera = Tera::new();
-    tera.register_filter("json", json);
+    let mut tera = language();
     tera.register_filter("__truth", |value: tera::Value, _: Kwargs, _: &State| i64::from(value.is_truthy()));
     for outcome in OUTCOMES {
         tera.register_function(*outcome, move |_: Kwargs, state: &State| run_is(outcome, state));
     }
     tera
 });
+
+/// Tera with what every place of ours adds to it.
+pub(in crate::bind) fn language() -> Tera {
+    let mut tera = Tera::new();
+    tera.register_filter("json", json);
+    tera
+}
 
 fn json(value: tera::Value, _: Kwargs, _: &State) -> TeraResult<String> {
     if value.is_undefined() {
@@ -60,7 +66,7 @@ fn last_char_len(source: &str) -> usize {
     source.chars().next_back().map_or(0, char::len_utf8)
 }
 
-fn message_of(error: &Error) -> String {
+pub(in crate::bind) fn message_of(error: &Error) -> String {
     let message = match error.kind() {
         ErrorKind::SyntaxError(report) | ErrorKind::RenderingError(report) => report.message().to_owned(),
         other => other.to_string(),

@@ -20,11 +20,11 @@ pub(super) struct Found {
 
 const KEYWORDS: &[&str] =
     &["and", "or", "not", "in", "is", "if", "else", "for", "true", "True", "false", "False", "none", "None", "null"];
-const ROOTS: &[&str] = &["params", "steps", "run", "item", "index", "env"];
+pub(in crate::bind) const ROOTS: &[&str] = &["params", "steps", "run", "item", "index", "env"];
 const RUN_FIELDS: &[&str] = &["id", "name", "status", "trigger", "actor", "started_at", "generation"];
 pub(super) const OUTCOMES: &[&str] = &["success", "failure", "cancelled", "always"];
 /// What Tera 2.4 has built in, without those that only make sense in HTML, and ours.
-pub(super) const FILTERS: &[&str] = &[
+pub(in crate::bind) const FILTERS: &[&str] = &[
     "abs",
     "capitalize",
     "default",
@@ -59,7 +59,7 @@ pub(super) const FILTERS: &[&str] = &[
     "values",
     "wordcount",
 ];
-pub(super) const TESTS: &[&str] = &[
+pub(in crate::bind) const TESTS: &[&str] = &[
     "array",
     "bool",
     "containing",
@@ -80,7 +80,7 @@ pub(super) const TESTS: &[&str] = &[
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token<'a> {
+pub(in crate::bind) enum Token<'a> {
     Ident(&'a str),
     Text,
     Number,
@@ -88,7 +88,7 @@ enum Token<'a> {
     Sign(&'a str),
 }
 
-type Spanned<'a> = (Token<'a>, Range<usize>);
+pub(in crate::bind) type Spanned<'a> = (Token<'a>, Range<usize>);
 
 pub(super) fn scan(source: &str) -> Result<Scanned, ExpressionError> {
     let tokens = tokenize(source)?;
@@ -217,7 +217,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-fn name_of(parts: &[String], range: &Range<usize>) -> Result<Reference, ExpressionError> {
+pub(in crate::bind) fn name_of(parts: &[String], range: &Range<usize>) -> Result<Reference, ExpressionError> {
     let error = |message: String, help: Option<String>| ExpressionError { message, help, range: range.clone() };
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     match parts.as_slice() {
@@ -263,7 +263,7 @@ fn name_of(parts: &[String], range: &Range<usize>) -> Result<Reference, Expressi
     }
 }
 
-fn unknown_root_help(root: &str) -> String {
+pub(in crate::bind) fn unknown_root_help(root: &str) -> String {
     if matches!(root, "inputs" | "input" | "param" | "parameters" | "vars") {
         return "parameters are read as `params.<name>`".into();
     }
@@ -293,7 +293,7 @@ fn known(kind: &str, name: &str, names: &[&str], range: &Range<usize>) -> Result
     Err(ExpressionError { message: format!("there is no {kind} `{name}`"), help: Some(help), range: range.clone() })
 }
 
-pub(super) fn suggest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub(in crate::bind) fn suggest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let near = candidates.iter().map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate)).min()?;
     (near.0 <= 1 + near.1.len() / 4 && near.0 < name.len()).then_some(near.1)
 }
@@ -343,7 +343,7 @@ fn check_balance(tokens: &[Spanned]) -> Result<(), ExpressionError> {
     }
 }
 
-fn tokenize(source: &str) -> Result<Vec<Spanned<'_>>, ExpressionError> {
+pub(in crate::bind) fn tokenize(source: &str) -> Result<Vec<Spanned<'_>>, ExpressionError> {
     let bytes = source.as_bytes();
     let mut tokens = Vec::new();
     let mut at = 0;

@@ -5,7 +5,7 @@ use crate::runbook::syntax::Syntax;
 use crate::words;
 
 const TEXTS: Shape = Shape::List { of: &Shape::Text(Syntax::Free), min: 1 };
-const TEMPLATES: Shape = Shape::Dict { names: Syntax::Free, of: &Shape::Scalar };
+const HEADERS: Shape = Shape::Dict { names: Syntax::Header, of: &Shape::Scalar };
 const STATUS: Shape = Shape::Count { min: 100, max: 599 };
 const WAITING: Shape = Shape::OneOf(&[SOME_TIME, Shape::Object(&WAIT)]);
 const SOME_TIME: Shape = Shape::Duration { zero: false };
@@ -21,9 +21,9 @@ pub const KEYS: &[Key] = &[
         "A script file, relative to the runbook's folder; pinned with the runbook.",
     ),
     Key::new("cmd", Shape::List { of: &Shape::Scalar, min: 1 }, "A program and its arguments, without a shell."),
-    Key::new("http", Shape::Object(&HTTP), "An HTTP request.").unbuilt(),
+    Key::new("http", Shape::Object(&HTTP), "An HTTP request."),
     Key::new("sql", Shape::Object(&SQL), "A statement on a named connection; values become bind parameters.").unbuilt(),
-    Key::new("render", Shape::Object(&RENDER), "A template file, written to a path in one piece.").unbuilt(),
+    Key::new("render", Shape::Object(&RENDER), "A template file, written to a path in one piece."),
     Key::new("approve", Shape::Object(&APPROVE), "Waits for people.").unbuilt(),
     Key::new("wait", WAITING, "Waits for a time.").unbuilt(),
     Key::new("runbook", Shape::Text(Syntax::Free), "Another runbook, as a child run; `with` holds its parameters.")
@@ -36,12 +36,12 @@ static HTTP: Object = Object::new(
     &[&[
         Key::new("url", Shape::Template, "Values in it are percent-encoded.").required(),
         Key::new("method", words!("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"), "Default: GET."),
-        Key::new("headers", TEMPLATES, "Request headers."),
+        Key::new("headers", HEADERS, "Request headers."),
         Key::new("body", Shape::Template, "The body as text."),
         Key::new("json", Shape::Any, "The body as JSON; values keep their types."),
         Key::new("expect", Shape::Object(&HTTP_EXPECT), "What the answer has to be."),
         Key::new("until", SOME_TIME, "Asks again until the answer is as expected, for at most this long."),
-        Key::new("every", SOME_TIME, "The time between two requests of `until`."),
+        Key::new("every", SOME_TIME, "The time between two requests of `until`. Default: 5s."),
     ]],
 );
 
@@ -83,7 +83,13 @@ static RENDER: Object = Object::new(
         Key::new("template", Shape::Text(Syntax::Inside), "A Tera template, relative to the runbook's folder; pinned.")
             .required(),
         Key::new("to", Shape::Template, "The path to write.").required(),
-        Key::new("mode", Shape::Text(Syntax::Mode), "The file's mode, such as `0644`."),
+        Key::new(
+            "mode",
+            Shape::Text(Syntax::Mode),
+            "The file's mode, such as `0644`. Default: as it was; a new file gets 0644.",
+        ),
+        Key::new("owner", Shape::Text(Syntax::Owner), "Its owner: `user` or `user:group`. Default: as it was."),
+        Key::new("backup", Shape::Flag, "Keeps the old file beside it, as `NAME.bak-<time>`. Default: false."),
     ]],
 );
 

@@ -1,0 +1,142 @@
+//! `http`: asks, judges the answer, and where the step says `until`, asks again.
+//!
+//! - `client`: one request over a connection of its own, never repeated by itself; redirects
+//! - `trust`: the certificates of this machine
+//! - `words`: what goes wrong, in words with what to do; what may not be printed
+//!
+//! A request that failed is never sent again by itself: only `until` does that, because the author wrote it.
+
+mod client;
+mod trust;
+mod words;
+
+use std::time::{Duration, Instant};
+
+use runward_engine::limits;
+use runward_engine::run::outputs::Outputs;
+use runward_engine::run::request::HttpRequest;
+use runward_engine::units::format_duration;
+use serde_json::{Value, json};
+
+use super::own::{outputs, say};
+use client::{Client, Response};
+use words::Mask;
+
+/// How often a poll says that nothing has changed.
+const STILL_EVERY: Duration = Duration::from_secs(60);
+/// The beginning of an answer that was not as expected, in bytes.
+const SHOWN_BYTES_MAX: usize = 2_000;
+
+/// Asks until the answer is as expected. The error says what was expected and what came.
+pub(super) fn ask(request: &HttpRequest) -> Result<Outputs, String> {
+    let mask = Mask::new(&request.hidden);
+    let asked = format!("{} {}", request.method, request.shown);
+    let client = Client::new(request, &mask).map_err(|why| format!("{asked}: {why}"))?;
+    match request.until_ms {
+        None => {
+            say(&asked);
+            let response = once(request, &client, &mask, None).map_err(|why| format!("{asked}: {why}"))?;
+            Ok(taken(response, &mask))
+        }
+        Some(until_ms) => {
+            let until = Duration::from_millis(until_ms);
+            say(&format!("{asked}, until it answers as expected, for at most {}", format_duration(until)));
+            poll(request, &client, &mask, until).map_err(|why| format!("{asked}: {why}"))
+        }
+    }
+}
+
+fn poll(request: &HttpRequest, client: &Client, mask: &Mask, until: Duration) -> Result<Outputs, String> {
+    let (start, every) = (Instant::now(), Duration::from_millis(request.every_ms));
+    let (mut tries, mut last, mut said_at) = (0u64, String::new(), start);
+    loop {
+        let left = until.saturating_sub(start.elapsed());
+        tries += 1;
+        let cap = left.min(Duration::from_millis(limits::HTTP_TRY_MS_MAX)).max(Duration::from_millis(1));
+        let why = match once(request, client, mask, Some(cap)) {
+            Ok(response) => {
+                say(&format!("as expected after {}", count(tries, start.elapsed())));
+                return Ok(taken(response, mask));
+            }
+            Err(why) => why,
+        };
+        if why != last {
+            say(&format!("not yet: {why}"));
+            (last, said_at) = (why, Instant::now());
+        } else if said_at.elapsed() >= STILL_EVERY {
+            say(&format!("still the same after {}", count(tries, start.elapsed())));
+            said_at = Instant::now();
+        }
+        let left = until.saturating_sub(start.elapsed());
+        if left <= every {
+            std::thread::sleep(left);
+            let tried = count(tries, start.elapsed());
+            return Err(format!("not as expected after {tried}: {last}"));
+        }
+        std::thread::sleep(every);
+    }
+}
+
+fn count(tries: u64, time: Duration) -> String {
+    let noun = if tries == 1 { "try" } else { "tries" };
+    format!("{tries} {noun} in {}", format_duration(time))
+}
+
+/// One request and its judgement. `cap`: how long it may take, where not the step's own timeout says so.
+fn once(request: &HttpRequest, client: &Client, mask: &Mask, cap: Option<Duration>) -> Result<Response, String> {
+    let start = Instant::now();
+    let response = client.send(request, cap)?;
+    let verdict = request.expect.judge(response.status, &response.body.text);
+    let Err(why) = verdict else {
+        say(&format!("{} in {}", response.status_line(), format_duration(start.elapsed())));
+        return Ok(response);
+    };
+    let mut why = mask.hide(&why);
+    if (300..400).contains(&response.status)
+        && let Some(location) = response.headers.get("location").and_then(Value::as_str)
+    {
+        why += &format!(" (to {}, which was not followed)", words::line(&mask.hide(location)));
+    }
+    if request.until_ms.is_none() {
+        say(&format!("{} in {}", response.status_line(), format_duration(start.elapsed())));
+        tell_body(&response.body.text, mask);
+    }
+    Err(why)
+}
+
+/// The first bytes of an answer that nobody expected: the reason often stands there.
+fn tell_body(text: &str, mask: &Mask) {
+    let hidden = mask.hide(text);
+    let shown = words::head(&hidden, SHOWN_BYTES_MAX);
+    shown.lines().for_each(|line| say(&format!("  | {}", words::line(line))));
+    if shown.len() < hidden.len() {
+        say("  | ...");
+    }
+}
+
+/// The outputs, each within its limit.
+fn taken(response: Response, mask: &Mask) -> Outputs {
+    let headers = Value::Object(response.headers);
+    let json = serde_json::from_str::<Value>(&response.body.text).ok().filter(|_| !response.body.is_cut);
+    let mut taken = outputs([("status", json!(response.status)), ("body", json!(cut(response.body)))]);
+    for (name, value) in [("headers", Some(headers)), ("json", json)] {
+        let Some(value) = value else { continue };
+        if value.to_string().len() <= limits::OUTPUT_BYTES_MAX {
+            taken.insert(name.to_owned(), value);
+        } else {
+            say(&mask.hide(&format!("the output `{name}` would be too large and is left out")));
+        }
+    }
+    taken
+}
+
+/// The body as an output: whole, or its beginning with a mark that says so.
+fn cut(body: client::Body) -> String {
+    const MARK: &str = "\n[runward: the answer is longer; it was cut here]";
+    if !body.is_cut && body.text.len() <= limits::OUTPUT_BYTES_MAX {
+        return body.text;
+    }
+    let mut text = words::head(&body.text, limits::OUTPUT_BYTES_MAX - MARK.len()).to_owned();
+    text.push_str(MARK);
+    text
+}
