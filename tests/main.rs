@@ -21,6 +21,8 @@ mod docs;
 mod findings;
 #[path = "stories/flow.rs"]
 mod flow;
+#[path = "stories/fmt.rs"]
+mod fmt;
 #[path = "stories/formats.rs"]
 mod formats;
 #[path = "stories/graph.rs"]

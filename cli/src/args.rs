@@ -34,6 +34,8 @@ pub enum Command {
     Init(InitArgs),
     /// Check runbooks and report every problem at once
     Validate(ValidateArgs),
+    /// Lay runbooks out well: same values, comments, quotes and order
+    Fmt(FmtArgs),
     /// Show what a run would do, without doing it
     Plan(PlanArgs),
     /// Draw the steps of a runbook, or of a run with their states
@@ -128,6 +130,20 @@ pub struct ValidateArgs {
     pub runbooks: Vec<String>,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct FmtArgs {
+    /// Runbook files, folders, names in the runbooks folder, or `-`: from standard input to standard output [default: the
+    /// runbooks folders]
+    #[arg(value_name = "RUNBOOK")]
+    pub runbooks: Vec<String>,
+    /// Change nothing, name the files that would change; exit code 1 if there are any
+    #[arg(long)]
+    pub check: bool,
+    /// Change nothing, show what would change
+    #[arg(long)]
+    pub diff: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -8,6 +8,7 @@ mod ask;
 mod commands;
 mod config;
 mod failure;
+mod formatter;
 mod graph;
 mod logging;
 mod open;

@@ -43,8 +43,8 @@ pub fn locate(text: &str, folders: &[PathBuf]) -> Result<PathBuf, Failure> {
         .help("give a runbook file, or the name of one in the runbooks folder; `runward list` shows them"))
 }
 
-/// Reads and checks a runbook.
-pub fn load(path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Failure> {
+/// What is in a file, as long as a runbook can be.
+pub fn bytes_of(path: &Path) -> Result<Vec<u8>, Failure> {
     let unreadable = |error: std::io::Error| Failure::usage(format!("{} cannot be read: {error}", path.display()));
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(unreadable)?;
@@ -56,6 +56,12 @@ pub fn load(path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Failure> {
     }
     // It may grow meanwhile: one byte more than allowed is enough for the parser to refuse it.
     file.take(max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+/// Reads and checks a runbook.
+pub fn load(path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Failure> {
+    let bytes = bytes_of(path)?;
     let shown = path.display().to_string();
     let runbook =
         runbook::parse(&bytes).map_err(|report| Failure::runbook(&shown, &String::from_utf8_lossy(&bytes), &report))?;

@@ -5,6 +5,7 @@ mod cancel;
 mod config;
 mod db;
 mod drive;
+mod fmt;
 mod graph;
 mod init;
 mod list;
@@ -19,6 +20,9 @@ mod runs;
 mod show;
 mod validate;
 mod watch;
+
+#[cfg(test)]
+pub(crate) use list::below;
 
 use crate::args::{Args, Command};
 use crate::config::{Config, Flags};
@@ -35,6 +39,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Validate(args) => validate::run(config, &args),
         Command::Plan(args) => plan::run(config, &args),
         Command::Graph(args) => graph::run(config, &args).await,
+        Command::Fmt(args) => fmt::run(config, &args),
         Command::Run(args) => run::run(config, args).await,
         Command::List(args) => list::run(config, &args),
         Command::Runs(args) => runs::run(config, args).await,
