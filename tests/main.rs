@@ -29,6 +29,10 @@ mod formats;
 mod graph;
 #[path = "stories/hostile.rs"]
 mod hostile;
+#[path = "stories/http.rs"]
+mod http;
+#[path = "stories/http_server.rs"]
+mod http_server;
 #[path = "stories/keys.rs"]
 mod keys;
 #[path = "stories/logging.rs"]
@@ -37,10 +41,14 @@ mod logging;
 mod logs;
 #[path = "stories/many.rs"]
 mod many;
+#[path = "stories/nginx.rs"]
+mod nginx;
 #[path = "stories/parameters.rs"]
 mod parameters;
 #[path = "stories/processes.rs"]
 mod processes;
+#[path = "stories/render.rs"]
+mod render;
 #[path = "stories/survival.rs"]
 mod survival;
 #[path = "stories/trouble.rs"]

@@ -85,6 +85,7 @@ pub fn of(file: &RunbookFile, params: &Map<String, Value>) -> Vec<Preview> {
         let Some(document) = file.templates.get(&render.template.value) else { continue };
         let mut known = Context::default();
         known.set("params", Value::Object(params.clone()));
+        known.set("run", json!({"name": file.name}));
         let id = || step.id.clone();
         if step.condition.as_ref().is_some_and(|condition| matches!(condition.evaluate(&known), Ok(false))) {
             previews.push(Preview { step: id(), item: None, change: Change::Skipped });
@@ -159,6 +160,7 @@ fn not_known(reference: &Reference, known: &Context) -> Option<String> {
         Reference::Param(_) => None,
         Reference::Output { step, key } => Some(format!("`steps.{step}.outputs.{key}`")),
         Reference::Status { step } => Some(format!("`steps.{step}.status`")),
+        Reference::Run(field) if field == "name" => None,
         Reference::Run(field) => Some(format!("`run.{field}`")),
         Reference::Outcome(name) => Some(format!("`{name}()`")),
         Reference::Item | Reference::Index => (!known.root().contains_key("item")).then(|| "`item`".to_owned()),

@@ -54,7 +54,7 @@ pub enum PrepareError {
     /// The definition was made by hand, or its template is damaged.
     #[error("the template {path} is not part of this run's definition, or cannot be read")]
     NoTemplate { path: String },
-    #[error("{path}:{error}")]
+    #[error("{path}: {error}")]
     Template { path: String, error: DocumentError },
     #[error("{path}: the rendered file would have {bytes} bytes; at most {max} are possible")]
     RenderedTooLarge { path: String, bytes: usize, max: usize },

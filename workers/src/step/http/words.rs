@@ -81,9 +81,9 @@ fn explain_tls(text: &str, server: &str) -> String {
     let what_to_do = if text.contains("UnknownIssuer") {
         ". Put the certificate of its authority into this machine's store, or name the file in the step: `env: \
          {SSL_CERT_FILE: /path/ca.pem}`"
-    } else if text.contains("NotValidForName") {
+    } else if text.contains("not valid for name") {
         ". The certificate is for another name: ask by that name"
-    } else if text.contains("Expired") {
+    } else if text.contains("expired") {
         ". Renew the certificate of the server"
     } else {
         ""
