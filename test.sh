@@ -9,6 +9,9 @@ need python3 python3
 need nginx nginx-light
 need openssl openssl
 need setpriv util-linux
+need flock util-linux
+need curl curl
+need sqlite3 sqlite3
 need tmux tmux
 need setsid util-linux
 need stty coreutils

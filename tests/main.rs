@@ -51,6 +51,8 @@ mod processes;
 mod render;
 #[path = "stories/survival.rs"]
 mod survival;
+#[path = "stories/templates.rs"]
+mod templates;
 #[path = "stories/trouble.rs"]
 mod trouble;
 #[path = "stories/values.rs"]

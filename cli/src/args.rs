@@ -31,7 +31,11 @@ const EXIT_CODES: &str = "Exit codes: 0 succeeded, 1 failed or timed out, 2 usag
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write a first runbook to start from
+    ///
+    /// The same as `runward new hello`, into any folder.
     Init(InitArgs),
+    /// Write a runbook from a template: a verified backup, a deploy, a migration
+    New(NewArgs),
     /// Check runbooks and report every problem at once
     Validate(ValidateArgs),
     /// Lay runbooks out well: same values, comments, quotes and order
@@ -121,6 +125,31 @@ pub struct InitArgs {
     /// Folder to put the runbook into
     #[arg(default_value = "runbooks")]
     pub folder: PathBuf,
+}
+
+/// What `new` starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// The main ideas in four steps
+    Hello,
+    /// A folder into an archive that was restored and compared before it gets its name
+    Backup,
+    /// A release beside the others, switched to, checked, and switched back if it does not work
+    Deploy,
+    /// SQL files on SQLite, each once, with a lock and a checked backup
+    Migrate,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct NewArgs {
+    /// The name of the runbook: `backup`, `db/backup`
+    #[arg(required_unless_present = "list")]
+    pub name: Option<String>,
+    #[arg(short, long, value_enum, default_value = "hello")]
+    pub template: Template,
+    /// List the templates
+    #[arg(long)]
+    pub list: bool,
 }
 
 #[derive(Debug, ClapArgs)]

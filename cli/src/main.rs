@@ -13,6 +13,7 @@ mod graph;
 mod logging;
 mod open;
 mod runbook_file;
+mod templates;
 mod text;
 mod view;
 mod watch;

@@ -10,6 +10,7 @@ mod graph;
 mod init;
 mod list;
 mod logs;
+mod new;
 mod params;
 mod plan;
 mod preview;
@@ -36,6 +37,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
     match args.command {
         Command::Config { command } => config::run(config, &command),
         Command::Init(args) => init::run(&args),
+        Command::New(args) => new::run(config, &args),
         Command::Validate(args) => validate::run(config, &args),
         Command::Plan(args) => plan::run(config, &args),
         Command::Graph(args) => graph::run(config, &args).await,
