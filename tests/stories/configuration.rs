@@ -59,7 +59,7 @@ fn the_nearest_file_counts_and_one_that_is_named_counts_more() {
     assert_eq!(keep("a/b", &[], &[]), 2);
     assert_eq!(keep("a/b", &[], &[("RUNWARD_CONFIG", other)]), 3);
     assert_eq!(keep("a/b", &["--config", "../runward.toml"], &[("RUNWARD_CONFIG", other)]), 2);
-    assert_eq!(keep("a/b", &["--config", "/dev/null"], &[]), 20, "nothing at all");
+    assert_eq!(keep("a/b", &["--config", "/dev/null"], &[]), Value::Null, "nothing at all");
     let done = scene.run_in("a", &["--config", "no.toml", "runs"], &[]);
     assert_eq!(done.code, 2);
     assert!(done.stderr.contains("no.toml cannot be read") && done.stderr.contains("/dev/null"), "{}", done.stderr);
@@ -160,6 +160,19 @@ fn less_output_is_kept_where_less_is_configured() {
     assert_eq!(attempt["log_bytes"], 1_000_000);
     let dropped = attempt["log_dropped"].as_u64().unwrap();
     assert!((800_000..1_000_000).contains(&dropped), "{attempt}");
+}
+
+#[test]
+fn pruning_keeps_what_is_configured_where_no_flag_says_otherwise() {
+    let scene = Scene::new();
+    scene.file("book.yaml", BOOK);
+    (0..3).for_each(|_| _ = scene.expect(0, &["run", "book.yaml"]));
+    assert!(scene.expect(2, &["db", "prune"]).stderr.contains("[retention] in runward.toml"));
+    scene.file("runward.toml", "[retention]\nolder-than = \"1d\"\nkeep = 2\n");
+    let pruned = |args: &[&str]| scene.json(args)["pruning"]["pruned"].as_array().unwrap().len();
+    assert_eq!(pruned(&["db", "prune", "--dry-run"]), 0, "both have to let a run go");
+    assert_eq!(pruned(&["db", "prune", "--dry-run", "--older-than", "0s"]), 1);
+    assert_eq!(pruned(&["db", "prune", "--dry-run", "--older-than", "0s", "--keep", "0"]), 3);
 }
 
 /// The page has one row a setting, made of the same words.

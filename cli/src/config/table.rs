@@ -32,10 +32,10 @@ pub struct Log {
 }
 
 /// What `runward db prune` leaves alone where its flags say nothing.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Retention {
-    pub older_than: Duration,
-    pub keep: u32,
+    pub older_than: Option<Duration>,
+    pub keep: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Default for Settings {
             state: None,
             runbooks: vec![PathBuf::from("runbooks")],
             log: Log { level: Level::Warn, format: LogFormat::Text, file: None },
-            retention: Retention { older_than: Duration::from_secs(90 * 24 * 60 * 60), keep: 20 },
+            retention: Retention::default(),
             log_bytes_max: limits::LOG_BYTES_MAX,
         }
     }
@@ -175,26 +175,26 @@ pub const SETTINGS: &[Setting] = &[
         env: "RUNWARD_RETENTION_OLDER_THAN",
         flag: None,
         takes: Takes::Duration,
-        default: "`90d`",
-        about: "`runward db prune` removes only runs that ended longer ago",
+        default: "none",
+        about: "`runward db prune` removes only runs that ended longer ago, where it is not told by a flag",
         read: |settings, texts| {
             let duration = parse_duration(one(texts)?).map_err(|error| error.to_string())?;
-            settings.retention.older_than = duration;
+            settings.retention.older_than = Some(duration);
             Ok(())
         },
-        show: |settings| json!(format_duration(settings.retention.older_than)),
+        show: |settings| json!(settings.retention.older_than.map(format_duration)),
     },
     Setting {
         key: "retention.keep",
         env: "RUNWARD_RETENTION_KEEP",
         flag: None,
         takes: Takes::Count,
-        default: "`20`",
-        about: "`runward db prune` keeps so many of the newest runs of each runbook, however old",
+        default: "none",
+        about: "`runward db prune` keeps so many of the runs of each runbook that ended last, where it is not told by a flag",
         read: |settings, texts| {
             let text = one(texts)?;
             let count = text.parse().map_err(|_| format!("`{text}` is not a number from 0 to {}", u32::MAX))?;
-            settings.retention.keep = count;
+            settings.retention.keep = Some(count);
             Ok(())
         },
         show: |settings| json!(settings.retention.keep),

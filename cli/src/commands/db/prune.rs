@@ -15,13 +15,16 @@ use crate::open::open;
 use crate::text;
 
 pub async fn run(config: &Config, args: PruneArgs) -> Result<i32, Failure> {
-    if args.older_than.is_none() && args.keep.is_none() {
+    let configured = &config.settings.retention;
+    let (older_than, keep) = (args.older_than.or(configured.older_than), args.keep.or(configured.keep));
+    if older_than.is_none() && keep.is_none() {
         return Err(Failure::usage("nothing says which runs may go").help(
-            "for example `runward db prune --older-than 90d --keep 20`: with both, a run goes only if both let it",
+            "for example `runward db prune --older-than 90d --keep 20`: with both, a run goes only if both let it; \
+             or set [retention] in runward.toml",
         ));
     }
     let opened = open(config).await?;
-    let rule = Retention::new(args.older_than, args.keep);
+    let rule = Retention::new(older_than, keep);
     let pruner = Pruner { home: &opened.home, ledger: &opened.ledger, actor: actor(), only_look: args.dry_run };
     let mut done = pruner.prune(rule, chrono::Utc::now().timestamp_millis()).await?;
     let given_back = match args.dry_run || done.pruned.is_empty() {
