@@ -17,6 +17,8 @@ mod code_base;
 mod configuration;
 #[path = "stories/docs.rs"]
 mod docs;
+#[path = "stories/doctor.rs"]
+mod doctor;
 #[path = "stories/findings.rs"]
 mod findings;
 #[path = "stories/flow.rs"]

@@ -70,6 +70,13 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Look for everything that can be wrong with this machine and configuration; each with the fix
+    ///
+    /// Nothing is changed. Exit code 1 if something would keep runs from working, 0 with warnings only.
+    Doctor {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
     /// Verify the record
     Audit {
         #[command(subcommand)]

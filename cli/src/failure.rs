@@ -250,6 +250,15 @@ impl Problem {
 }
 
 impl Failure {
+    /// All of it as lines of text, each problem with its place.
+    pub fn in_words(&self) -> String {
+        let places = self.related.iter().map(|problem| {
+            let (line, column) = runward_engine::runbook::position(&problem.file.text, problem.label.offset());
+            format!("\nline {line}, column {column}: {}", problem.message)
+        });
+        format!("{}{}", self.message, places.collect::<String>())
+    }
+
     pub fn summary(&self) -> &str {
         &self.message
     }

@@ -125,6 +125,32 @@ fn name_of(path: &Path, folders: &[PathBuf]) -> String {
     }
 }
 
+/// The runbook files of a folder, sorted.
+pub fn below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !folder.is_dir() {
+        return Err(Failure::usage(format!("there is no folder {}", folder.display()))
+            .help("`runward init` makes one with a first runbook"));
+    }
+    let mut paths = Vec::new();
+    collect(folder, &mut paths)
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", folder.display())))?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_dir() && !hidden && !path.is_symlink() {
+            collect(&path, paths)?;
+        } else if path.extension().is_some_and(|end| end == "yaml" || end == "yml") && !hidden {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a runbook that uses what is not built yet, naming each place.
 pub fn refuse_unbuilt(file: &RunbookFile) -> Result<(), Failure> {
     let findings: Vec<_> = file

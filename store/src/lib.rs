@@ -17,4 +17,4 @@ pub use administration::{AdminEntry, AdminEvent, PrunedRun};
 pub use error::LedgerError;
 pub use ledger::{Committed, Ledger, NewRun, Next, Reply, RunQuery, RunView, StoredEvent, Triggered, command};
 pub use memory::MemoryLedger;
-pub use sqlite::{SqliteLedger, Stats};
+pub use sqlite::{Examined, SqliteLedger, Stats, examine};

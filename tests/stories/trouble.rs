@@ -51,7 +51,7 @@ fn is_root() -> bool {
 }
 
 /// The binary as a user whom the kernel refuses: `nobody` where the tests run as root, who is never refused.
-fn as_plain_user(scene: &Scene) -> Command {
+pub fn as_plain_user(scene: &Scene) -> Command {
     if !is_root() {
         return scene.runward();
     }
@@ -67,7 +67,7 @@ fn as_plain_user(scene: &Scene) -> Command {
 }
 
 /// Runs `code` in Python with the ledger as `db`.
-fn with_ledger(scene: &Scene, code: &str) {
+pub fn with_ledger(scene: &Scene, code: &str) {
     let ledger = scene.path("state/ledger.db");
     let text = format!("import sqlite3, sys\ndb = sqlite3.connect(sys.argv[1])\n{code}\ndb.commit()\n");
     let done = finish(Command::new("python3").arg("-c").arg(text).arg(ledger));

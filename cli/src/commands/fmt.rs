@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use similar::TextDiff;
 
-use super::list::below;
 use super::{print, print_line};
 use crate::args::FmtArgs;
 use crate::config::Config;
@@ -39,13 +38,13 @@ fn named(config: &Config, args: &FmtArgs) -> Result<Vec<PathBuf>, Failure> {
     let mut paths = Vec::new();
     if args.runbooks.is_empty() {
         for folder in folders {
-            paths.extend(below(folder)?);
+            paths.extend(runbook_file::below(folder)?);
         }
     }
     for text in &args.runbooks {
         match Path::new(text) {
             path if text == "-" => paths.push(path.to_owned()),
-            path if path.is_dir() => paths.extend(below(path)?),
+            path if path.is_dir() => paths.extend(runbook_file::below(path)?),
             _ => paths.push(runbook_file::locate(text, folders)?),
         }
     }

@@ -1,7 +1,5 @@
 //! `runward list`: the runbooks of a folder.
 
-use std::path::{Path, PathBuf};
-
 use serde_json::json;
 
 use super::{print_json, print_line};
@@ -14,7 +12,7 @@ pub fn run(config: &Config, args: &ListArgs) -> Result<i32, Failure> {
     let folders = args.folder.as_ref().map_or(&config.settings.runbooks[..], std::slice::from_ref);
     let mut paths = Vec::new();
     for folder in folders {
-        paths.extend(below(folder)?);
+        paths.extend(runbook_file::below(folder)?);
     }
     let names = &config.settings.runbooks;
     let loaded: Vec<_> = paths.iter().map(|path| (path, runbook_file::load(path, names))).collect();
@@ -55,30 +53,4 @@ pub fn run(config: &Config, args: &ListArgs) -> Result<i32, Failure> {
         }
     }
     Ok(0)
-}
-
-/// The runbook files of a folder, sorted.
-pub fn below(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    if !folder.is_dir() {
-        return Err(Failure::usage(format!("there is no folder {}", folder.display()))
-            .help("`runward init` makes one with a first runbook"));
-    }
-    let mut paths = Vec::new();
-    collect(folder, &mut paths)
-        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", folder.display())))?;
-    paths.sort();
-    Ok(paths)
-}
-
-fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if path.is_dir() && !hidden && !path.is_symlink() {
-            collect(&path, paths)?;
-        } else if path.extension().is_some_and(|end| end == "yaml" || end == "yml") && !hidden {
-            paths.push(path);
-        }
-    }
-    Ok(())
 }

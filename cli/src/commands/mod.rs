@@ -4,6 +4,7 @@ mod audit;
 mod cancel;
 mod config;
 mod db;
+mod doctor;
 mod drive;
 mod fmt;
 mod graph;
@@ -21,9 +22,6 @@ mod runs;
 mod show;
 mod validate;
 mod watch;
-
-#[cfg(test)]
-pub(crate) use list::below;
 
 use crate::args::{Args, Command};
 use crate::config::{Config, Flags};
@@ -43,6 +41,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Graph(args) => graph::run(config, &args).await,
         Command::Fmt(args) => fmt::run(config, &args),
         Command::Run(args) => run::run(config, args).await,
+        Command::Doctor { format } => doctor::run(config, &flags, format).await,
         Command::List(args) => list::run(config, &args),
         Command::Runs(args) => runs::run(config, args).await,
         Command::Show(args) => show::run(config, &args).await,
@@ -65,6 +64,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
 fn config_for(command: &Command, flags: &Flags) -> Result<Config, Failure> {
     match command {
         Command::Init(_) | Command::Schema => Ok(Config::default()),
+        Command::Doctor { .. } => Ok(crate::config::what_is_right(flags)),
         _ => crate::config::load(flags),
     }
 }

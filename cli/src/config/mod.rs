@@ -59,6 +59,15 @@ pub fn load(flags: &Flags) -> Result<Config, Failure> {
     }
 }
 
+/// What is left of a configuration that has problems: for looking at the rest of the machine all the same.
+pub fn what_is_right(flags: &Flags) -> Config {
+    let mut config = Config::default();
+    let _ = from_file(&mut config, flags); // told by `load`
+    from_environment(&mut config, &mut Vec::new());
+    from_flags(&mut config, flags, &mut Vec::new());
+    config
+}
+
 impl Config {
     pub fn origin(&self, setting: &Setting) -> Origin {
         self.origins.get(setting.key).cloned().unwrap_or(Origin::Default)

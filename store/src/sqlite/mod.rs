@@ -6,6 +6,7 @@
 
 mod care;
 mod errors;
+mod examine;
 mod open;
 mod pace;
 mod prune;
@@ -27,6 +28,7 @@ use crate::error::LedgerError;
 use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
 
 pub use care::Stats;
+pub use examine::{Examined, examine};
 
 /// How long a writer waits for the others, in seconds.
 pub(crate) const BUSY_SECONDS: u64 = 60;

@@ -17,7 +17,7 @@ use crate::error::LedgerError;
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
 /// `PRAGMA user_version` of a ledger this program writes: the number of its migrations.
-fn schema_known() -> i64 {
+pub(super) fn schema_known() -> i64 {
     MIGRATIONS.iter().count() as i64
 }
 

@@ -106,6 +106,14 @@ impl Supervisor {
         Supervisor::over(stream, None)
     }
 
+    /// The process that is the supervisor of `dir` now, if one lives there.
+    pub fn process(dir: &Path) -> Option<u32> {
+        if !Supervisor::is_alive(dir) {
+            return None;
+        }
+        std::fs::read_to_string(dir.join(LOCK)).ok()?.trim().parse().ok()
+    }
+
     /// Lets the supervisor that lives in `dir` go on, if somebody has stopped it.
     pub fn wake_up(dir: &Path) {
         super::journal::wake_up(&dir.join(LOCK));
