@@ -22,6 +22,8 @@ use super::server::{LOCK, SOCKET};
 
 /// How often a full socket is tried again: it holds hundreds of requests, and the supervisor is never busy for long.
 const BACKLOG_POLL: Duration = Duration::from_millis(1);
+/// One read of news, in bytes.
+const READ_BYTES: usize = 16 * 1024;
 
 /// A connection to a supervisor.
 pub struct Supervisor {
@@ -128,7 +130,7 @@ impl Supervisor {
         let socket = stream.as_fd().try_clone_to_owned()?.into();
         let (stream, _half) = stream.into_split();
         let outgoing = Arc::new(Outgoing { socket, _half, backlog: Mutex::new(Vec::new()) });
-        Ok(Supervisor { requests: Requests { outgoing }, events: Events { stream, buffer: Vec::new(), process } })
+        Ok(Supervisor { requests: Requests { outgoing }, events: Events { stream, buffer: Vec::with_capacity(READ_BYTES), process } })
     }
 }
 
