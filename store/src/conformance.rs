@@ -35,6 +35,7 @@ macro_rules! ledger_conformance {
             a_refused_command_changes_nothing_and_stops_no_other,
             a_commit_with_nothing_to_record_records_nothing,
             rows_are_what_the_events_say_at_every_step,
+            a_commit_of_any_size_is_one_commit,
             events_are_gapless_and_chained,
             runs_are_listed_newest_first,
             a_run_is_found_by_either_end_of_its_id,
@@ -183,6 +184,23 @@ pub async fn rows_are_what_the_events_say_at_every_step(ledger: Arc<dyn Ledger>)
         assert_eq!(checked.run.head, view.head);
     }
     assert_eq!(view.state.status, RunStatus::Cancelled);
+}
+
+pub async fn a_commit_of_any_size_is_one_commit(ledger: Arc<dyn Ledger>) {
+    const STEPS: u32 = 1_201;
+    let source =
+        (0..STEPS).fold("steps:\n".to_owned(), |text, n| text + &format!("  - {{id: s{n}, needs: [], run: x}}\n"));
+    let mut new = new_run("run-1", None);
+    new.definition.source = format!("max-parallel: {STEPS}\n{source}");
+    new.params.clear();
+    let mut view = ledger.trigger(new).await.unwrap().view;
+    let mut claims: Vec<Command> = (0..STEPS).rev().map(|n| claim(n, &format!("c{n}"))).collect();
+    let committed = ledger.commit(&mut view, &mut |_| claims.pop(), "tester").await.unwrap();
+    assert_eq!(committed.replies.len(), STEPS as usize);
+    assert!(committed.replies.iter().all(Result::is_ok), "{:?}", committed.replies.iter().find(|reply| reply.is_err()));
+    let (_, steps, attempts) = ledger.rows(&"run-1".into()).await.unwrap();
+    assert_eq!((steps.len(), attempts.len()), (STEPS as usize, STEPS as usize));
+    assert_eq!(check::run(&*ledger, &"run-1".into()).await.unwrap().differences, Vec::<String>::new());
 }
 
 pub async fn events_are_gapless_and_chained(ledger: Arc<dyn Ledger>) {

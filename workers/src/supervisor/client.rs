@@ -130,7 +130,10 @@ impl Supervisor {
         let socket = stream.as_fd().try_clone_to_owned()?.into();
         let (stream, _half) = stream.into_split();
         let outgoing = Arc::new(Outgoing { socket, _half, backlog: Mutex::new(Vec::new()) });
-        Ok(Supervisor { requests: Requests { outgoing }, events: Events { stream, buffer: Vec::with_capacity(READ_BYTES), process } })
+        Ok(Supervisor {
+            requests: Requests { outgoing },
+            events: Events { stream, buffer: Vec::with_capacity(READ_BYTES), process },
+        })
     }
 }
 
