@@ -252,6 +252,7 @@ fn whatever_is_wrong_is_named_with_its_place_and_what_to_do() {
     fs::remove_dir_all(attempt(&runs[2], 1)).unwrap();
     fs::remove_dir_all(scene.path(&format!("state/runs/{}", runs[3]))).unwrap();
     scene.file("state/runs/nobody/attempts/x.started", "");
+    scene.file("state/runs/killed-before-it-was-recorded/driver.lock", "17");
     scene.file("held.yaml", "steps:\n  - {id: migrate, on-lost: hold, run: 'kill -9 $PPID; sleep 60'}\n");
     scene.expect(8, &["run", "held.yaml"]);
     let held = last_id(&scene);

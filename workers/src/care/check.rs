@@ -197,8 +197,8 @@ impl Checkup {
 
     fn stray_folder(&mut self, home: &Home, run: &RunId, pruned: bool) {
         let folder = home.run(run);
-        if !folder.exists() || DriverLock::holder(home, run).is_some() {
-            return; // gone again, or about to become a run
+        if !folder.exists() || DriverLock::holder(home, run).is_some() || never_began(&folder) {
+            return; // gone again, about to become a run, or left by a command that was killed before it was one
         }
         let (what, help) = match pruned {
             true => ("its folder is left of an interrupted pruning", "`runward db prune` removes it"),
@@ -209,6 +209,12 @@ impl Checkup {
         };
         self.problem(Some(run), format!("{what}: {}", folder.display()), help);
     }
+}
+
+/// Whether nothing but a lock was ever put into the folder of a run.
+fn never_began(folder: &Path) -> bool {
+    std::fs::read_dir(folder)
+        .is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == crate::home::DRIVER_LOCK))
 }
 
 /// Length and SHA-256 of the output that is there.
