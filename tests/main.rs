@@ -37,6 +37,8 @@ mod http;
 mod http_server;
 #[path = "stories/keys.rs"]
 mod keys;
+#[path = "stories/live.rs"]
+mod live;
 #[path = "stories/logging.rs"]
 mod logging;
 #[path = "stories/logs.rs"]

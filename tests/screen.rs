@@ -45,13 +45,24 @@ impl Terminal {
         self.press(&["Enter"]);
     }
 
+    /// Changes its size, and waits until programs can know: tmux itself is faster than it says so.
     pub fn resize(&self, width: u32, height: u32) {
         self.tmux(&["resize-window", "-x", &width.to_string(), "-y", &height.to_string()]);
+        let tty = self.tmux(&["display-message", "-p", "#{pane_tty}"]);
+        wait("the new size", || {
+            let done = Command::new("stty").args(["-F", tty.trim(), "size"]).output().expect("stty");
+            String::from_utf8_lossy(&done.stdout).trim() == format!("{height} {width}")
+        });
     }
 
     /// What can be seen.
     pub fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p"])
+    }
+
+    /// What can be seen and what was scrolled away.
+    pub fn scrollback(&self) -> String {
+        self.tmux(&["capture-pane", "-p", "-S", "-"])
     }
 
     /// Waits until the screen shows this text, and returns it.

@@ -1,42 +1,70 @@
 //! The live picture on a terminal: every step with its state, how long it took, and the last line of those that run.
 //!
-//! A frame is drawn over the one before it in one write; it never has more lines than the terminal, and each line is
-//! cut to its width as the terminal counts it, so that nothing wraps and nothing flickers.
+//! What a frame says is a function of the state ([`frame`]); how it gets onto the terminal is the business of
+//! [`Painter`]. Lines above the picture stay.
 
-use std::fmt::Write as _;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use runward_engine::run::rows::units;
+use runward_engine::run::state::UnitState;
 use runward_engine::run::{Event, Outcome, Recorded, RunState, StepStatus, Unit, Verdict};
-use unicode_width::UnicodeWidthChar;
+use runward_engine::runbook::model::Step;
+use unicode_width::UnicodeWidthStr;
 
+use super::paint::Painter;
 use super::plain::{self, symbol_of};
-use super::tail::Tails;
-use super::words;
-use crate::text;
+use super::tail::{Tail, Tails};
+use super::words::{self, Marks};
+use crate::graph::Tally;
+use crate::text::{self, cells};
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-const NAME_WIDTH: usize = 24;
+const SPINNER_ASCII: [&str; 4] = ["|", "/", "-", "\\"];
+/// Names are aligned up to this many columns; a longer one pushes the rest aside.
+const NAME_WIDTH_MAX: usize = 24;
 const COPY_EVERY: Duration = Duration::from_millis(60);
+/// Failed items named below their step.
+const ITEMS_NAMED_MAX: usize = 5;
+/// Steps that are always shown of those to come.
+const COMING: usize = 2;
+/// Lines of the picture that stays when it is over.
+const LAST_LINES_MAX: usize = 500;
 
 pub struct Live {
-    colour: bool,
+    look: Look,
     pub footer: &'static str,
     /// A copy, not older than [`COPY_EVERY`] and the driver's next look: copying a long run at every step would slow it.
     state: Option<RunState>,
     copied: Instant,
-    drawn: usize,
+    painter: Painter,
+    /// Lines to put above the picture with the next frame.
+    above: Vec<String>,
     frame: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Look {
+    colour: bool,
+    marks: Marks,
+}
+
+/// One line of the picture.
+enum Row {
+    Unit(Unit),
+    /// Failed items of the step before that are not named.
+    More(usize),
 }
 
 impl Live {
     pub fn new() -> Live {
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Live {
-            colour: std::env::var_os("NO_COLOR").is_none(),
+            look: Look { colour, marks: Marks::of_environment() },
             footer: "Ctrl-C cancels, d leaves it running",
             state: None,
             copied: Instant::now(),
-            drawn: 0,
+            painter: Painter::default(),
+            above: Vec::new(),
             frame: 0,
         }
     }
@@ -56,13 +84,11 @@ impl Live {
                     let fine = matches!(recorded.event, Event::AttemptSettled { outcome: Outcome::Succeeded, .. });
                     if !fine {
                         tail.lines(true, |_| {});
-                        let mut above: Vec<String> =
-                            tail.last.iter().map(|line| format!("{} │ {line}", tail.unit)).collect();
-                        above.push(plain::sentence(state, recorded, Some(tail.since)));
-                        self.print_above(&above);
+                        self.above.extend(tail.last.iter().map(|line| format!("{} │ {line}", tail.unit)));
+                        self.note(&plain::sentence(state, recorded, Some(tail.since)));
                     }
                 }
-                Event::CancelRequested { .. } => self.print_above(&[format!("! cancelled by {}", recorded.actor)]),
+                Event::CancelRequested { .. } => self.note(&format!("! cancelled by {}", recorded.actor)),
                 _ => {}
             }
         }
@@ -80,126 +106,121 @@ impl Live {
     }
 
     pub fn end(&mut self, state: &RunState, verdict: Verdict) {
-        self.state = Some(state.clone());
-        let mut out = self.erase();
-        for line in self.steps(state, None, usize::MAX) {
-            let _ = writeln!(out, "{line}");
-        }
+        let mut lines = std::mem::take(&mut self.above);
+        lines.extend(self.look.frame(state, None, 0, LAST_LINES_MAX));
         let took = text::took(state.started_at.or(Some(state.created_at)), state.finished_at);
         let line = format!("{} {} {} {took}", words::symbol(symbol_of(verdict)), state.name, words::verdict(verdict));
-        let _ = writeln!(out, "{}", self.paint(symbol_of(verdict), line.trim_end()));
-        for line in plain::summary(state) {
-            let _ = writeln!(out, "{line}");
-        }
-        let _ = writeln!(out, "  {}", plain::advice(state, verdict));
-        self.write(&out);
-        self.drawn = 0;
+        lines.push(self.look.paint(symbol_of(verdict), line.trim_end()));
+        lines.extend(plain::summary(state));
+        lines.push(format!("  {}", plain::advice(state, verdict)));
+        self.stay(&lines);
     }
 
     /// Takes the picture off the screen.
     pub fn leave(&mut self) {
-        let out = self.erase();
-        self.write(&out);
-        self.drawn = 0;
+        let above = std::mem::take(&mut self.above);
+        self.stay(&above);
     }
 
     /// A line that stays.
-    pub fn note(&mut self, line: &str) {
-        self.print_above(&[text::safe(line)]);
+    pub fn note(&mut self, lines: &str) {
+        self.above.extend(lines.split('\n').map(text::safe));
     }
 
-    fn print_above(&mut self, lines: &[String]) {
-        let mut out = self.erase();
-        for line in lines {
-            let _ = writeln!(out, "{line}");
-        }
-        self.write(&out);
-        self.drawn = 0;
+    fn stay(&mut self, lines: &[String]) {
+        let (width, height) = size();
+        let lines: Vec<String> = lines.iter().map(|line| self.look.marks.text(line)).collect();
+        let out = self.painter.last(&lines, width, height);
+        write(&out);
     }
 
     fn draw(&mut self, tails: &Tails) {
-        let Some(state) = self.state.take() else { return };
+        let Some(state) = &self.state else { return };
         let (width, height) = size();
-        let lines = self.steps(&state, Some(tails), height.saturating_sub(3).max(1));
-        let mut out = self.erase();
-        let header = format!("{}  {}  {}", state.name, words::short(&state.id.0), self.progress(&state));
-        let _ = writeln!(out, "{}", cut(&header, width));
-        for line in &lines {
-            let _ = writeln!(out, "{}", cut(line, width));
-        }
-        let _ = writeln!(out, "{}", cut(&self.dim(self.footer), width));
-        self.write(&out);
-        self.drawn = lines.len() + 2;
-        self.state = Some(state);
-    }
-
-    fn progress(&self, state: &RunState) -> String {
-        let done = state.steps().iter().filter(|step| step.whole.status.is_terminal()).count();
         let elapsed = text::took(state.started_at, Some(now()));
-        format!("{done}/{} {}  {elapsed}", state.steps().len(), state.status)
+        let done = state.steps().iter().filter(|step| step.whole.status.is_terminal()).count();
+        let counts =
+            format!("  {}  {done}/{} {}  {elapsed}", words::short(&state.id.0), state.steps().len(), state.status);
+        // The name gives way: what must be seen stands behind it.
+        let name = text::cut(&cells(&state.name), width.saturating_sub(counts.len() + 1).max(8));
+        let mut lines = vec![format!("{name}{counts}")];
+        lines.extend(self.look.frame(state, Some(tails), self.frame, height.saturating_sub(3).max(1)));
+        lines.push(self.look.dim(self.footer));
+        let marks = self.look.marks;
+        let lines: Vec<String> = lines.iter().map(|line| marks.text(line)).collect();
+        let above: Vec<String> = self.above.drain(..).map(|line| marks.text(&line)).collect();
+        let out = self.painter.frame(&above, &lines, width, height);
+        write(&out);
     }
+}
 
-    /// A line a step, at most `room`: what is pending gives way first, then what is done.
-    fn steps(&self, state: &RunState, tails: Option<&Tails>, room: usize) -> Vec<String> {
-        let all: Vec<Unit> =
-            units(state).filter(|unit| unit.item.is_none() || self.interesting(state, *unit)).collect();
-        let status = |unit: &Unit| state.unit(*unit).map_or(StepStatus::Pending, |unit| unit.status);
-        let mut chosen = all.clone();
-        if chosen.len() > room {
-            let active: Vec<Unit> = all
-                .iter()
-                .filter(|unit| !matches!(status(unit), StepStatus::Pending | StepStatus::Ready))
-                .copied()
-                .collect();
-            chosen = active[active.len().saturating_sub(room.saturating_sub(1))..].to_vec();
+impl Look {
+    /// A line a step, at most `room`, in file order. Without `tails` the run is over.
+    fn frame(self, state: &RunState, tails: Option<&Tails>, frame: usize, room: usize) -> Vec<String> {
+        let rows = rows(state);
+        let shown = chosen(state, &rows, room);
+        let width = name_width(state);
+        let mut lines = Vec::with_capacity(shown.len() + 1);
+        for row in shown.iter().map(|n| &rows[*n]) {
+            lines.push(match row {
+                Row::Unit(unit) => self.line(state, *unit, tails, frame, width),
+                Row::More(count) => self.dim(&format!("      … {count} more failed items")),
+            });
         }
-        let mut lines: Vec<String> = chosen.iter().map(|unit| self.line(state, *unit, tails)).collect();
-        if all.len() > lines.len() {
-            lines.push(self.dim(&format!("  … {} more", all.len() - lines.len())));
+        if shown.len() < rows.len() {
+            let hidden = (0..rows.len()).filter(|n| shown.binary_search(n).is_err());
+            let done = hidden.filter(|n| status(state, &rows[*n]).is_terminal()).count();
+            let coming = rows.len() - shown.len() - done;
+            lines.push(self.dim(&format!("  … {done} more done, {coming} more to come")));
         }
         lines
     }
 
-    /// Items are shown while something happens to them.
-    fn interesting(&self, state: &RunState, unit: Unit) -> bool {
-        state.unit(unit).is_some_and(|unit| {
-            matches!(unit.status, StepStatus::Running | StepStatus::Backoff | StepStatus::Held)
-                || unit.status.is_failure()
-        })
-    }
-
-    fn line(&self, state: &RunState, unit: Unit, tails: Option<&Tails>) -> String {
+    fn line(self, state: &RunState, unit: Unit, tails: Option<&Tails>, frame: usize, width: usize) -> String {
         let Some(found) = state.unit(unit) else { return String::new() };
         let status = found.status.as_str();
-        let name = state.unit_name(unit);
         let running = found.status == StepStatus::Running && tails.is_some();
-        let symbol = if running { SPINNER[self.frame % SPINNER.len()] } else { words::symbol(status) };
-        let indent = if unit.item.is_some() { "    " } else { "  " };
-        let end = if running { Some(now()) } else { found.ended_at };
-        let took = text::took(found.started_at, end);
-        let tail = tails.and_then(|tails| tails.iter().find(|tail| tail.unit == name));
-        let about = match (tail.and_then(|tail| tail.last.back()), &found.error, found.status) {
-            (Some(line), _, StepStatus::Running) => self.dim(line),
-            (_, Some(error), _) => text::safe(error),
-            (_, _, status) if status.is_terminal() && status != StepStatus::Succeeded => {
-                status.as_str().replace('_', " ")
-            }
-            (_, _, StepStatus::Succeeded) if unit.item.is_none() => self.items(state, unit),
-            (_, _, StepStatus::Running) => self.items(state, unit),
-            _ => String::new(),
+        let symbol = if running { self.spinner(frame) } else { self.marks.symbol(status) };
+        let (indent, width) = if unit.item.is_some() { ("    ", width.saturating_sub(2)) } else { ("  ", width) };
+        let took = match (running, found.started_at) {
+            (true, Some(from)) => going(now().saturating_sub(from)),
+            (_, from) => text::took(from, found.ended_at),
         };
-        let start = format!("{indent}{symbol} {}", pad(&name, NAME_WIDTH));
-        format!("{} {took:>9}  {about}", self.paint(status, &start))
+        let about = self.about(state, unit, found, tails);
+        let start = format!("{indent}{symbol} {}", pad(&cells(&state.unit_name(unit)), width));
+        format!("{} {took:>9}  {about}", self.paint(status, &start)).trim_end().to_owned()
     }
 
-    fn items(&self, state: &RunState, unit: Unit) -> String {
-        state.step(unit.step).items.as_ref().map_or_else(String::new, |items| {
-            let done = items.units.iter().filter(|unit| unit.status.is_terminal()).count();
-            format!("{done}/{} items", items.units.len())
-        })
+    fn about(self, state: &RunState, unit: Unit, found: &UnitState, tails: Option<&Tails>) -> String {
+        let tally = if unit.item.is_none() { Tally::of(state, unit.step) } else { None };
+        let mut parts: Vec<String> = tally.map(Tally::sentence).into_iter().collect();
+        match found.status {
+            StepStatus::Running => {
+                let printed = tails.and_then(|tails| tail_of(state, unit, tails)).and_then(last_line);
+                parts.extend(printed.map(|line| self.dim(&cells(&line))));
+            }
+            StepStatus::Backoff => {
+                let wait = found.retry_at().map(|at| going(at.saturating_sub(now()).max(0)));
+                parts.push(format!("again in {}", wait.unwrap_or_default()));
+                parts.extend(found.error.as_deref().map(cells));
+            }
+            status if status.is_terminal() && status != StepStatus::Succeeded => {
+                let word = || status.as_str().replace('_', " ");
+                parts.push(found.error.as_deref().map_or_else(word, cells));
+            }
+            _ => {}
+        }
+        parts.join("  ")
     }
 
-    fn paint(&self, status: &str, text: &str) -> String {
+    fn spinner(self, frame: usize) -> &'static str {
+        match self.marks {
+            Marks::Unicode => SPINNER[frame % SPINNER.len()],
+            Marks::Ascii => SPINNER_ASCII[frame % SPINNER_ASCII.len()],
+        }
+    }
+
+    fn paint(self, status: &str, text: &str) -> String {
         let code = match status {
             "succeeded" => "32",
             "failed" | "timed_out" => "31",
@@ -210,22 +231,96 @@ impl Live {
         if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
-    fn dim(&self, text: &str) -> String {
+    fn dim(self, text: &str) -> String {
         if self.colour { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text.to_owned() }
     }
+}
 
-    /// Back to the first line of the last frame, everything below it gone.
-    fn erase(&self) -> String {
-        match self.drawn {
-            0 => String::new(),
-            n => format!("\u{1b}[{n}A\u{1b}[J"),
+/// A row a step, and one for each of the first items that failed. Items that run have no row of their own: they come and go.
+fn rows(state: &RunState) -> Vec<Row> {
+    let mut rows = Vec::with_capacity(state.steps().len());
+    for (step, found) in state.steps().iter().enumerate() {
+        rows.push(Row::Unit(Unit::step(step as u32)));
+        let Some(items) = &found.items else { continue };
+        let bad = |unit: &UnitState| unit.status.is_failure() || unit.status == StepStatus::Held;
+        let failed: VecDeque<u32> = (0..).zip(&items.units).filter(|(_, unit)| bad(unit)).map(|(n, _)| n).collect();
+        rows.extend(failed.iter().take(ITEMS_NAMED_MAX).map(|item| Row::Unit(Unit::item(step as u32, *item))));
+        if failed.len() > ITEMS_NAMED_MAX {
+            rows.push(Row::More(failed.len() - ITEMS_NAMED_MAX));
         }
     }
+    rows
+}
 
-    fn write(&self, out: &str) {
-        // The terminal shows it at once where it knows synchronised updates; others ignore the marks.
-        super::out::show(super::out::To::Output, format!("\u{1b}[?2026h{out}\u{1b}[?2026l"));
+/// Of the runbook, not of what is shown: so that nothing moves sideways.
+fn name_width(state: &RunState) -> usize {
+    // An item is further right, and has its number behind the name.
+    let width = |step: &Step| step.id.width() + if step.for_each.is_some() { 2 + "[99]".len() } else { 0 };
+    state.runbook.steps.iter().map(width).max().unwrap_or(0).min(NAME_WIDTH_MAX)
+}
+
+fn status(state: &RunState, row: &Row) -> StepStatus {
+    match row {
+        Row::Unit(unit) => state.unit(*unit).map_or(StepStatus::Pending, |unit| unit.status),
+        Row::More(_) => StepStatus::Failed,
     }
+}
+
+/// The rows that are shown where not all fit, in order: what happens now, what went wrong, what comes next, what ended last.
+fn chosen(state: &RunState, rows: &[Row], room: usize) -> Vec<usize> {
+    if rows.len() <= room {
+        return (0..rows.len()).collect();
+    }
+    let mut coming = 0;
+    let mut ranked: Vec<(u8, i64, usize)> = Vec::with_capacity(rows.len());
+    for (n, row) in rows.iter().enumerate() {
+        let ended = match row {
+            Row::Unit(unit) => state.unit(*unit).and_then(|unit| unit.ended_at).unwrap_or(0),
+            Row::More(_) => 0,
+        };
+        let status = status(state, row);
+        let rank = match status {
+            StepStatus::Running | StepStatus::Backoff | StepStatus::Held => 0,
+            status if status.is_failure() => 1,
+            StepStatus::Ready | StepStatus::Pending => {
+                coming += 1;
+                if coming <= COMING { 2 } else { 4 }
+            }
+            _ => 3,
+        };
+        ranked.push((rank, if rank == 3 { -ended } else { 0 }, n));
+    }
+    ranked.sort_unstable();
+    let mut shown: Vec<usize> = ranked.into_iter().take(room.saturating_sub(1)).map(|(_, _, n)| n).collect();
+    shown.sort_unstable();
+    shown
+}
+
+/// The output of a unit that runs; of a for-each, of the item that began last.
+fn tail_of<'a>(state: &RunState, unit: Unit, tails: &'a Tails) -> Option<&'a Tail> {
+    let name = state.unit_name(unit);
+    let of_step = |tail: &&Tail| tail.unit.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('['));
+    tails.iter().find(|tail| tail.unit == name).or_else(|| tails.iter().filter(of_step).max_by_key(|tail| tail.since))
+}
+
+fn last_line(tail: &Tail) -> Option<String> {
+    tail.open_line().or_else(|| tail.last.back().cloned())
+}
+
+/// While something goes on: tenths of a second, then seconds.
+fn going(ms: i64) -> String {
+    match ms {
+        ms @ ..1000 => format!("0.{} s", ms.max(0) / 100),
+        ms => text::took(Some(0), Some(ms)),
+    }
+}
+
+fn write(out: &str) {
+    if out.is_empty() {
+        return;
+    }
+    // The terminal shows it at once where it knows synchronised updates; others ignore the marks.
+    super::out::show(super::out::To::Output, format!("\u{1b}[?2026h{out}\u{1b}[?2026l"));
 }
 
 fn now() -> i64 {
@@ -237,48 +332,5 @@ fn size() -> (usize, usize) {
 }
 
 fn pad(text: &str, width: usize) -> String {
-    let used: usize = text.chars().map(|c| c.width().unwrap_or(0)).sum();
-    format!("{text}{}", " ".repeat(width.saturating_sub(used)))
-}
-
-/// Cuts to `width` columns. Colour sequences count for nothing, and are closed.
-fn cut(line: &str, width: usize) -> String {
-    let (mut out, mut used, mut coloured) = (String::with_capacity(line.len()), 0, false);
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        if c == '\u{1b}' {
-            coloured = true;
-            out.push(c);
-            for c in chars.by_ref() {
-                out.push(c);
-                if c == 'm' {
-                    break;
-                }
-            }
-            continue;
-        }
-        let wide = if c == '\t' { 1 } else { c.width().unwrap_or(0) };
-        if used + wide > width {
-            break;
-        }
-        used += wide;
-        out.push(if c == '\t' { ' ' } else { c });
-    }
-    if coloured {
-        out.push_str("\u{1b}[0m");
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{cut, pad};
-
-    #[test]
-    fn wide_characters_count_twice_and_colours_not_at_all() {
-        assert_eq!(cut("备份数据库", 6), "备份数");
-        assert_eq!(cut("备份数据库", 7), "备份数");
-        assert_eq!(cut("\u{1b}[32mabcdef\u{1b}[0m", 3), "\u{1b}[32mabc\u{1b}[0m");
-        assert_eq!(pad("备份", 6), "备份  ");
-    }
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }

@@ -10,6 +10,7 @@ mod junit;
 pub mod keys;
 mod live;
 pub mod out;
+mod paint;
 mod plain;
 mod printed;
 mod summary;

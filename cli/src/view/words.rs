@@ -80,14 +80,37 @@ impl Marks {
     pub fn text(self, text: &str) -> String {
         match self {
             Marks::Unicode => text.to_owned(),
-            Marks::Ascii => text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect(),
+            Marks::Ascii => text.chars().map(ascii).collect(),
         }
+    }
+}
+
+/// Our own signs have a counterpart.
+fn ascii(c: char) -> char {
+    match c {
+        c if c.is_ascii() => c,
+        '✓' => '+',
+        '✗' => 'x',
+        '−' => '-',
+        '▶' => '>',
+        '↻' => '~',
+        '·' | '…' => '.',
+        '│' => '|',
+        _ => '?',
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_own_signs_have_a_counterpart_in_ascii() {
+        for status in ["succeeded", "failed", "lost", "skipped", "running", "backoff", "pending"] {
+            assert_eq!(Marks::Ascii.text(symbol(status)), Marks::Ascii.symbol(status));
+        }
+        assert_eq!(Marks::Ascii.text("✗ 备份 │ é…"), "x ?? | ?.");
+    }
 
     #[test]
     fn the_locale_says_what_can_be_shown() {
