@@ -98,6 +98,7 @@ fn what_cannot_be_meant_is_refused_when_the_file_is_checked() {
         ("{url: 'http://h/', method: HEAD, expect: {contains: x}}", "has no body"),
         ("{url: 'http://h/', expct: 1}", "did you mean `expect`"),
         ("{url: 'http://h/${{ params.nope }}'}", "not a parameter"),
+        ("{url: 'http://h/'}\n  - run: echo ${{ steps.ask.outputs.stauts }}", "did you mean `status`"),
         ("{url: 'http://h/'}\n    cwd: /tmp", "means nothing for a step of the kind `http`"),
         ("{url: 'http://h/'}\n    outputs: {status: int}", "with their types"),
     ] {

@@ -13,7 +13,7 @@ steps:
     render: {template: lib/conf.tera, to: '${{ params.dir }}/配置.conf', mode: '0640', backup: true}
 ";
 
-fn scene(template: &str) -> (Scene, String) {
+fn scene_of(template: &str) -> (Scene, String) {
     let scene = Scene::new();
     scene.file("conf.yaml", CONF);
     scene.file("lib/conf.tera", template);
@@ -25,7 +25,7 @@ const TEMPLATE: &str = "# 配置 {{ run.name }}\nlisten {{ params.port }};\n{% f
 
 #[test]
 fn a_file_is_written_once_and_again_only_when_it_would_change() {
-    let (scene, dir) = scene(TEMPLATE);
+    let (scene, dir) = scene_of(TEMPLATE);
     let run = |port: &str| {
         let done = scene.expect(0, &["run", "conf.yaml", "-p", &dir, "-p", port]);
         (step_of(&scene.last(), "conf")["outputs"]["changed"].clone(), done.stdout)
@@ -84,13 +84,17 @@ fn what_is_wrong_in_a_template_is_reported_at_its_line_in_the_template() {
         ("{{ env.HOME }}", "lib/conf.tera:1:4", "not declared in the `env`"),
         ("{% include \"other\" %}", "lib/conf.tera:1:", "other"),
     ] {
-        let (scene, dir) = scene(template);
+        let (scene, dir) = scene_of(template);
         let done = scene.expect(2, &["run", "conf.yaml", "-p", &dir]);
         assert!(done.stderr.contains(place) && done.stderr.contains(why), "{template:?}:\n{}", done.stderr);
         assert_eq!(scene.expect(2, &["validate", "conf.yaml"]).stderr, done.stderr);
         assert_eq!(scene.runs_recorded(), 0);
     }
-    let (scene, dir) = scene("listen {{ params.port }} in {{ params.dir }};\n");
+    let (scene, dir) = scene_of("{{ params.port }}");
+    scene.file("conf.yaml", format!("{CONF}  - run: echo ${{{{ steps.conf.outputs.chnaged }}}}\n"));
+    let done = scene.expect(2, &["run", "conf.yaml", "-p", &dir]);
+    assert!(done.stderr.contains("did you mean `changed`"), "{}", done.stderr);
+    let (scene, dir) = scene_of("listen {{ params.port }} in {{ params.dir }};\n");
     let done = scene.expect(2, &["run", "conf.yaml", "-p", &dir]);
     assert!(done.stderr.contains("nothing reads the parameter `hosts`"), "{}", done.stderr);
     fs::remove_file(scene.path("lib/conf.tera")).unwrap();
@@ -162,7 +166,7 @@ steps:
 
 #[test]
 fn plan_and_check_show_what_would_change_and_change_nothing() {
-    let (scene, dir) = scene(TEMPLATE);
+    let (scene, dir) = scene_of(TEMPLATE);
     scene.file("lib/late.tera", "{{ steps.conf.outputs.changed }}\n");
     scene.file(
         "conf.yaml",
@@ -198,7 +202,7 @@ fn plan_and_check_show_what_would_change_and_change_nothing() {
 
 #[test]
 fn a_link_stays_a_link_and_what_it_points_to_is_replaced() {
-    let (scene, dir) = scene("{{ params.port }} {{ params.hosts | length }}\n");
+    let (scene, dir) = scene_of("{{ params.port }} {{ params.hosts | length }}\n");
     fs::create_dir(scene.path("available")).unwrap();
     scene.file("available/site", "old\n");
     symlink("available/site", scene.path("配置.conf")).unwrap();
@@ -209,7 +213,7 @@ fn a_link_stays_a_link_and_what_it_points_to_is_replaced() {
 
 #[test]
 fn a_file_that_cannot_be_written_says_why_and_is_as_it_was() {
-    let (scene, _) = scene("{{ params.port }} {{ params.hosts | length }}\n");
+    let (scene, _) = scene_of("{{ params.port }} {{ params.hosts | length }}\n");
     let run = |dir: &str| {
         scene.expect(1, &["run", "conf.yaml", "-p", &format!("dir={dir}")]);
         step_of(&scene.last(), "conf")["error"].as_str().unwrap().to_owned()

@@ -328,7 +328,9 @@ fn placed(spot: Spot, value: &str, before_path: bool) -> Result<String, String> 
                 return Err(format!("is empty: it stands in the {} of the URL", part(spot)));
             }
             match value.chars().find(|c| !fits(spot, *c)) {
-                None if spot == Spot::Port && value.parse::<u16>().is_err() => Err("is no port (1 to 65535)".into()),
+                None if spot == Spot::Port && value.parse::<std::num::NonZeroU16>().is_err() => {
+                    Err("is no port (1 to 65535)".into())
+                }
                 None => Ok(value.to_owned()),
                 Some(c) => Err(format!("has {c:?} in it, which cannot stand in the {} of a URL", part(spot))),
             }

@@ -243,6 +243,17 @@ pub enum Orphans {
     Leave,
 }
 
+impl Step {
+    /// The outputs of a step that runward carries out itself; `None`: a program writes what it likes.
+    pub fn own_outputs(&self) -> Option<&'static [&'static str]> {
+        match self.action {
+            Action::Http(_) => Some(&["status", "headers", "body", "json"]),
+            Action::Render(_) => Some(&["changed"]),
+            Action::Shell { .. } | Action::Cmd(_) | Action::Unbuilt(_) => None,
+        }
+    }
+}
+
 impl Runbook {
     pub fn step_index(&self, id: &str) -> Option<usize> {
         self.steps.iter().position(|step| step.id == id)

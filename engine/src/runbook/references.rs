@@ -54,7 +54,7 @@ pub fn check(places: &mut Places<'_>, scope: &Scope<'_>) -> BTreeSet<String> {
                     (Some(_), None) => Some((format!("no step has run yet where this is read: `{step}`"), None)),
                     (Some(&other), Some(reader)) => {
                         ancestry.push((site, reader, other));
-                        None
+                        unknown_output(&scope.steps[other], &site.reference)
                     }
                 }
             }
@@ -73,7 +73,18 @@ pub fn check(places: &mut Places<'_>, scope: &Scope<'_>) -> BTreeSet<String> {
     used
 }
 
-type Complaint = Option<(String, Option<String>)>;
+/// What is wrong, and what to write instead.
+pub type Complaint = Option<(String, Option<String>)>;
+
+/// What runward itself writes is known; a program may write anything.
+pub fn unknown_output(step: &Step, reference: &Reference) -> Complaint {
+    let (Reference::Output { key, .. }, Some(known)) = (reference, step.own_outputs()) else { return None };
+    (!known.contains(&key.as_str())).then(|| {
+        let all = || format!("it has {}", known.join(", "));
+        let help = did_you_mean(key, known.iter().copied()).unwrap_or_else(all);
+        (format!("the step `{}` has no output `{key}`", step.id), Some(help))
+    })
+}
 
 fn unknown_param(name: &str, scope: &Scope<'_>, guesses: bool) -> Complaint {
     let names = || did_you_mean(name, scope.params.iter().map(|param| param.name.as_str()));

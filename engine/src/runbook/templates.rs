@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::model::{Action, Render, Runbook, Step};
-use super::references;
+use super::references::{self, Complaint};
 use super::report::{Finding, Report, did_you_mean};
 use crate::bind::{Document, Reference};
 
@@ -87,8 +87,6 @@ pub fn read(bytes: &[u8]) -> Result<Document, Report> {
     })
 }
 
-type Complaint = Option<(String, Option<String>)>;
-
 fn complaint(runbook: &Runbook, n: usize, step: &Step, reference: &Reference) -> Complaint {
     match reference {
         Reference::Param(name) => {
@@ -97,7 +95,10 @@ fn complaint(runbook: &Runbook, n: usize, step: &Step, reference: &Reference) ->
             let known = names().any(|known| known == name);
             (!known).then(|| (format!("`{name}` is not a parameter of the runbook"), Some(help())))
         }
-        Reference::Output { step: other, .. } | Reference::Status { step: other } => earlier(runbook, n, step, other),
+        Reference::Output { step: other, .. } | Reference::Status { step: other } => {
+            let target = || runbook.steps.iter().find(|step| step.id == *other);
+            earlier(runbook, n, step, other).or_else(|| references::unknown_output(target()?, reference))
+        }
         Reference::Item | Reference::Index if step.for_each.is_none() => {
             Some((format!("the step `{}` that renders this has no `for-each`: there is no item", step.id), None))
         }

@@ -38,8 +38,9 @@ pub fn carry_out(path: &Path) -> i32 {
 fn read(path: &Path) -> Result<Request, String> {
     let told = |error: &dyn std::fmt::Display| format!("the request {} cannot be read: {error}", path.display());
     let bytes = fs::read(path).map_err(|error| told(&error))?;
+    let request = serde_json::from_slice(&bytes).map_err(|error| told(&error))?;
     fs::remove_file(path).map_err(|error| told(&error))?;
-    serde_json::from_slice(&bytes).map_err(|error| told(&error))
+    Ok(request)
 }
 
 fn leave(answer: &Answer) -> Result<(), String> {

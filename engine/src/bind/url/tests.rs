@@ -51,6 +51,7 @@ fn a_value_that_would_name_something_else_is_refused() {
         ("https://${{ params.x }}/", "", "is empty"),
         ("https://h:${{ params.x }}/", "80/x", "'/'"),
         ("https://h:${{ params.x }}/", "99999", "no port"),
+        ("https://h:${{ params.x }}/", "0", "no port"),
         ("${{ params.x }}/health", "file:///etc/passwd", "no URL"),
         ("${{ params.x }}/health", "http://h/?a=", "`?` or `#`"),
         ("${{ params.x }}/health", "http://", "no host"),

@@ -42,9 +42,7 @@ pub(super) fn head(text: &str, bytes_max: usize) -> &str {
 /// Why there is no answer. `server`: whom was asked, as `host:port`.
 pub(super) fn explain(error: &ureq::Error, server: &str) -> String {
     match error {
-        ureq::Error::HostNotFound => {
-            format!("{server}: this name is not known. Check it, and the name servers of this machine")
-        }
+        ureq::Error::HostNotFound => unknown_name(server),
         ureq::Error::Timeout(timeout) => {
             let what = match timeout {
                 ureq::Timeout::Resolve => "its name was not found in time",
@@ -61,12 +59,17 @@ pub(super) fn explain(error: &ureq::Error, server: &str) -> String {
     }
 }
 
+fn unknown_name(server: &str) -> String {
+    format!("{server}: this name is not known. Check it, and the name servers of this machine")
+}
+
 fn explain_io(error: &io::Error, server: &str) -> String {
     let text = error.to_string();
     let tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
         || error.source().is_some_and(|s| s.is::<rustls::Error>());
     match error.kind() {
         _ if tls => explain_tls(&text, server),
+        _ if text.contains("lookup address") => unknown_name(server),
         io::ErrorKind::ConnectionRefused => format!("nothing listens at {server} (connection refused)"),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => format!("{server} hung up on the request"),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionAborted => {
