@@ -385,8 +385,8 @@ pub enum DbCommand {
     },
     /// Remove runs that are over, with their output; never one that lives
     ///
-    /// With both --older-than and --keep a run goes only if both let it go. What was removed stays on the record, and
-    /// the key of a removed run stays taken.
+    /// With both --older-than and --keep a run goes only if both let it go; what is not given is taken from the
+    /// configuration. What was removed stays on the record, and the key of a removed run stays taken.
     Prune(PruneArgs),
 }
 

@@ -88,11 +88,15 @@ fn a_pruned_run_stays_on_the_record_and_its_key_stays_taken() {
 }
 
 #[test]
-fn a_prune_without_a_rule_is_refused() {
-    let done = Scene::new().expect(2, &["db", "prune"]);
+fn a_prune_without_a_rule_is_refused_and_the_rule_that_holds_is_said() {
+    let scene = Scene::new();
+    let done = scene.expect(2, &["db", "prune"]);
     assert!(done.stderr.contains("--older-than 90d --keep 20"), "{}", done.stderr);
-    let bare = Scene::new().expect(2, &["db", "prune", "--older-than", "90"]);
+    let bare = scene.expect(2, &["db", "prune", "--older-than", "90"]);
     assert!(bare.stderr.contains("90d"), "{}", bare.stderr);
+    scene.file("runward.toml", "[retention]\nolder-than = \"30d\"\n");
+    let said = scene.expect(0, &["db", "prune", "--keep", "7"]).stdout;
+    assert!(said.contains("ended more than 30d 0h ago, and not among the newest 7"), "{said}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! `runward db prune`: removes runs that are over, by age, by number, or by both. Never one that lives.
 
+use std::time::Duration;
+
 use runward_engine::retention::Retention;
-use runward_engine::units::format_size;
+use runward_engine::units::{format_duration, format_size};
 use runward_store::SqliteLedger;
 use runward_workers::care::prune::{Pruner, Pruning};
 use serde_json::json;
@@ -32,10 +34,22 @@ pub async fn run(config: &Config, args: PruneArgs) -> Result<i32, Failure> {
         false => reclaim(&opened.ledger, &mut done).await,
     };
     match args.format {
-        Format::Json => print_json(&json!({"dry_run": args.dry_run, "ledger_bytes": given_back, "pruning": done})),
-        Format::Text => show(&done, args.dry_run, given_back),
+        Format::Json => {
+            print_json(&json!({"dry_run": args.dry_run, "rule": rule, "ledger_bytes": given_back, "pruning": done}))
+        }
+        Format::Text => {
+            print_line(&format!("rule: {}", words(rule)));
+            show(&done, args.dry_run, given_back);
+        }
     }
     Ok(i32::from(!done.problems.is_empty()))
+}
+
+fn words(rule: Retention) -> String {
+    let older =
+        rule.older_than_ms.map(|ms| format!("ended more than {} ago", format_duration(Duration::from_millis(ms))));
+    let keep = rule.keep.map(|keep| format!("not among the newest {keep} of its runbook"));
+    [older, keep].into_iter().flatten().collect::<Vec<_>>().join(", and ")
 }
 
 /// The runs are gone by now: a file that cannot be made smaller is a problem of its own.
