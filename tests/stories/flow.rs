@@ -467,6 +467,15 @@ fn a_held_step_that_failed_fails_the_run() {
 }
 
 #[test]
+fn a_held_step_that_was_the_last_needs_no_resume() {
+    let scene = Scene::new();
+    scene.file("book.yaml", "steps:\n  - {id: risky, on-lost: hold, run: 'kill -9 $PPID; sleep 60'}\n");
+    scene.expect(8, &["run", "book.yaml"]);
+    let said = scene.expect(0, &["resolve", "last", "risky", "--as", "succeeded"]).stdout;
+    assert_eq!(said, "recorded; the run succeeded\n");
+}
+
+#[test]
 fn a_held_step_that_failed_leads_to_finally() {
     let scene = held_with("finally:\n  - run: 'echo ${{ run.status }} >> \"$DIR/effects\"'\n");
     let said = scene.expect(0, &["resolve", "last", "risky", "--as", "failed"]);

@@ -1,7 +1,7 @@
 //! `runward resolve`: an operator says what became of a held step.
 
-use runward_engine::run::Command;
 use runward_engine::run::command::Resolution;
+use runward_engine::run::{Command, RunStatus};
 use runward_store::{Ledger, command};
 use serde_json::json;
 
@@ -34,9 +34,10 @@ pub async fn run(config: &Config, args: ResolveArgs) -> Result<i32, Failure> {
     match args.format {
         Format::Json => print_json(&json!({"run": id, "step": args.step, "resolved": resolution})),
         Format::Text => {
-            let next = match view.state.status.is_terminal() {
-                true => format!("the run {}; `runward resume {short}` tries again", view.state.status.as_str()),
-                false => format!("`runward resume {short}` carries the run on"),
+            let next = match view.state.status {
+                RunStatus::Succeeded => "the run succeeded".to_owned(),
+                status if status.is_terminal() => format!("the run {status}; `runward resume {short}` tries again"),
+                _ => format!("`runward resume {short}` carries the run on"),
             };
             print_line(&format!("recorded; {next}"));
         }
