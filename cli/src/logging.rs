@@ -6,10 +6,10 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
@@ -37,7 +37,7 @@ pub fn start(log: &Log) {
     };
     if let Some(path) = &log.file {
         match append(path) {
-            Ok(file) => set_file(Some(file)),
+            Ok(file) => *place() = Place::File(file),
             Err(error) => {
                 let path = crate::text::safe(&path.display().to_string());
                 eprintln!("warning: the log {path} cannot be written ({error}); it goes to standard error");
@@ -54,21 +54,30 @@ pub fn start(log: &Log) {
     }
 }
 
-/// Where the log goes while a picture stands on the terminal: into this file, unless one is configured.
+/// Where the log goes while a picture stands on the terminal: into this file, which the first line makes, unless one is
+/// configured.
 pub fn divert(path: &Path) {
-    let mut file = FILE.lock().unwrap_or_else(PoisonError::into_inner);
-    if file.is_none() {
-        *file = append(path).ok();
+    let mut place = place();
+    if matches!(*place, Place::StandardError) {
+        *place = Place::NotYet(path.to_owned());
     }
 }
 
-static FILE: Mutex<Option<File>> = Mutex::new(None);
+/// Where lines go.
+enum Place {
+    StandardError,
+    NotYet(PathBuf),
+    File(File),
+}
+
+static PLACE: Mutex<Place> = Mutex::new(Place::StandardError);
+
+fn place() -> MutexGuard<'static, Place> {
+    PLACE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 static PASSED_OVER: AtomicUsize = AtomicUsize::new(0);
-
-fn set_file(file: Option<File>) {
-    *FILE.lock().unwrap_or_else(PoisonError::into_inner) = file;
-}
 
 fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
@@ -86,10 +95,16 @@ fn queue() -> &'static Mutex<Sender<Vec<u8>>> {
 /// A log that is full or gone must not stop anything: the line is given up.
 fn write_all(receiver: &Receiver<Vec<u8>>) {
     for line in receiver {
-        let mut file = FILE.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = match file.as_mut() {
-            Some(file) => file.write_all(&line),
-            None => io::stderr().write_all(&line),
+        let mut place = place();
+        if let Place::NotYet(path) = &*place
+            && let Ok(file) = append(path)
+        {
+            *place = Place::File(file);
+        }
+        let _ = match &mut *place {
+            Place::StandardError => io::stderr().write_all(&line),
+            Place::File(file) => file.write_all(&line),
+            Place::NotYet(_) => Ok(()), // it cannot be made, and the picture is worth more than the line
         };
         WAITING.fetch_sub(line.len(), Ordering::SeqCst);
     }

@@ -36,6 +36,7 @@ pub async fn run(config: &Config, args: &WatchArgs) -> Result<i32, Failure> {
         marks: Marks::of_environment(),
     };
     let mut signals = Signals::new();
+    crate::logging::divert(&opened.home.root().join("watch.log"));
     let mut terminal = Terminal::open()?;
     let gone = |error: std::io::Error| Failure::usage(format!("the terminal is gone: {error}"));
     let mut look_at = Instant::now();

@@ -54,7 +54,7 @@ pub fn load(flags: &Flags) -> Result<Config, Failure> {
     from_flags(&mut config, flags, &mut problems);
     match (from_file, problems.is_empty()) {
         (Ok(()), true) => Ok(config),
-        (Ok(()), false) => Err(Failure::usage(problems.join("\n")).help("`runward config show` lists every setting")),
+        (Ok(()), false) => Err(Failure::usage(problems.join("\n")).help("correct it or unset it")),
         (Err(failure), _) => Err(failure.also(&problems)),
     }
 }
