@@ -51,6 +51,7 @@ pages_that_are_executed! {
     how_to_get_unstuck: "docs/how-to/stuck.md",
     how_to_audit: "docs/how-to/audit.md",
     how_to_prune_and_check: "docs/how-to/care.md",
+    how_to_replace_a_file: "docs/how-to/files.md",
     how_to_pass_values: "docs/how-to/values.md",
     how_to_print_a_lot: "docs/how-to/large-output.md",
     how_to_keep_secrets: "docs/how-to/secrets.md",
@@ -172,7 +173,8 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
 fn every_runbook_in_the_docs_is_valid() {
     let mut checked = 0;
     for page in pages() {
-        for block in blocks(&fs::read_to_string(&page).unwrap(), "yaml") {
+        let text = fs::read_to_string(&page).unwrap();
+        for block in blocks(&text, "yaml") {
             let first = block.lines().find(|line| !line.starts_with('#')).unwrap_or("");
             // A piece of one, or one that shows what is refused.
             if !first.starts_with("name:") || first == "name: unsafe" {
@@ -180,6 +182,12 @@ fn every_runbook_in_the_docs_is_valid() {
             }
             let scene = Scene::new();
             scene.file("x.yaml", &block);
+            for file in blocks(&text, "text") {
+                // What lies beside the runbook: its templates.
+                if let Some(name) = file.lines().next().and_then(|line| line.strip_prefix("# file: runbooks/")) {
+                    scene.file(name, &file);
+                }
+            }
             let done = scene.run(&["validate", "x.yaml"]);
             assert_eq!(done.code, 0, "{}:\n{block}\n{}", page.display(), done.stderr);
             checked += 1;
