@@ -12,6 +12,7 @@ need setpriv util-linux
 need flock util-linux
 need curl curl
 need sqlite3 sqlite3
+need groff groff-base
 need tmux tmux
 need setsid util-linux
 need stty coreutils

@@ -54,6 +54,8 @@ mod parameters;
 mod processes;
 #[path = "stories/render.rs"]
 mod render;
+#[path = "stories/shell.rs"]
+mod shell;
 #[path = "stories/survival.rs"]
 mod survival;
 #[path = "stories/templates.rs"]

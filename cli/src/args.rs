@@ -89,6 +89,13 @@ pub enum Command {
     },
     /// Print the JSON Schema of runbooks
     Schema,
+    /// Print what a shell has to load to complete names, runs, steps and parameters
+    ///
+    /// bash: `source <(runward completions bash)` in ~/.bashrc; zsh: the same in ~/.zshrc; fish: `runward completions
+    /// fish | source` in ~/.config/fish/config.fish.
+    Completions(CompletionsArgs),
+    /// Print the manual page of a command, or write all of them
+    Man(ManArgs),
     /// Drive a run that was detached
     #[command(name = "__drive", hide = true)]
     Drive { run: String },
@@ -145,6 +152,29 @@ pub enum Template {
     Deploy,
     /// SQL files on SQLite, each once, with a lock and a checked backup
     Migrate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShellName {
+    Bash,
+    Zsh,
+    Fish,
+    Elvish,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub shell: ShellName,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ManArgs {
+    /// The command, `audit verify` for example [default: runward itself]
+    pub command: Vec<String>,
+    /// Write every page into this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -6,6 +6,7 @@ mod actor;
 mod args;
 mod ask;
 mod commands;
+mod complete;
 mod config;
 mod doctor;
 mod failure;
@@ -37,6 +38,7 @@ fn main() {
         let request = raw.next().unwrap_or_default();
         exit(runward_workers::step::own::carry_out(Path::new(&request)));
     }
+    complete::answer();
     let args = args::Args::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {

@@ -319,3 +319,26 @@ fn every_event_is_documented_with_its_fields() {
         assert!(documented.iter().any(|kind| kind == row.0), "{} is documented, and does not exist", row.0);
     }
 }
+
+#[test]
+fn every_command_of_the_page_about_ci_works() {
+    let scene = Scene::new();
+    scene.file("runbooks/deploy.yaml", "params: {version: {}}\nsteps:\n  - run: echo ${{ params.version }}\n");
+    let page = fs::read_to_string(repository().join("docs/ci.md")).unwrap();
+    let commands: Vec<&str> = page
+        .lines()
+        .filter_map(|line| Some(&line[line.find("runward run deploy")?..]))
+        .map(|command| command.split("    #").next().unwrap().trim_end_matches(['\'', '`']))
+        .collect();
+    assert!(commands.len() >= 5, "{commands:?}");
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_runward")).parent().unwrap();
+    for command in commands {
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["-euc", command]).current_dir(scene.path("")).env("RUNWARD_STATE", scene.path("state"));
+        bash.env("PATH", format!("{}:{}", binary.display(), std::env::var("PATH").unwrap()));
+        bash.env("VERSION", "1.4.2").env("CI_PIPELINE_ID", "7").env("BUILD_TAG", "jenkins-deploy-7");
+        let done = finish(&mut bash);
+        assert_eq!(done.code, 0, "{command}: {}{}", done.stdout, done.stderr);
+    }
+    junit(&scene, "report.xml");
+}

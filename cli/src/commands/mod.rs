@@ -2,6 +2,7 @@
 
 mod audit;
 mod cancel;
+mod completions;
 mod config;
 mod db;
 mod doctor;
@@ -11,6 +12,7 @@ mod graph;
 mod init;
 mod list;
 mod logs;
+mod man;
 mod new;
 mod params;
 mod plan;
@@ -56,6 +58,8 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
             print_json(&runward_engine::runbook::json_schema());
             Ok(0)
         }
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Drive { run } => drive::detached(config, &run).await,
     }
 }
@@ -63,7 +67,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
 /// What is configured, for a command that uses it: the others work whatever it says.
 fn config_for(command: &Command, flags: &Flags) -> Result<Config, Failure> {
     match command {
-        Command::Init(_) | Command::Schema => Ok(Config::default()),
+        Command::Init(_) | Command::Schema | Command::Completions(_) | Command::Man(_) => Ok(Config::default()),
         Command::Doctor { .. } => Ok(crate::config::what_is_right(flags)),
         _ => crate::config::load(flags),
     }
