@@ -187,7 +187,7 @@ fn inside(text: &str) -> Result<(), Complaint> {
 }
 
 fn compiled(syntax: Syntax, pattern: &'static str) -> &'static Regex {
-    static COMPILED: [OnceLock<Regex>; 16] = [const { OnceLock::new() }; 16];
+    static COMPILED: [OnceLock<Regex>; 32] = [const { OnceLock::new() }; 32];
     COMPILED[syntax as usize].get_or_init(|| Regex::new(pattern).expect("a pattern of the table compiles (tested)"))
 }
 
