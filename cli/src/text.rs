@@ -17,6 +17,11 @@ pub fn clock(at_ms: i64) -> String {
         .unwrap_or_default()
 }
 
+/// `1 run`, `2 runs`.
+pub fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// How long, or nothing where one end is missing.
 pub fn took(from: Option<i64>, to: Option<i64>) -> String {
     match (from, to) {

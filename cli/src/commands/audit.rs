@@ -9,6 +9,7 @@ use crate::args::{AuditCommand, Format};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{find_run, open};
+use crate::text;
 
 pub async fn run(config: &Config, command: AuditCommand) -> Result<i32, Failure> {
     let AuditCommand::Verify { run, format } = command;
@@ -50,13 +51,18 @@ pub async fn run(config: &Config, command: AuditCommand) -> Result<i32, Failure>
         }
         Format::Text => {
             bad.iter().for_each(|line| print_line(line));
-            let removed = if pruned.is_empty() { String::new() } else { format!(", {} runs pruned", pruned.len()) };
+            let removed = if pruned.is_empty() {
+                String::new()
+            } else {
+                format!(", {} pruned", text::count(pruned.len() as u64, "run"))
+            };
             print_line(&format!(
-                "{} runs, {events} events{removed}: {}",
-                ids.len(),
+                "{}, {}{removed}: {}",
+                text::count(ids.len() as u64, "run"),
+                text::count(events, "event"),
                 match bad.len() {
                     0 => "every hash fits, every row is what its events say".to_owned(),
-                    n => format!("{n} problems"),
+                    n => text::count(n as u64, "problem"),
                 }
             ));
         }

@@ -34,7 +34,7 @@ impl Processes {
     /// Why the folder of this run has to stay, if it has to.
     pub(super) fn user_of(&self, home: &Home, run: &RunId) -> Option<String> {
         if let Some(process) = self.by_run.get(run) {
-            return Some(format!("process {} of it still runs: {}", process.pid, process.command));
+            return Some(format!("process {} still uses it: {}", process.pid, process.command));
         }
         for attempt in attempts(home, run) {
             match journal::is_alive(&attempt) {

@@ -10,6 +10,7 @@ use crate::args::Format;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::open;
+use crate::text;
 use crate::view::words;
 
 pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
@@ -60,15 +61,14 @@ fn show(problem: &Problem) {
 
 fn summary(found: &Checkup) -> String {
     let seen = format!(
-        "{} runs, {} events, {} attempts, {} of output",
-        found.runs,
-        found.events,
-        found.attempts,
+        "{}, {}, {}, {} of output",
+        text::count(found.runs, "run"),
+        text::count(found.events, "event"),
+        text::count(found.attempts, "attempt"),
         format_size(found.log_bytes)
     );
     match found.problems.len() {
         0 => format!("{seen}: all is well"),
-        1 => format!("{seen}: 1 problem"),
-        n => format!("{seen}: {n} problems"),
+        n => format!("{seen}: {}", text::count(n as u64, "problem")),
     }
 }

@@ -76,14 +76,16 @@ fn show(done: &Pruning, dry_run: bool, given_back: u64) {
     }
     if !done.finished.is_empty() {
         let verb = if dry_run { "would be removed" } else { "removed" };
-        print_line(&format!("{} folders of an earlier, interrupted pruning {verb}", done.finished.len()));
+        let left = text::count(done.finished.len() as u64, "folder");
+        print_line(&format!("{left} of an earlier, interrupted pruning {verb}"));
     }
     let events: u64 = done.pruned.iter().map(|run| run.events).sum();
-    let (runs, folders) = (done.pruned.len(), format_size(done.folder_bytes));
+    let (runs, events) = (text::count(done.pruned.len() as u64, "run"), text::count(events, "event"));
+    let folders = format_size(done.folder_bytes);
     print_line(&match dry_run {
-        true => format!("would prune {runs} runs with {events} events, and {folders} of folders; nothing was changed"),
+        true => format!("would prune {runs} with {events}, and {folders} of folders; nothing was changed"),
         false => format!(
-            "pruned {runs} runs with {events} events; given back: {folders} of folders, {} of the ledger",
+            "pruned {runs} with {events}; given back: {folders} of folders, {} of the ledger",
             format_size(given_back)
         ),
     });

@@ -55,7 +55,12 @@ fn runs(stats: &Stats, pruned: usize) -> String {
 }
 
 fn definitions(stats: &Stats) -> String {
-    format!("{}, with {} pinned files ({})", stats.definitions, stats.blobs, format_size(stats.blob_bytes))
+    format!(
+        "{}, with {} ({})",
+        stats.definitions,
+        text::count(stats.blobs, "pinned file"),
+        format_size(stats.blob_bytes)
+    )
 }
 
 fn database(sizes: &Sizes, stats: &Stats) -> String {
@@ -76,7 +81,7 @@ fn folders(sizes: &Sizes) -> String {
 
 fn check_line(entry: &AdminEntry) -> String {
     let found = match entry.event {
-        AdminEvent::LedgerChecked { problems, .. } => format!("{problems} problems"),
+        AdminEvent::LedgerChecked { problems, .. } => text::count(problems, "problem"),
         AdminEvent::RunsPruned { .. } => String::new(),
     };
     format!("{} by {}: {found}", text::time(entry.at), entry.actor)
