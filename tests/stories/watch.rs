@@ -178,3 +178,26 @@ fn a_watcher_ends_when_its_terminal_is_closed() {
     scene.file("go", "");
     wait("the end of the run", || scene.last()["run"]["status"] == "succeeded");
 }
+
+#[test]
+fn one_run_whose_record_was_changed_leaves_the_others_in_sight() {
+    let scene = Scene::new();
+    scene.file("good.yaml", "steps:\n  - run: 'true'\n");
+    scene.file("bad.yaml", "steps:\n  - run: 'exit 1'\n");
+    scene.expect(1, &["run", "bad.yaml"]);
+    scene.expect(0, &["run", "good.yaml"]);
+    let code = "import sqlite3\ndb = sqlite3.connect('state/ledger.db')\n\
+                for (name,) in db.execute(\"select name from sqlite_master where type = 'trigger'\").fetchall():\n    \
+                db.execute(f'drop trigger {name}')\n\
+                db.execute(\"update events set body = replace(body, '\\\"code\\\":1', '\\\"code\\\":2')\"); db.commit()";
+    let done = std::process::Command::new("python3").args(["-c", code]).current_dir(scene.path(".")).status().unwrap();
+    assert!(done.success());
+    let terminal = scene.terminal(80, 24, &[]);
+    terminal.types("runward watch");
+    let list = terminal.shows("unreadable");
+    assert!(list.contains("✓ succeeded  good") && list.contains("exit 0"), "{list}");
+    terminal.press(&["Down", "Enter"]);
+    terminal.shows(": it, or an event before it");
+    terminal.press(&["Up", "Enter"]);
+    terminal.shows("succeeded, exit code 0");
+}

@@ -296,10 +296,12 @@ fn chosen(state: &RunState, rows: &[Row], room: usize) -> Vec<usize> {
     shown
 }
 
-/// The output of a unit that runs; of a for-each, of the item that began last.
+/// The output of a unit that runs; of a for-each, of the last item that printed something.
 fn tail_of<'a>(state: &RunState, unit: Unit, tails: &'a Tails) -> Option<&'a Tail> {
     let name = state.unit_name(unit);
-    let of_step = |tail: &&Tail| tail.unit.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('['));
+    let of_step = |tail: &&Tail| {
+        tail.unit.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('[')) && last_line(tail).is_some()
+    };
     tails.iter().find(|tail| tail.unit == name).or_else(|| tails.iter().filter(of_step).max_by_key(|tail| tail.since))
 }
 

@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthChar;
 
+/// The whole row: what is only overwritten may still count as the first part of a line that was broken into rows.
+const CLEAR_ROW: &str = "\u{1b}[2K";
 const NO_WRAP: &str = "\u{1b}[?7l";
 const WRAP: &str = "\u{1b}[?7h";
 
@@ -27,12 +29,17 @@ impl Painter {
         let lines: Vec<String> =
             lines.iter().take(height.saturating_sub(1).max(1)).map(|line| cut(line, width.saturating_sub(1))).collect();
         let mut out = self.back(width, height);
-        let moved = !above.is_empty() || width != self.width;
-        above.iter().for_each(|line| _ = writeln!(out, "\u{1b}[K{line}"));
+        let resized = width != self.width;
+        let moved = !above.is_empty() || resized;
+        above.iter().for_each(|line| _ = writeln!(out, "{CLEAR_ROW}{line}"));
         out += NO_WRAP;
         for (n, line) in lines.iter().enumerate() {
             let same = !moved && self.drawn.get(n).is_some_and(|(drawn, _)| drawn == line);
-            let _ = if same { writeln!(out) } else { writeln!(out, "{line}\u{1b}[K") };
+            let _ = match (same, resized) {
+                (true, _) => writeln!(out),
+                (false, true) => writeln!(out, "{CLEAR_ROW}{line}"),
+                (false, false) => writeln!(out, "{line}\u{1b}[K"),
+            };
         }
         if moved || lines.len() < self.drawn.len() {
             out += "\u{1b}[J";
@@ -46,7 +53,7 @@ impl Painter {
     /// What to write so that these lines stand in the block's place for ever.
     pub fn last(&mut self, lines: &[String], width: usize, height: usize) -> String {
         let mut out = self.back(width, height);
-        lines.iter().for_each(|line| _ = writeln!(out, "\u{1b}[K{line}"));
+        lines.iter().for_each(|line| _ = writeln!(out, "{CLEAR_ROW}{line}"));
         if !self.drawn.is_empty() {
             out += "\u{1b}[J";
         }
@@ -134,7 +141,7 @@ mod tests {
     #[test]
     fn only_what_changed_is_written_again() {
         let mut painter = Painter::default();
-        assert_eq!(frame(&mut painter, "", "a\nb\nc", 80, 24), "a\u{1b}[K\nb\u{1b}[K\nc\u{1b}[K\n\u{1b}[J");
+        assert_eq!(frame(&mut painter, "", "a\nb\nc", 80, 24), "\u{1b}[2Ka\n\u{1b}[2Kb\n\u{1b}[2Kc\n\u{1b}[J");
         assert_eq!(frame(&mut painter, "", "a\nB\nc", 80, 24), "\r\u{1b}[3A\nB\u{1b}[K\n\n");
         assert_eq!(frame(&mut painter, "", "a\nB", 80, 24), "\r\u{1b}[3A\n\n\u{1b}[J");
     }
@@ -143,9 +150,9 @@ mod tests {
     fn what_stays_is_written_above_and_the_block_below_it() {
         let mut painter = Painter::default();
         frame(&mut painter, "", "a", 80, 24);
-        assert_eq!(frame(&mut painter, "for ever", "a", 80, 24), "\r\u{1b}[1A\u{1b}[Kfor ever\na\u{1b}[K\n\u{1b}[J");
-        assert_eq!(painter.last(&lines("end"), 80, 24), "\r\u{1b}[1A\u{1b}[Kend\n\u{1b}[J");
-        assert_eq!(painter.last(&lines("more"), 80, 24), "\u{1b}[Kmore\n");
+        assert_eq!(frame(&mut painter, "for ever", "a", 80, 24), "\r\u{1b}[1A\u{1b}[2Kfor ever\na\u{1b}[K\n\u{1b}[J");
+        assert_eq!(painter.last(&lines("end"), 80, 24), "\r\u{1b}[1A\u{1b}[2Kend\n\u{1b}[J");
+        assert_eq!(painter.last(&lines("more"), 80, 24), "\u{1b}[2Kmore\n");
     }
 
     #[test]

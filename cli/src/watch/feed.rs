@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use runward_engine::run::rows::RunRow;
 use runward_engine::run::state::Attempt;
 use runward_engine::run::{ClaimId, RunId};
-use runward_store::{Ledger, RunQuery, RunView};
+use runward_store::{Ledger, LedgerError, RunQuery, RunView};
 use runward_workers::home::DriverLock;
 use runward_workers::supervisor::journal;
 
-use super::model::{Driving, Place, RunAbout, RunLine, Scroll, Watch};
+use super::model::{About, Driving, Place, RunAbout, RunLine, Scroll, Watch};
 use super::run_page::{RunPage, output_of};
 use crate::failure::Failure;
 use crate::open::Opened;
@@ -38,8 +38,8 @@ pub struct Feed<'a> {
     searched: Option<Instant>,
     /// Runs of the list that are not at their end, as far as they were on the screen.
     live: BTreeMap<RunId, RunView>,
-    /// What is known of others, at their last event.
-    known: BTreeMap<RunId, (u64, RunAbout)>,
+    /// What is known of each, at its last event.
+    known: BTreeMap<RunId, (u64, About)>,
     drivers: BTreeMap<RunId, Look>,
     open: Option<RunView>,
     output: Option<(ClaimId, Tail, bool)>,
@@ -185,10 +185,11 @@ impl Feed<'_> {
         // Rows are compared, not drawn again: an idle screen costs nothing.
         let same = watch.runs.read
             && lines.len() == watch.runs.lines.len()
-            && lines
-                .iter()
-                .zip(&watch.runs.lines)
-                .all(|(a, b)| a.row == b.row && a.driving == b.driving && a.about.is_some() == b.about.is_some());
+            && lines.iter().zip(&watch.runs.lines).all(|(a, b)| {
+                a.row == b.row
+                    && a.driving == b.driving
+                    && std::mem::discriminant(&a.about) == std::mem::discriminant(&b.about)
+            });
         watch.runs.lines = lines;
         watch.runs.read = true;
         if watch.runs.chosen.is_none() {
@@ -213,9 +214,9 @@ impl Feed<'_> {
             };
             if seen && self.known.get(&row.id).is_none_or(|(seq, _)| *seq != row.seq) && read < READ_AT_ONCE {
                 read += usize::from(!self.live.contains_key(&row.id));
-                self.read(&row).await?;
+                self.read(&row).await;
             }
-            let about = self.known.get(&row.id).map(|(_, about)| about.clone());
+            let about = self.known.get(&row.id).map_or(About::Unread, |(_, about)| about.clone());
             lines.push(RunLine { row, driving, about });
         }
         if read == READ_AT_ONCE {
@@ -225,17 +226,28 @@ impl Feed<'_> {
         Ok(lines)
     }
 
-    async fn read(&mut self, row: &RunRow) -> Result<(), Failure> {
-        let mut view = match self.live.remove(&row.id) {
+    /// One run that cannot be read (its record was changed, its runbook is of a newer version) leaves the others readable.
+    async fn read(&mut self, row: &RunRow) {
+        let known = match self.view(&row.id).await {
+            Ok(view) => {
+                let known = (view.state.seq, About::Read(RunAbout::of(&view.state)));
+                if !view.state.status.is_terminal() {
+                    self.live.insert(row.id.clone(), view);
+                }
+                known
+            }
+            Err(_) => (row.seq, About::Unreadable),
+        };
+        self.known.insert(row.id.clone(), known);
+    }
+
+    async fn view(&mut self, id: &RunId) -> Result<RunView, LedgerError> {
+        let mut view = match self.live.remove(id) {
             Some(view) => view,
-            None => self.opened.ledger.load(&row.id).await?,
+            None => self.opened.ledger.load(id).await?,
         };
         self.opened.ledger.refresh(&mut view).await?;
-        self.known.insert(row.id.clone(), (view.state.seq, RunAbout::of(&view.state)));
-        if !view.state.status.is_terminal() {
-            self.live.insert(row.id.clone(), view);
-        }
-        Ok(())
+        Ok(view)
     }
 }
 

@@ -67,8 +67,16 @@ pub enum Driving {
 pub struct RunLine {
     pub row: RunRow,
     pub driving: Driving,
-    /// Known once the run was read.
-    pub about: Option<RunAbout>,
+    pub about: About,
+}
+
+/// What is known of a run beyond its row.
+#[derive(Debug, Clone)]
+pub enum About {
+    Unread,
+    Read(RunAbout),
+    /// Its record cannot be read.
+    Unreadable,
 }
 
 #[derive(Debug, Clone)]
@@ -180,9 +188,10 @@ impl RunLine {
         match (&self.about, self.row.finished_at) {
             (_, None) if self.row.held => "waits for you: r".to_owned(),
             (_, None) if self.driving == Driving::Nobody => "resume it: r".to_owned(),
-            (Some(about), None) => about.running.join(", "),
-            (Some(about), Some(_)) => format!("exit {}", about.verdict.exit_code()),
-            (None, _) => String::new(),
+            (About::Read(about), None) => about.running.join(", "),
+            (About::Read(about), Some(_)) => format!("exit {}", about.verdict.exit_code()),
+            (About::Unreadable, _) => "unreadable".to_owned(),
+            (About::Unread, _) => String::new(),
         }
     }
 }

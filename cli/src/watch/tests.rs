@@ -13,7 +13,7 @@ use serde_json::{Map, json};
 
 use super::draw::{Look, draw};
 use super::keys::{Key, Wish, press};
-use super::model::{Driving, Place, RunAbout, RunLine, Scroll, Watch};
+use super::model::{About, Driving, Place, RunAbout, RunLine, Scroll, Watch};
 use super::run_page::{Row, RunPage};
 use crate::view::words::Marks;
 
@@ -109,7 +109,7 @@ fn watching(story: &Story) -> Watch {
 }
 
 fn line_of(story: &Story, driving: Driving) -> RunLine {
-    RunLine { row: run_row(&story.state), driving, about: Some(RunAbout::of(&story.state)) }
+    RunLine { row: run_row(&story.state), driving, about: About::Read(RunAbout::of(&story.state)) }
 }
 
 const PLAIN: Look = Look { colour: false, marks: Marks::Unicode };

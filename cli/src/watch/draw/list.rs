@@ -1,6 +1,6 @@
 //! The list of runs.
 
-use super::super::model::{RunLine, Watch};
+use super::super::model::{About, RunLine, Watch};
 use super::super::pen::{Pen, Tone};
 use super::{age, elapsed, scrolled};
 use crate::text;
@@ -39,8 +39,10 @@ pub fn list(watch: &Watch, now: i64, height: usize, pen: &mut Pen<'_>) {
 fn run_line(line: &RunLine, chosen: bool, now: i64, y: usize, pen: &mut Pen<'_>) {
     let row = &line.row;
     let name = pen.fit(&row.name, name_width(pen));
-    let progress =
-        line.about.as_ref().map_or(String::new(), |about| format!("{}/{}", about.progress.done, about.progress.all));
+    let progress = match &line.about {
+        About::Read(about) => format!("{}/{}", about.progress.done, about.progress.all),
+        About::Unread | About::Unreadable => String::new(),
+    };
     let took = match (row.started_at.unwrap_or(row.created_at), row.finished_at) {
         (from, None) => elapsed(from, now),
         (from, Some(to)) => text::took(Some(from), Some(to)),
