@@ -299,9 +299,10 @@ fn variants(source: &str, name: &str) -> Vec<(String, Vec<String>)> {
 
 #[test]
 fn every_event_is_documented_with_its_fields() {
-    let source = fs::read_to_string(repository().join("engine/src/run/event.rs")).unwrap();
+    let read = |path| fs::read_to_string(repository().join(path)).unwrap();
+    let source = read("engine/src/run/event.rs") + &read("store/src/administration.rs");
     let page = fs::read_to_string(repository().join("docs/reference/events.md")).unwrap();
-    let all = ["Event", "Outcome", "Then", "StopCause"];
+    let all = ["Event", "Outcome", "Then", "StopCause", "AdminEvent"];
     let mut documented = Vec::new();
     for (name, (kind, fields)) in
         all.iter().flat_map(|name| variants(&source, name).into_iter().map(move |one| (name, one)))
