@@ -14,6 +14,8 @@ need curl curl
 need sqlite3 sqlite3
 need groff groff-base
 need tmux tmux
+need time time
+need make make
 need setsid util-linux
 need stty coreutils
 if ! cargo nextest --version >/dev/null 2>&1; then

@@ -10,6 +10,8 @@ mod screen;
 mod actor;
 #[path = "stories/backup.rs"]
 mod backup;
+#[path = "stories/bench.rs"]
+mod bench;
 #[path = "stories/care.rs"]
 mod care;
 #[path = "stories/code_base.rs"]
