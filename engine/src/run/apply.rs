@@ -3,11 +3,16 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::again;
 use super::command::Resolution;
 use super::event::{Event, Outcome, Recorded, StopCause, Then};
 use super::ids::{ClaimId, Unit};
-use super::progress::{close, end_unit, make_ready, start_units, touch, unblock, unblock_roots, unit_mut};
-use super::state::{Attempt, AttemptStatus, Cancel, ItemsState, Phase, RunState, RunStatus, StepStatus, UnitState};
+use super::progress::{close, end_unit, make_ready, skip_unit, start_units, touch, unblock_roots, unit_mut};
+use super::state::{
+    Act, Attempt, AttemptStatus, Cancel, ItemsState, Phase, RunState, RunStatus, StepStatus, UnitState,
+};
 
 pub fn apply(state: &mut RunState, record: &Recorded) {
     state.seq = record.seq;
@@ -30,18 +35,12 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
         }),
         Event::StepSkipped { step, .. } => with_step(state, step, |state, step| {
             state.due.remove(&step);
-            state.steps[step as usize].whole.by_condition = true;
+            state.steps[step as usize].whole.passed_over = true;
             end_unit(state, Unit::step(step), StepStatus::Skipped, at);
         }),
         Event::ItemsExpanded { step, items } => with_step(state, step, |state, step| {
             state.due.remove(&step);
-            state.steps[step as usize].items = Some(ItemsState {
-                values: Arc::new(items.clone()),
-                units: vec![UnitState::default(); items.len()],
-                next: 0,
-                open: 0,
-                failed: 0,
-            });
+            expand(state, step, items, at);
             start_units(state, step, at);
         }),
         Event::UnitFailed { unit, error } => with_unit(state, unit, |state, unit| {
@@ -126,7 +125,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             conclude(state, unit, claim, StepStatus::Lost, *then, at);
         }),
         Event::LateResult { .. } => {}
-        Event::RetryDue { unit } => with_unit(state, unit, |state, unit| {
+        Event::RetryDue { unit, .. } => with_unit(state, unit, |state, unit| {
             if let Some(retry_at) = unit_mut(state, unit).retry_at.take() {
                 state.backoff.remove(&(retry_at, unit));
             }
@@ -134,13 +133,15 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
         }),
         Event::CancelRequested { force, reason } => {
             state.cancel = Some(Cancel { by: record.actor.clone(), force: *force, reason: reason.clone() });
+            state.paused = None;
+            state.status = state.standing();
             if state.phase == Phase::Finally {
                 close(state, 1, StepStatus::Cancelled, at);
             }
         }
         Event::RunStopping { because } => {
-            state.status = RunStatus::Stopping;
             state.stop = Some(because.clone());
+            state.status = state.standing();
             let unstarted = match because {
                 StopCause::Failed { .. } => StepStatus::Skipped,
                 StopCause::Cancelled | StopCause::TimedOut => StepStatus::Cancelled,
@@ -158,9 +159,26 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
         Event::RunFinished { status } => {
             state.status = *status;
             state.phase = Phase::Done;
+            state.paused = None;
             state.finished_at = Some(at);
         }
-        Event::RunResumed { generation, reset } => resume(state, *generation, reset, at),
+        Event::RunPaused { reason } => {
+            state.paused = Some(act(record, reason.as_ref()));
+            state.status = state.standing();
+        }
+        Event::RunUnpaused => {
+            state.paused = None;
+            state.unpaused = Some(act(record, None));
+            state.status = state.standing();
+        }
+        Event::SkipRequested { unit, reason } => with_unit(state, unit, |state, unit| {
+            touch(state, unit).skip = Some(act(record, Some(reason)));
+        }),
+        Event::SkipDue { unit } => with_unit(state, unit, |state, unit| skip_unit(state, unit, at)),
+        Event::RunResumed { generation, reset, from, only, reason } => {
+            again::begin(state, *generation, reset, from.as_deref(), only.as_deref(), at);
+            state.resumed = Some(act(record, reason.as_ref()));
+        }
         Event::UnitResolved { unit, resolution, reason } => with_unit(state, unit, |state, unit| {
             state.held.remove(&unit);
             let starts = state.spec(unit.step).retry.as_ref().map_or(1, |retry| retry.attempts.get());
@@ -179,6 +197,26 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             }
         }),
     }
+}
+
+fn act(record: &Recorded, reason: Option<&String>) -> Act {
+    Act { by: record.actor.clone(), at: record.at, reason: reason.cloned() }
+}
+
+/// A `for-each` step knows its items. Units of earlier items keep their place, so that their attempts stay known.
+fn expand(state: &mut RunState, step: u32, values: &[Value], at: i64) {
+    let mut units = state.steps[step as usize].items.take().map(|items| items.units).unwrap_or_default();
+    for (n, unit) in units.iter_mut().enumerate().skip(values.len()) {
+        unit.status = StepStatus::Skipped;
+        unit.ended_at = Some(at);
+        unit.passed_over = true;
+        unit.error = Some("no longer among the items".to_owned());
+        state.touched.insert(Unit::item(step, n as u32));
+    }
+    let count = units.len().max(values.len());
+    units.resize(count, UnitState::default());
+    let values = Arc::new(values.to_vec());
+    state.steps[step as usize].items = Some(ItemsState { values, units, next: 0, open: 0, failed: 0, stale: false });
 }
 
 fn with_step(state: &mut RunState, id: &str, f: impl FnOnce(&mut RunState, u32)) {
@@ -233,54 +271,4 @@ fn conclude(state: &mut RunState, unit: Unit, claim: &ClaimId, status: StepStatu
             state.held.insert(unit);
         }
     }
-}
-
-fn resume(state: &mut RunState, generation: u32, reset: &[String], at: i64) {
-    state.generation = generation;
-    state.status = RunStatus::Queued;
-    state.phase = Phase::Main;
-    state.stop = None;
-    state.cancel = None;
-    state.failure = None;
-    state.finally_failed = false;
-    state.started_at = None;
-    state.finished_at = None;
-    let steps: Vec<u32> = reset.iter().filter_map(|id| state.step_named(id)).collect();
-    for step in &steps {
-        reset_step(state, *step);
-    }
-    for step in &steps {
-        let section = state.section(*step);
-        let needs = &state.spec(*step).needs;
-        let unmet = match section {
-            0 => needs.iter().filter(|need| !state.satisfies(**need as u32)).count(),
-            _ => needs.len(),
-        };
-        state.steps[*step as usize].unmet = unmet as u32;
-        state.open[section] += 1;
-    }
-    for step in steps {
-        if state.steps[step as usize].unmet == 0 {
-            unblock(state, step, at);
-        }
-    }
-}
-
-fn reset_step(state: &mut RunState, step: u32) {
-    reset_unit(touch(state, Unit::step(step)));
-    let count = state.step(step).items.as_ref().map_or(0, |items| items.units.len() as u32);
-    for item in 0..count {
-        // `finally` runs again in each generation, all of it.
-        let again = state.section(step) == 1;
-        if again || state.unit(Unit::item(step, item)).is_some_and(|unit| unit.status != StepStatus::Succeeded) {
-            reset_unit(touch(state, Unit::item(step, item)));
-        }
-    }
-    if let Some(items) = &mut state.steps[step as usize].items {
-        (items.next, items.open, items.failed) = (0, 0, 0);
-    }
-}
-
-fn reset_unit(unit: &mut UnitState) {
-    *unit = UnitState { attempts: std::mem::take(&mut unit.attempts), ..UnitState::default() };
 }

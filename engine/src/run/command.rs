@@ -3,7 +3,7 @@
 use super::event::Outcome;
 use super::ids::{ClaimId, SessionId, Unit};
 use super::outputs::Outputs;
-use super::state::RunStatus;
+use super::state::{Act, RunStatus};
 
 /// Every command is safe to repeat: the second time it changes nothing, or is refused with what happened meanwhile.
 #[derive(Debug, Clone)]
@@ -24,8 +24,19 @@ pub enum Command {
     Wake,
     /// Stop the run: running steps are killed, `finally` still runs. `force`: at once, without grace.
     Cancel { force: bool, reason: Option<String> },
-    /// Continue a failed, cancelled or timed-out run in its next generation.
-    Resume,
+    /// Nothing new starts until somebody unpauses the run; what runs goes on to its end.
+    Pause { reason: Option<String> },
+    /// Lets a paused run go on.
+    Unpause,
+    /// A step that did not succeed is left out when its turn comes, and those who need it go on. At its end a run stays
+    /// as it is; its next generation goes on without the step.
+    Skip { unit: Unit, reason: String },
+    /// Exactly one more start of a unit: one that is held or waits for its retry starts now, one that failed in a run
+    /// that is at its end starts in the next generation, with what follows it and nothing else.
+    Retry { unit: Unit, reason: Option<String> },
+    /// Continue a failed, cancelled or timed-out run in its next generation: all that did not succeed, and with `from`
+    /// that step and all after it as well.
+    Resume { from: Option<u32>, reason: Option<String> },
     /// An operator says what a held step came to.
     Resolve { unit: Unit, resolution: Resolution, reason: Option<String> },
 }
@@ -75,4 +86,26 @@ pub enum Reject {
     AlreadyCancelled { by: String },
     #[error("{unit} is not held (it is {status})")]
     NotHeld { unit: String, status: &'static str },
+    #[error("the run is paused by {by}: nothing new starts")]
+    Paused { by: String },
+    #[error("the run is already paused, by {}", .was.by)]
+    AlreadyPaused { was: Act },
+    /// `last`: who let it go on, if it was paused in this generation.
+    #[error("the run is not paused{}", .last.as_ref().map(|last| format!(", {} let it go on", last.by)).unwrap_or_default())]
+    NotPaused { last: Option<Act> },
+    #[error("{unit} is running")]
+    Running { unit: String },
+    #[error("{unit} is already to be skipped, by {}", .was.by)]
+    AlreadySkipped { unit: String, was: Act },
+    /// `last`: who began this generation.
+    #[error("{unit} did not fail (it is {status})")]
+    NotFailed { unit: String, status: &'static str, last: Option<Act> },
+    #[error("{unit} may fail: those after it went on without it")]
+    FailureAllowed { unit: String },
+    #[error("{unit} has its outcome, and starts again only when the run is at its end")]
+    NotAtEnd { unit: String },
+    #[error("{unit} needs `{need}`, which is {status}")]
+    NeedsFirst { unit: String, need: String, status: &'static str },
+    #[error("{unit} is an item of a step that is at its end")]
+    WholeStep { unit: String, step: String },
 }

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::command::{Command, Reject, Report, Resolution};
+use super::command::{Command, Reject, Report};
 use super::event::{Event, Outcome, StopCause, Then};
 use super::ids::{ClaimId, Unit};
-use super::retry;
-use super::state::{AttemptStatus, Phase, RunState, RunStatus, StepStatus, UnitState};
+use super::state::{AttemptStatus, Phase, RunState, UnitState};
+use super::{operator, retry};
 use crate::limits;
 use crate::runbook::model::OnLost;
 
@@ -58,13 +58,20 @@ pub fn decide(state: &RunState, command: &Command, now: i64) -> Result<Vec<Event
             Ok(vec![lost(state, unit, claim, evidence.clone(), now)])
         }
         Command::Wake => Ok(wake(state, now)),
-        Command::Cancel { force, reason } => cancel(state, *force, reason.as_deref()),
-        Command::Resume => resume(state),
-        Command::Resolve { unit, resolution, reason } => resolve(state, *unit, *resolution, reason.as_deref()),
+        Command::Cancel { force, reason } => operator::cancel(state, *force, reason.clone()),
+        Command::Pause { reason } => operator::pause(state, reason.clone()),
+        Command::Unpause => operator::unpause(state),
+        Command::Skip { unit, reason } => operator::skip(state, *unit, reason),
+        Command::Retry { unit, reason } => operator::retry(state, *unit, reason.clone()),
+        Command::Resume { from, reason } => operator::resume(state, *from, reason.clone()),
+        Command::Resolve { unit, resolution, reason } => operator::resolve(state, *unit, *resolution, reason.clone()),
     }
 }
 
 fn ready(state: &RunState, unit: Unit) -> Result<&UnitState, Reject> {
+    if let Some(paused) = &state.paused {
+        return Err(Reject::Paused { by: paused.by.clone() });
+    }
     let status = state.unit(unit).map_or("unknown", |unit| unit.status.as_str());
     let not_ready = Reject::NotReady { unit: state.unit_name(unit), status };
     if !state.ready.contains(&unit) {
@@ -177,43 +184,7 @@ fn wake(state: &RunState, now: i64) -> Vec<Event> {
         return vec![Event::RunStopping { because: StopCause::TimedOut }];
     }
     let due = state.backoff.iter().take_while(|(at, _)| *at <= now);
-    due.map(|(_, unit)| Event::RetryDue { unit: state.unit_name(*unit) }).collect()
-}
-
-fn cancel(state: &RunState, force: bool, reason: Option<&str>) -> Result<Vec<Event>, Reject> {
-    if state.status.is_terminal() {
-        return Err(Reject::Terminal { status: state.status });
-    }
-    if state.phase == Phase::Finally && !force {
-        return Err(Reject::InFinally);
-    }
-    if let Some(cancel) = &state.cancel
-        && (cancel.force || !force)
-    {
-        return Err(Reject::AlreadyCancelled { by: cancel.by.clone() });
-    }
-    let mut events = vec![Event::CancelRequested { force, reason: reason.map(str::to_owned) }];
-    if state.phase == Phase::Main && state.stop.is_none() {
-        events.push(Event::RunStopping { because: StopCause::Cancelled });
-    }
-    Ok(events)
-}
-
-fn resume(state: &RunState) -> Result<Vec<Event>, Reject> {
-    if !state.status.is_terminal() || state.status == RunStatus::Succeeded {
-        return Err(Reject::NotResumable { status: state.status });
-    }
-    let again = |step: &u32| state.section(*step) == 1 || !state.satisfies(*step);
-    let reset = (0..state.steps.len() as u32).filter(again).map(|step| state.spec(step).id.clone()).collect();
-    Ok(vec![Event::RunResumed { generation: state.generation + 1, reset }])
-}
-
-fn resolve(state: &RunState, unit: Unit, resolution: Resolution, reason: Option<&str>) -> Result<Vec<Event>, Reject> {
-    let status = state.unit(unit).map_or("unknown", |unit| unit.status.as_str());
-    if !state.unit(unit).is_some_and(|unit| unit.status == StepStatus::Held) {
-        return Err(Reject::NotHeld { unit: state.unit_name(unit), status });
-    }
-    Ok(vec![Event::UnitResolved { unit: state.unit_name(unit), resolution, reason: reason.map(str::to_owned) }])
+    due.map(|(_, unit)| Event::RetryDue { unit: state.unit_name(*unit), reason: None }).collect()
 }
 
 /// Items of a `for-each` as they are stored.

@@ -102,9 +102,27 @@ pub enum Event {
         claim: ClaimId,
         outcome: Outcome,
     },
+    /// Its wait is over, or somebody ended it.
     RetryDue {
         unit: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
+    /// Somebody wants to go on without it: it is left out when its turn comes.
+    SkipRequested {
+        unit: String,
+        reason: String,
+    },
+    /// Its turn has come, and it is left out.
+    SkipDue {
+        unit: String,
+    },
+    /// Nothing new starts.
+    RunPaused {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    RunUnpaused,
     CancelRequested {
         force: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -117,9 +135,16 @@ pub enum Event {
     RunFinished {
         status: RunStatus,
     },
+    /// The steps in `reset` start again. `from`: that one and all after it even if they succeeded. `only`: that one once.
     RunResumed {
         generation: u32,
         reset: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     UnitResolved {
         unit: String,
@@ -200,6 +225,10 @@ impl Event {
             Event::AttemptLost { .. } => "attempt_lost",
             Event::LateResult { .. } => "late_result",
             Event::RetryDue { .. } => "retry_due",
+            Event::SkipRequested { .. } => "skip_requested",
+            Event::SkipDue { .. } => "skip_due",
+            Event::RunPaused { .. } => "run_paused",
+            Event::RunUnpaused => "run_unpaused",
             Event::CancelRequested { .. } => "cancel_requested",
             Event::RunStopping { .. } => "run_stopping",
             Event::FinallyStarted => "finally_started",

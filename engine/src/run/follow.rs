@@ -16,14 +16,15 @@ pub fn follow_up(state: &RunState) -> Vec<Event> {
     match state.phase {
         Phase::Main => {
             if let (None, Some(step)) = (&state.stop, state.failure) {
-                let because = StopCause::Failed { step: state.spec(step).id.clone() };
-                return vec![Event::RunStopping { because }];
+                return stop_failed(state, step);
             }
             if !state.due.is_empty() {
                 return evaluate_due(state);
             }
             match (state.open[0], state.open[1]) {
+                (0, _) if let (None, Some(step)) = (&state.stop, state.left_out) => stop_failed(state, step),
                 (0, 0) => vec![Event::RunFinished { status: state.final_status() }],
+                (0, _) if state.paused.is_some() => Vec::new(),
                 (0, _) => vec![Event::FinallyStarted],
                 _ => Vec::new(),
             }
@@ -34,6 +35,10 @@ pub fn follow_up(state: &RunState) -> Vec<Event> {
     }
 }
 
+fn stop_failed(state: &RunState, step: u32) -> Vec<Event> {
+    vec![Event::RunStopping { because: StopCause::Failed { step: state.spec(step).id.clone() } }]
+}
+
 fn evaluate_due(state: &RunState) -> Vec<Event> {
     state.due.iter().map(|step| evaluate(state, *step)).collect()
 }
@@ -41,6 +46,9 @@ fn evaluate_due(state: &RunState) -> Vec<Event> {
 fn evaluate(state: &RunState, step: u32) -> Event {
     let spec = state.spec(step);
     let id = spec.id.clone();
+    if state.step(step).whole.skip.is_some() {
+        return Event::SkipDue { unit: id };
+    }
     if let Some(condition) = &spec.condition {
         let context = values::context(state, Unit::step(step), condition.expression.references.iter().map(|r| &r.0));
         match condition.evaluate(&context) {
@@ -50,7 +58,7 @@ fn evaluate(state: &RunState, step: u32) -> Event {
         }
     }
     match &spec.for_each {
-        Some(each) if state.step(step).items.is_none() => match expand(state, step, &each.items) {
+        Some(each) if state.lacks_items(step) => match expand(state, step, &each.items) {
             Ok(items) => Event::ItemsExpanded { step: id, items },
             Err(error) => Event::UnitFailed { unit: id, error },
         },

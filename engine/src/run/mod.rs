@@ -10,12 +10,14 @@
 //! ([`rows`]) are a function of the state. Work-lists and counters keep the cost of one transition independent of the
 //! number of steps.
 
+mod again;
 pub mod apply;
 pub mod command;
 pub mod decide;
 pub mod event;
 pub mod follow;
 pub mod ids;
+mod operator;
 pub mod outcome;
 pub mod outputs;
 pub mod prepare;

@@ -30,7 +30,7 @@ impl Verdict {
             RunStatus::Failed | RunStatus::TimedOut if state.cancel.is_some() => Verdict::Cancelled,
             RunStatus::Failed => Verdict::Failed,
             RunStatus::TimedOut => Verdict::TimedOut,
-            RunStatus::Queued | RunStatus::Running | RunStatus::Stopping => Verdict::Unfinished,
+            RunStatus::Queued | RunStatus::Running | RunStatus::Paused | RunStatus::Stopping => Verdict::Unfinished,
         }
     }
 

@@ -27,14 +27,6 @@ pub(super) fn touch(state: &mut RunState, unit: Unit) -> &mut UnitState {
     unit_mut(state, unit)
 }
 
-/// Whether new work of this section may start.
-fn is_open(state: &RunState, section: usize) -> bool {
-    match section {
-        0 => state.phase == Phase::Main && state.stop.is_none(),
-        _ => state.phase == Phase::Finally && !state.cancel.as_ref().is_some_and(|cancel| cancel.force),
-    }
-}
-
 pub(super) fn unblock_roots(state: &mut RunState, section: usize, at: i64) {
     let main_len = state.runbook.main_len;
     let range = if section == 0 { 0..main_len } else { main_len..state.steps.len() };
@@ -48,11 +40,10 @@ pub(super) fn unblock_roots(state: &mut RunState, section: usize, at: i64) {
 
 /// All needs are met.
 pub(super) fn unblock(state: &mut RunState, step: u32, at: i64) {
-    if !is_open(state, state.section(step)) {
+    if !state.is_open(state.section(step)) {
         return;
     }
-    let spec = state.spec(step);
-    if spec.condition.is_some() || (spec.for_each.is_some() && state.step(step).items.is_none()) {
+    if state.spec(step).condition.is_some() || state.lacks_items(step) || state.step(step).whole.skip.is_some() {
         state.due.insert(step);
     } else {
         start_units(state, step, at);
@@ -69,7 +60,7 @@ pub(super) fn start_units(state: &mut RunState, step: u32, at: i64) {
 }
 
 pub(super) fn make_ready(state: &mut RunState, unit: Unit, at: i64) {
-    if is_open(state, state.section(unit.step)) {
+    if state.is_open(state.section(unit.step)) {
         touch(state, unit).status = StepStatus::Ready;
         state.ready.insert(unit);
     } else {
@@ -96,10 +87,15 @@ fn fill_window(state: &mut RunState, step: u32, at: i64) {
             items.next += 1;
             continue;
         }
+        let item = items.next;
+        if unit.skip.is_some() {
+            items.next += 1;
+            pass_over(touch(state, Unit::item(step, item)), at);
+            continue;
+        }
         if items.open >= width {
             break;
         }
-        let item = items.next;
         items.next += 1;
         items.open += 1;
         touch(state, Unit::item(step, item)).status = StepStatus::Ready;
@@ -121,19 +117,43 @@ fn sum_up(items: &ItemsState, state: &RunState) -> (StepStatus, Outputs) {
     if let Some(worst) = worst {
         return (worst, Outputs::new());
     }
-    if items.units.iter().any(|unit| unit.status != StepStatus::Succeeded) {
+    if items.units.iter().any(|unit| unit.status != StepStatus::Succeeded && !unit.passed_over) {
         return (unstarted_status(state), Outputs::new());
     }
     let mut outputs = Outputs::new();
-    for (n, unit) in items.units.iter().enumerate() {
+    for (n, unit) in items.units.iter().take(items.values.len()).enumerate() {
         for (key, value) in &unit.outputs {
-            let list = outputs.entry(key.clone()).or_insert_with(|| Value::Array(vec![Value::Null; items.units.len()]));
-            if let Value::Array(list) = list {
+            let none = || Value::Array(vec![Value::Null; items.values.len()]);
+            if let Value::Array(list) = outputs.entry(key.clone()).or_insert_with(none) {
                 list[n] = value.clone();
             }
         }
     }
     (StepStatus::Succeeded, outputs)
+}
+
+/// A unit is left out because a person said so.
+pub(super) fn skip_unit(state: &mut RunState, unit: Unit, at: i64) {
+    state.due.remove(&unit.step);
+    drop_timer(state, unit);
+    let unit_state = touch(state, unit);
+    let outside = unit.item.is_some() && unit_state.status == StepStatus::Pending;
+    pass_over(unit_state, at);
+    if outside && let Some(items) = &mut state.steps[unit.step as usize].items {
+        // It leaves the window without having been in it.
+        items.open += 1;
+    }
+    end_unit(state, unit, StepStatus::Skipped, at);
+}
+
+fn pass_over(unit: &mut UnitState, at: i64) {
+    unit.status = StepStatus::Skipped;
+    unit.ended_at = Some(at);
+    unit.passed_over = true;
+    if let Some(skip) = &unit.skip {
+        let why = skip.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        unit.error = Some(format!("by {}{why}", skip.by));
+    }
 }
 
 /// A unit has its final status.
@@ -173,9 +193,10 @@ fn end_step(state: &mut RunState, step: u32, at: i64) {
     if satisfied || section == 1 {
         let graph = Arc::clone(&state.graph);
         for dependent in &graph.dependents[step as usize] {
-            let unmet = &mut state.steps[*dependent as usize].unmet;
-            *unmet = unmet.saturating_sub(1);
-            if *unmet == 0 {
+            let dependent_state = &mut state.steps[*dependent as usize];
+            dependent_state.unmet = dependent_state.unmet.saturating_sub(1);
+            // A step that is not taken up in this generation stays what it was.
+            if dependent_state.unmet == 0 && dependent_state.whole.status == StepStatus::Pending {
                 unblock(state, *dependent, at);
             }
         }
@@ -194,6 +215,8 @@ pub(super) fn close(state: &mut RunState, section: usize, unstarted: StepStatus,
         }
         if state.step(step).items.is_some() {
             close_items(state, step, unstarted, at);
+        }
+        if state.step(step).items.is_some() && state.step(step).whole.status == StepStatus::Running {
             fill_window(state, step, at);
         } else if let Some(status) = closed_status(&state.step(step).whole, unstarted) {
             drop_timer(state, Unit::step(step));

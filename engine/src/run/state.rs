@@ -18,6 +18,8 @@ use crate::runbook::model::{Runbook, Step};
 pub enum RunStatus {
     Queued,
     Running,
+    /// Nothing new starts, neither steps nor `finally`, until somebody unpauses or cancels the run.
+    Paused,
     /// Nothing new starts; running steps end, then `finally`.
     Stopping,
     Succeeded,
@@ -87,6 +89,13 @@ pub struct RunState {
     pub finished_at: Option<i64>,
     pub stop: Option<StopCause>,
     pub cancel: Option<Cancel>,
+    pub paused: Option<Act>,
+    /// Who ended the last pause of this generation.
+    pub unpaused: Option<Act>,
+    /// Who began this generation, if it is not the first.
+    pub resumed: Option<Act>,
+    /// The first step without success that this generation does not take up: it cannot succeed.
+    pub(super) left_out: Option<u32>,
     pub(super) finally_failed: bool,
     pub(super) steps: Vec<StepState>,
     /// Needs are met, and a condition or items have to be evaluated.
@@ -110,6 +119,15 @@ pub struct Cancel {
     pub reason: Option<String>,
 }
 
+/// What a person did, for those who come after. `at` in epoch milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Act {
+    pub by: String,
+    pub at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 #[derive(Debug, Clone)]
 pub struct StepState {
     /// Needs that are not satisfied yet.
@@ -128,6 +146,8 @@ pub struct ItemsState {
     /// Items ready, running or in backoff.
     pub(super) open: u32,
     pub(super) failed: u32,
+    /// What they were made from runs again: they may be others now.
+    pub(super) stale: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -142,8 +162,10 @@ pub struct UnitState {
     pub(super) retry_at: Option<i64>,
     pub started_at: Option<i64>,
     pub ended_at: Option<i64>,
-    /// Skipped because its condition did not hold: those who need it go on.
-    pub(super) by_condition: bool,
+    /// Skipped by its condition or by a person: those who need it go on.
+    pub(super) passed_over: bool,
+    /// Who wants to go on without it. Outlasts a resume.
+    pub skip: Option<Act>,
 }
 
 /// One start of a unit.
@@ -216,6 +238,10 @@ impl RunState {
             finished_at: None,
             stop: None,
             cancel: None,
+            paused: None,
+            unpaused: None,
+            resumed: None,
+            left_out: None,
             finally_failed: false,
             steps,
             due: BTreeSet::new(),
@@ -318,9 +344,32 @@ impl RunState {
         let whole = &self.step(step).whole;
         match whole.status {
             StepStatus::Succeeded => true,
-            StepStatus::Skipped => whole.by_condition,
+            StepStatus::Skipped => whole.passed_over,
             StepStatus::Failed | StepStatus::TimedOut | StepStatus::Lost => self.spec(step).allow_failure,
             _ => false,
+        }
+    }
+
+    /// Where a run stands that is not at its end.
+    pub(super) fn standing(&self) -> RunStatus {
+        match (&self.paused, &self.stop, self.started_at) {
+            (Some(_), ..) => RunStatus::Paused,
+            (_, Some(_), _) => RunStatus::Stopping,
+            (_, _, Some(_)) => RunStatus::Running,
+            (_, _, None) => RunStatus::Queued,
+        }
+    }
+
+    /// Whether the items of a step have to be found out before it can start.
+    pub(super) fn lacks_items(&self, step: u32) -> bool {
+        self.spec(step).for_each.is_some() && self.step(step).items.as_ref().is_none_or(|items| items.stale)
+    }
+
+    /// Whether new work of this section may start.
+    pub(super) fn is_open(&self, section: usize) -> bool {
+        match section {
+            0 => self.phase == Phase::Main && self.stop.is_none(),
+            _ => self.phase == Phase::Finally && !self.cancel.as_ref().is_some_and(|cancel| cancel.force),
         }
     }
 
@@ -345,6 +394,7 @@ impl RunStatus {
         match self {
             RunStatus::Queued => "queued",
             RunStatus::Running => "running",
+            RunStatus::Paused => "paused",
             RunStatus::Stopping => "stopping",
             RunStatus::Succeeded => "succeeded",
             RunStatus::Failed => "failed",

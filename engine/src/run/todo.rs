@@ -18,14 +18,16 @@ pub struct Todo {
 }
 
 impl Todo {
-    /// Nothing runs, nothing can start and no timer will change that: the run is over, or waits for a person.
+    /// Nothing runs, nothing can start and no timer will change that: the run is over, or a step is held. A pause is for
+    /// a while: whoever drives waits for its end.
     pub fn is_idle(&self, state: &RunState) -> bool {
-        self.claims.is_empty() && self.wake_at.is_none() && state.live.is_empty()
+        state.paused.is_none() && self.claims.is_empty() && self.wake_at.is_none() && state.live.is_empty()
     }
 }
 
 pub fn todo(state: &RunState) -> Todo {
     let free = (state.max_parallel() as usize).saturating_sub(state.live.len());
+    let free = if state.paused.is_some() { 0 } else { free };
     let claims = state.ready.iter().take(free).copied().collect();
     let retry_at = state.backoff.first().map(|(at, _)| *at);
     // Where everything waits for a person, the run waits too, and its time is looked at when it goes on.
