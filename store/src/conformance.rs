@@ -36,6 +36,7 @@ macro_rules! ledger_conformance {
             a_commit_with_nothing_to_record_records_nothing,
             rows_are_what_the_events_say_at_every_step,
             a_commit_of_any_size_is_one_commit,
+            what_operators_did_is_in_the_rows,
             events_are_gapless_and_chained,
             runs_are_listed_newest_first,
             a_run_is_found_by_either_end_of_its_id,
@@ -170,7 +171,7 @@ pub async fn rows_are_what_the_events_say_at_every_step(ledger: Arc<dyn Ledger>)
         settle("c3", failed),
         claim(2, "c4"),
         settle("c4", Outcome::Succeeded),
-        Command::Resume,
+        Command::Resume { from: None, reason: None },
         claim(1, "c5"),
         Command::Cancel { force: false, reason: Some("enough".into()) },
         settle("c5", Outcome::Killed),
@@ -201,6 +202,38 @@ pub async fn a_commit_of_any_size_is_one_commit(ledger: Arc<dyn Ledger>) {
     let (_, steps, attempts) = ledger.rows(&"run-1".into()).await.unwrap();
     assert_eq!((steps.len(), attempts.len()), (STEPS as usize, STEPS as usize));
     assert_eq!(check::run(&*ledger, &"run-1".into()).await.unwrap().differences, Vec::<String>::new());
+}
+
+pub async fn what_operators_did_is_in_the_rows(ledger: Arc<dyn Ledger>) {
+    let mut view = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    let failed = Outcome::Failed { code: Some(7), signal: None };
+    let skip = |unit: u32| Command::Skip { unit: Unit::step(unit), reason: "不需要".into() };
+    let story = [
+        (Command::Pause { reason: Some("failover".into()) }, "paused"),
+        (Command::Unpause, "queued"),
+        (claim(0, "c1"), "running"),
+        (Command::Pause { reason: None }, "paused"),
+        (settle("c1", failed.clone()), "paused"),
+        (Command::Unpause, "stopping"),
+        (claim(2, "c2"), "stopping"),
+        (settle("c2", Outcome::Succeeded), "failed"),
+        (Command::Retry { unit: Unit::step(0), reason: Some("mended".into()) }, "queued"),
+        (skip(1), "queued"),
+        (claim(0, "c3"), "running"),
+        (settle("c3", Outcome::Succeeded), "running"),
+        (claim(2, "c4"), "running"),
+        (settle("c4", failed), "failed"),
+        (Command::Resume { from: Some(0), reason: None }, "queued"),
+        (Command::Cancel { force: false, reason: None }, "stopping"),
+        (skip(2), "cancelled"),
+    ];
+    for (n, (wanted, status)) in story.into_iter().enumerate() {
+        accept(&*ledger, &mut view, wanted).await;
+        let (run, ..) = ledger.rows(&"run-1".into()).await.unwrap();
+        assert_eq!(run.status, status, "after command {n}");
+        let checked = check::run(&*ledger, &"run-1".into()).await.unwrap();
+        assert_eq!(checked.differences, Vec::<String>::new(), "after command {n}");
+    }
 }
 
 pub async fn events_are_gapless_and_chained(ledger: Arc<dyn Ledger>) {
@@ -304,7 +337,7 @@ pub async fn the_key_of_a_pruned_run_stays_taken(ledger: Arc<dyn Ledger>) {
 pub async fn a_run_that_lives_or_moved_on_is_not_pruned(ledger: Arc<dyn Ledger>) {
     let resumed = finished(&*ledger, "run-1", None).await;
     let mut view = ledger.load(&"run-1".into()).await.unwrap();
-    accept(&*ledger, &mut view, Command::Resume).await;
+    accept(&*ledger, &mut view, Command::Resume { from: None, reason: None }).await;
     let living = ledger.trigger(new_run("run-2", None)).await.unwrap().view;
     let never = PrunedRun { id: "run-3".into(), ..resumed.clone() };
     let wanted = vec![resumed, PrunedRun::of(&view), PrunedRun::of(&living), never];

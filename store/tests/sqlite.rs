@@ -126,11 +126,45 @@ async fn a_ledger_of_the_first_version_is_brought_up_to_date_and_keeps_its_runs(
     let ledger = SqliteLedger::open(&path).await.unwrap();
     assert_eq!(ledger.find("old-run").await.unwrap(), ["old-run".into()]);
     assert!(ledger.administration().await.unwrap().is_empty());
-    assert_eq!(ledger.stats().await.unwrap().schema, 2);
+    assert_eq!(ledger.stats().await.unwrap().schema, 3);
     // It was made without the means to give pages back one by one: it is written anew once.
     ledger.reclaim().await.unwrap();
     let vacuum: i64 = sqlx::query_scalar("PRAGMA auto_vacuum").fetch_one(&mut raw(&path).await).await.unwrap();
     assert_eq!(vacuum, 2);
+    assert_eq!(ledger.integrity().await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_table_that_is_written_anew_keeps_its_rows_its_rules_and_what_refers_to_it() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("ledger.db");
+    ledger_of_the_first_version(&path).await;
+    let mut old = raw(&path).await;
+    for sql in [
+        "INSERT INTO events VALUES ('old-run', 1, 1, 'a', 'run_created', '{}', 'x')",
+        "INSERT INTO steps VALUES ('old-run', 'a', 0, 'running', 1, 5, NULL, NULL, '{}')",
+    ] {
+        sqlx::query(sql).execute(&mut old).await.unwrap();
+    }
+    // A process of the earlier version may have the ledger open all the while.
+    let ledger = SqliteLedger::open(&path).await.unwrap();
+    let (run, steps, _) = ledger.rows(&"old-run".into()).await.unwrap();
+    assert_eq!((run.status.as_str(), run.key.as_deref(), run.seq), ("running", Some("k"), 1));
+    assert_eq!((steps[0].status.as_str(), steps[0].started_at), ("running", Some(5)));
+    sqlx::query("UPDATE runs SET status = 'paused'").execute(&mut old).await.unwrap();
+    for (sql, because) in [
+        ("UPDATE runs SET status = 'asleep'", "CHECK"),
+        ("UPDATE steps SET status = 'asleep'", "CHECK"),
+        ("INSERT INTO steps VALUES ('no-run', 'a', 0, 'running', 1, 5, NULL, NULL, '{}')", "FOREIGN KEY"),
+        ("DELETE FROM runs", "pruning"),
+    ] {
+        let refused = sqlx::query(sql).execute(&mut old).await.unwrap_err().to_string();
+        assert!(refused.contains(because), "{sql}: {refused}");
+    }
+    let names =
+        "SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE sql LIKE '%ON runs%' ORDER BY name)";
+    let names: String = sqlx::query_scalar(names).fetch_one(&mut old).await.unwrap();
+    assert_eq!(names, "keys_stay_taken,runs_are_pruned,runs_by_definition,runs_by_name");
     assert_eq!(ledger.integrity().await.unwrap(), Vec::<String>::new());
 }
 

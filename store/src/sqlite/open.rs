@@ -43,14 +43,24 @@ pub(super) async fn open(path: &Path) -> Result<SqliteConnection, LedgerError> {
             .execute(&mut connection)
             .await
             .map_err(|error| translate(path, error))?;
-        MIGRATIONS
-            .run_direct(None, &mut connection, false)
-            .await
-            .map_err(|error| LedgerError::Open { path: path.display().to_string(), message: error.to_string() })?;
+        migrate(&mut connection, path).await?;
         let sql = format!("PRAGMA user_version={}", schema_known());
         sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.map_err(|error| translate(path, error))?;
     }
     Ok(connection)
+}
+
+/// Each migration is one transaction. A table that is written anew is gone for a moment, so references are not enforced
+/// meanwhile, which can only be said outside of a transaction.
+async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), LedgerError> {
+    let failed = |error| translate(path, error);
+    sqlx::query("PRAGMA foreign_keys=OFF").execute(&mut *connection).await.map_err(failed)?;
+    MIGRATIONS
+        .run_direct(None, &mut *connection, false)
+        .await
+        .map_err(|error| LedgerError::Open { path: path.display().to_string(), message: error.to_string() })?;
+    sqlx::query("PRAGMA foreign_keys=ON").execute(&mut *connection).await.map_err(failed)?;
+    Ok(())
 }
 
 async fn connect(path: &Path, create: bool) -> Result<SqliteConnection, LedgerError> {
