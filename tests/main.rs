@@ -50,6 +50,8 @@ mod logs;
 mod many;
 #[path = "stories/nginx.rs"]
 mod nginx;
+#[path = "stories/operator.rs"]
+mod operator;
 #[path = "stories/parameters.rs"]
 mod parameters;
 #[path = "stories/processes.rs"]

@@ -58,10 +58,25 @@ pub enum Command {
     Watch(WatchArgs),
     /// Stop a run: running steps are ended, `finally` still runs
     Cancel(CancelArgs),
+    /// Let nothing new start in a run; what runs goes on to its end
+    Pause(PauseArgs),
+    /// Let a paused run go on
+    Unpause(UnpauseArgs),
+    /// Go on without a step that did not succeed
+    ///
+    /// It is left out when its turn comes, and those that need it go on. In a run that is at its end this is recorded, and
+    /// `resume` goes on without it.
+    Skip(SkipArgs),
+    /// Start one step once more, that failed, is held or waits for its retry
+    ///
+    /// Exactly one start, whatever its `retry` says. In a run that is at its end the next generation begins, with this
+    /// step and what follows it; what else did not succeed is left to `resume`.
+    Retry(RetryArgs),
     /// Pick a run up where it is: adopt what still runs, or try again what failed
     ///
     /// A run whose driver died is carried on. A run that failed, was cancelled or timed out goes on in its next
-    /// generation, from the definition it started with: succeeded steps are kept, all others run again.
+    /// generation, from the definition it started with: succeeded steps are kept, all others run again. With --from that
+    /// step and all after it run again as well, even if they succeeded.
     Resume(ResumeArgs),
     /// Say what became of a held step
     Resolve(ResolveArgs),
@@ -348,9 +363,63 @@ pub struct CancelArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+pub struct PauseArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
+    /// Why, for the record and for those who wonder
+    #[arg(long)]
+    pub reason: Option<String>,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct UnpauseArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct SkipArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
+    /// The step, or one item of it: `upgrade[3]`
+    pub step: String,
+    /// Why, for the record
+    #[arg(long, value_parser = reason)]
+    pub reason: String,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RetryArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
+    /// The step; an item of it, `upgrade[3]`, where the run is not at its end
+    pub step: String,
+    /// Why, for the record
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Leave it running in the background
+    #[arg(short, long)]
+    pub detach: bool,
+    #[command(flatten)]
+    pub showing: ShowingArgs,
+}
+
+#[derive(Debug, ClapArgs)]
 pub struct ResumeArgs {
     /// The run's id, or its last characters, or `last`
     pub run: String,
+    /// Do this step and all after it once more, even what succeeded
+    #[arg(long, value_name = "STEP")]
+    pub from: Option<String>,
+    /// Why, for the record
+    #[arg(long)]
+    pub reason: Option<String>,
     /// Leave it running in the background
     #[arg(short, long)]
     pub detach: bool,
@@ -433,6 +502,10 @@ pub struct PruneArgs {
     pub dry_run: bool,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("say why: it is what others will read".into()) } else { Ok(text.to_owned()) }
 }
 
 fn idempotency_key(text: &str) -> Result<String, String> {

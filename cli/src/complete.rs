@@ -51,7 +51,7 @@ fn with_completers(command: Command) -> Command {
     command.mut_subcommands(with_completers).mut_args(|arg| match arg.get_id().as_str() {
         "runbook" | "runbooks" => arg.add(ArgValueCompleter::new(runbooks)),
         "run" => arg.add(ArgValueCompleter::new(runs)),
-        "step" => arg.add(ArgValueCompleter::new(steps)),
+        "step" | "from" => arg.add(ArgValueCompleter::new(steps)),
         "params" => arg.add(ArgValueCompleter::new(params)),
         _ => arg,
     })

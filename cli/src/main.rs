@@ -14,6 +14,7 @@ mod formatter;
 mod graph;
 mod logging;
 mod open;
+mod refusal;
 mod runbook_file;
 mod templates;
 mod text;

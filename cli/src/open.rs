@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use runward_engine::run::{ClaimId, RunId, SessionId};
+use runward_engine::run::{ClaimId, RunId, RunState, SessionId, Unit};
 use runward_store::{Ledger, PrunedRun, RunQuery, SqliteLedger};
 use runward_workers::home::Home;
 use uuid::Uuid;
@@ -81,6 +81,36 @@ pub async fn find_run(ledger: &dyn Ledger, text: &str) -> Result<RunId, Failure>
         n => Err(Failure::usage(format!("{n} runs have an id that begins or ends with `{text}`"))
             .help("give more characters: the last ones differ most")),
     }
+}
+
+/// A step of the run, or an item of one, by its name.
+pub fn find_unit(state: &RunState, name: &str) -> Result<Unit, Failure> {
+    if let Some(unit) = state.unit_named(name) {
+        return Ok(unit);
+    }
+    let step = name.split_once('[').and_then(|(step, _)| state.step_named(step));
+    let Some(step) = step else { return Err(no_step(state, name)) };
+    let id = &state.spec(step).id;
+    let help = match &state.step(step).items {
+        Some(items) if !items.units.is_empty() => format!("its items are {id}[0] to {id}[{}]", items.units.len() - 1),
+        Some(_) => format!("`{id}` has no items"),
+        None if state.spec(step).for_each.is_some() => format!("its items are not known yet; the whole step is `{id}`"),
+        None => format!("`{id}` has no `for-each`: name it without the item"),
+    };
+    Err(Failure::usage(format!("this run has no step `{name}`")).help(help))
+}
+
+/// A step of the run by its id.
+pub fn find_step(state: &RunState, id: &str) -> Result<u32, Failure> {
+    state.step_named(id).ok_or_else(|| no_step(state, id))
+}
+
+fn no_step(state: &RunState, name: &str) -> Failure {
+    const SHOWN: usize = 20;
+    let all = &state.runbook.steps;
+    let ids: Vec<&str> = all.iter().take(SHOWN).map(|step| step.id.as_str()).collect();
+    let more = if all.len() > SHOWN { ", ..." } else { "" };
+    Failure::usage(format!("this run has no step `{name}`")).help(format!("its steps: {}{more}", ids.join(", ")))
 }
 
 /// Nothing has this id now. Something may have had it.

@@ -15,13 +15,17 @@ mod logs;
 mod man;
 mod new;
 mod params;
+mod pause;
 mod plan;
 mod preview;
 mod resolve;
 mod resume;
+mod retry;
 mod run;
 mod runs;
 mod show;
+mod skip;
+mod unpause;
 mod validate;
 mod watch;
 
@@ -50,6 +54,10 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Logs(args) => logs::run(config, &args).await,
         Command::Watch(args) => watch::run(config, &args).await,
         Command::Cancel(args) => cancel::run(config, args).await,
+        Command::Pause(args) => pause::run(config, args).await,
+        Command::Unpause(args) => unpause::run(config, args).await,
+        Command::Skip(args) => skip::run(config, args).await,
+        Command::Retry(args) => retry::run(config, &args).await,
         Command::Resume(args) => resume::run(config, &args).await,
         Command::Resolve(args) => resolve::run(config, args).await,
         Command::Audit { command } => audit::run(config, command).await,

@@ -1,15 +1,17 @@
 //! `runward resume`: carries on a run that lost its driver, or tries again what did not succeed.
 
-use runward_engine::run::Command;
-use runward_store::{Ledger, LedgerError, command};
+use runward_engine::run::{Command, Event, StepStatus};
+use runward_store::{Ledger, LedgerError, RunView};
 use runward_workers::home::DriverLock;
 
 use super::drive::{detach, drive, refuse_unseen_report};
 use crate::actor::actor;
-use crate::args::ResumeArgs;
+use crate::args::{ResumeArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{find_run, open};
+use crate::open::{Opened, find_run, open};
+use crate::refusal::refused;
+use crate::text;
 use crate::view::Showing;
 
 pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
@@ -26,12 +28,48 @@ pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
         }
         loaded => loaded?,
     };
-    if view.state.status.is_terminal() {
-        command(&opened.ledger, &mut view, Command::Resume, &actor()).await??;
+    if view.state.status.is_terminal() || args.from.is_some() {
+        again(&opened, &mut view, args, showing.format).await?;
     }
     if args.detach {
         drop(lock);
         return detach(&opened, &id, showing.format);
     }
     drive(&opened, lock, view, showing).await
+}
+
+/// Begins the next generation, and says what is done a second time.
+async fn again(opened: &Opened, view: &mut RunView, args: &ResumeArgs, format: RunFormat) -> Result<(), Failure> {
+    let from = match &args.from {
+        None => None,
+        Some(id) => Some(crate::open::find_step(&view.state, id)?),
+    };
+    let had_succeeded: Vec<bool> =
+        view.state.steps().iter().map(|step| step.whole.status == StepStatus::Succeeded).collect();
+    let mut once = Some(Command::Resume { from, reason: args.reason.clone() });
+    let mut committed = opened.ledger.commit(view, &mut |_| once.take(), &actor()).await?;
+    if let Some(Err(reject)) = committed.replies.pop() {
+        return Err(refused(reject, &view.state.id));
+    }
+    let resumed = committed.news.iter().find_map(|recorded| match &recorded.event {
+        Event::RunResumed { reset, from: Some(from), .. } => Some((reset, from)),
+        _ => None,
+    });
+    if let Some((reset, from)) = resumed
+        && format != RunFormat::Json
+    {
+        let twice = |id: &&String| view.state.step_named(id).is_some_and(|step| had_succeeded[step as usize]);
+        let all: Vec<&str> = reset.iter().map(String::as_str).collect();
+        let twice: Vec<&str> = reset.iter().filter(twice).map(String::as_str).collect();
+        let and = if twice.is_empty() { String::new() } else { format!("; had succeeded: {}", names(&twice)) };
+        eprintln!("{}", text::safe(&format!("from {from} on, what runs again: {}{and}", names(&all))));
+    }
+    Ok(())
+}
+
+fn names(all: &[&str]) -> String {
+    const SHOWN: usize = 20;
+    let rest = all.len().saturating_sub(SHOWN);
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    format!("{}{more}", all[..all.len().min(SHOWN)].join(", "))
 }

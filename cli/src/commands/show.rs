@@ -1,7 +1,8 @@
 //! `runward show`: what one run did.
 
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
-use runward_engine::run::{Event, Verdict};
+use runward_engine::run::state::Act;
+use runward_engine::run::{Event, RunState, StepStatus, Verdict};
 use runward_store::{Ledger, StoredEvent};
 use runward_workers::home::DriverLock;
 use serde_json::json;
@@ -13,6 +14,7 @@ use crate::args::{Format, ShowArgs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Opened, find_run, open};
+use crate::refusal::act;
 use crate::text;
 use crate::view::words;
 
@@ -32,34 +34,37 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
             "verdict": verdict,
             "exit_code": verdict.exit_code(),
             "driver_pid": driver,
+            "paused": view.state.paused,
             "steps": steps,
             "attempts": attempts,
             "events": events.iter().map(event_json).collect::<Vec<_>>(),
         })),
         Format::Text => {
-            header(&opened, &run, driver.as_deref(), verdict);
+            header(&opened, &run, driver.as_deref(), verdict, view.state.paused.as_ref());
             let mut by_unit: BTreeMap<&str, Vec<&AttemptRow>> = BTreeMap::new();
             attempts.iter().for_each(|attempt| by_unit.entry(&attempt.unit).or_default().push(attempt));
             let mut rows = steps.iter().peekable();
             for (position, spec) in view.state.runbook.steps.iter().enumerate() {
                 if rows.peek().is_none_or(|row| row.position as usize != position) {
                     print_line(&format!("  {} {:<24} {}", words::symbol("pending"), spec.id, "pending"));
+                    to_be_skipped(&view.state, &spec.id);
                 }
                 while let Some(row) = rows.next_if(|row| row.position as usize == position) {
                     step(row, by_unit.get(row.unit.as_str()).into_iter().flatten().copied());
+                    to_be_skipped(&view.state, &row.unit);
                 }
             }
             if args.events {
                 print_line("");
                 events.iter().for_each(|event| print_line(&event_line(event)));
             }
-            next(&opened, &run, driver.as_deref(), verdict);
+            next(&opened, &run, driver.as_deref(), verdict, view.state.paused.is_some());
         }
     }
     Ok(0)
 }
 
-fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict) {
+fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, paused: Option<&Act>) {
     let state = match (verdict, driver) {
         (Verdict::Unfinished, Some(pid)) => format!("{}, driven by process {pid}", run.status),
         (Verdict::Unfinished, None) => format!("{}, and nobody drives it", run.status),
@@ -69,6 +74,9 @@ fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict)
     print_line(&format!("run         {}", run.id));
     print_line(&format!("runbook     {} ({})", run.name, &run.definition[..12.min(run.definition.len())]));
     print_line(&format!("status      {state}"));
+    if let Some(paused) = paused {
+        print_line(&format!("paused      by {}", act(paused)));
+    }
     print_line(&format!("by          {} through {}", run.actor, run.trigger));
     print_line(&format!("created     {}", text::time(run.created_at)));
     if let Some(finished) = run.finished_at {
@@ -86,6 +94,15 @@ fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict)
     }
     print_line(&format!("folder      {}", opened.home.run(&run.id).display()));
     print_line("");
+}
+
+/// Somebody wants to go on without it, and its turn has not come.
+fn to_be_skipped(state: &RunState, unit: &str) {
+    let found = state.unit_named(unit).and_then(|unit| state.unit(unit));
+    if let Some(skip) = found.filter(|found| found.status != StepStatus::Skipped).and_then(|found| found.skip.as_ref())
+    {
+        print_line(&format!("      to be skipped: by {}", act(skip)));
+    }
 }
 
 fn step<'a>(row: &StepRow, attempts: impl Iterator<Item = &'a AttemptRow>) {
@@ -131,11 +148,15 @@ fn last_words(opened: &Opened, run: &RunRow) -> String {
     format!("\nits driver ended with: {}", lines.into_iter().rev().collect::<Vec<_>>().join(" "))
 }
 
-fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict) {
+fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, paused: bool) {
     let short = words::short(&run.id.0);
     let advice = match (verdict, driver, run.finished_at) {
         (Verdict::Unfinished, None, _) => {
-            format!("nobody drives this run: `runward resume {short}` carries it on{}", last_words(opened, run))
+            let and = if paused { format!(", and `runward unpause {short}` lets it go on") } else { String::new() };
+            format!("nobody drives this run: `runward resume {short}` carries it on{and}{}", last_words(opened, run))
+        }
+        (Verdict::Unfinished, Some(_), _) if paused => {
+            format!("`runward unpause {short}` lets it go on, `runward cancel {short}` stops it")
         }
         (Verdict::Unfinished, Some(_), _) => {
             format!("`runward logs -f {short}` follows it, `runward cancel {short}` stops it")

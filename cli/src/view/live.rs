@@ -89,6 +89,9 @@ impl Live {
                     }
                 }
                 Event::CancelRequested { .. } => self.note(&format!("! cancelled by {}", recorded.actor)),
+                Event::RunPaused { .. } | Event::RunUnpaused | Event::SkipRequested { .. } => {
+                    self.note(&plain::note(recorded).unwrap_or_default());
+                }
                 _ => {}
             }
         }
@@ -145,7 +148,10 @@ impl Live {
         let name = text::cut(&cells(&state.name), width.saturating_sub(counts.len() + 1).max(8));
         let mut lines = vec![format!("{name}{counts}")];
         lines.extend(self.look.frame(state, Some(tails), self.frame, height.saturating_sub(3).max(1)));
-        lines.push(self.look.dim(self.footer));
+        lines.push(match &state.paused {
+            Some(paused) => self.look.paint("held", &plain::on_pause(&paused.by, paused.reason.as_ref())),
+            None => self.look.dim(self.footer),
+        });
         let marks = self.look.marks;
         let lines: Vec<String> = lines.iter().map(|line| marks.text(line)).collect();
         let above: Vec<String> = self.above.drain(..).map(|line| marks.text(&line)).collect();

@@ -31,6 +31,9 @@ impl Plain {
     pub fn begin(&mut self, state: &RunState) {
         self.short = words::short(&state.id.0).to_owned();
         self.say(&beginning(state));
+        if let Some(paused) = &state.paused {
+            self.say(&on_pause(&paused.by, paused.reason.as_ref()));
+        }
     }
 
     pub fn tick(&mut self, tails: &mut Tails) {
@@ -132,11 +135,26 @@ pub fn note(recorded: &Recorded) -> Option<String> {
             let why = reason.as_ref().map(|reason| format!(": {}", text::safe(reason))).unwrap_or_default();
             format!("! {how} by {}{why}", recorded.actor)
         }
+        Event::RunPaused { reason } => on_pause(&recorded.actor, reason.as_ref()),
+        Event::RunUnpaused => format!("▶ unpaused by {}", recorded.actor),
+        Event::SkipRequested { unit, reason } => {
+            format!("− {unit} is to be skipped, by {}: {}", recorded.actor, text::safe(reason))
+        }
+        Event::SkipDue { unit } => format!("− {unit} skipped"),
+        Event::RetryDue { unit, reason: Some(reason) } => {
+            format!("↻ {unit} starts now, by {}: {}", recorded.actor, text::safe(reason))
+        }
         Event::RunStopping { because: StopCause::TimedOut } => "! the run's time is over".to_owned(),
         Event::FinallyStarted => "▶ finally".to_owned(),
         Event::LateResult { unit, .. } => format!("? {unit}: a result came after it was given up"),
         _ => return None,
     })
+}
+
+/// Who keeps the run from going on, and how it does.
+pub fn on_pause(by: &str, reason: Option<&String>) -> String {
+    let why = reason.map(|reason| format!(": {}", text::safe(reason))).unwrap_or_default();
+    format!("‖ paused by {by}{why}; nothing new starts until `runward unpause`")
 }
 
 /// How it ended, and what to do next.

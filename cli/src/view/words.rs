@@ -10,6 +10,7 @@ pub fn symbol(status: &str) -> &'static str {
         "skipped" | "cancelled" => "−",
         "running" => "▶",
         "backoff" => "↻",
+        "paused" => "‖",
         _ => "·",
     }
 }
@@ -58,6 +59,7 @@ impl Marks {
             (Marks::Ascii, "skipped" | "cancelled") => "-",
             (Marks::Ascii, "running") => ">",
             (Marks::Ascii, "backoff") => "~",
+            (Marks::Ascii, "paused") => "=",
             (Marks::Ascii, _) => ".",
         }
     }

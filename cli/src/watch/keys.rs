@@ -101,7 +101,12 @@ fn resume_hint(watch: &Watch) -> String {
         Place::Runs => watch.runs.chosen_line().is_some_and(|line| line.row.held),
         Place::Run | Place::Log => watch.run.as_ref().is_some_and(|page| page.held.is_some()),
     };
+    let paused = match watch.place {
+        Place::Runs => watch.runs.chosen_line().is_some_and(|line| line.is_paused()),
+        Place::Run | Place::Log => watch.run.as_ref().is_some_and(|page| page.paused.is_some()),
+    };
     match held {
+        false if paused => format!("in a shell: runward unpause {short}"),
         true => format!("a step waits for you, in a shell: runward show {short}"),
         false => format!("in a shell: runward resume {short}"),
     }

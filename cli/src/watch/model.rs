@@ -168,9 +168,14 @@ impl RunLine {
     pub fn word(&self) -> String {
         match (&self.driving, self.row.held, self.row.finished_at) {
             (_, true, _) => "held".to_owned(),
+            _ if self.is_paused() => "paused".to_owned(),
             (Driving::Nobody, _, None) => "no driver".to_owned(),
             _ => self.row.status.replace('_', " "),
         }
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.row.status == "paused"
     }
 
     /// The state whose symbol and colour fit.
@@ -187,6 +192,7 @@ impl RunLine {
     pub fn remark(&self) -> String {
         match (&self.about, self.row.finished_at) {
             (_, None) if self.row.held => "waits for you: r".to_owned(),
+            _ if self.is_paused() => "unpause it: r".to_owned(),
             (_, None) if self.driving == Driving::Nobody => "resume it: r".to_owned(),
             (About::Read(about), None) => about.running.join(", "),
             (About::Read(about), Some(_)) => format!("exit {}", about.verdict.exit_code()),

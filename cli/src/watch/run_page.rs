@@ -22,6 +22,8 @@ pub struct RunPage {
     pub started_at: Option<i64>,
     pub finished_at: Option<i64>,
     pub cancel: Option<(String, bool)>,
+    /// By whom, and why.
+    pub paused: Option<String>,
     /// The first unit that waits for a person.
     pub held: Option<String>,
     pub driving: Driving,
@@ -82,6 +84,9 @@ impl RunPage {
             started_at: state.started_at,
             finished_at: state.finished_at,
             cancel: state.cancel.as_ref().map(|cancel| (cancel.by.clone(), cancel.force)),
+            paused: state.paused.as_ref().map(|paused| {
+                paused.reason.as_ref().map_or_else(|| paused.by.clone(), |reason| format!("{}: {reason}", paused.by))
+            }),
             held: state.held().first().map(|unit| state.unit_name(*unit)),
             driving: Driving::Unknown,
             lives_on: false,
@@ -118,6 +123,10 @@ impl RunPage {
             (Verdict::Succeeded, ..) => ("succeeded", format!("succeeded, exit code {exit}")),
             (Verdict::Unknown, Some(unit), _) => {
                 ("held", format!("waits for you: runward resolve {short} {unit} --as succeeded|failed|retry"))
+            }
+            (Verdict::Unfinished, ..) if let Some(paused) = &self.paused => {
+                let and = if self.driving == Driving::Nobody { ", and nobody drives it" } else { "" };
+                ("paused", format!("runward unpause {short}; paused by {paused}{and}"))
             }
             (Verdict::Unfinished, _, Driving::Nobody) if self.lives_on => {
                 ("lost", format!("nobody drives this run, its step goes on: runward resume {short}"))

@@ -46,7 +46,11 @@ fn one(state: &RunState, event: &Event) {
             warn!(%run, step = unit, attempt, %claim, outcome = word(outcome), "a result came after it was given up");
         }
         Event::UnitFailed { unit, .. } => info!(%run, step = unit, "failed without an attempt"),
-        Event::RetryDue { unit } => info!(%run, step = unit, "its retry is due"),
+        Event::RetryDue { unit, .. } => info!(%run, step = unit, "its retry is due"),
+        Event::SkipRequested { unit, .. } => info!(%run, step = unit, "to be skipped, by an operator"),
+        Event::SkipDue { unit } => info!(%run, step = unit, "skipped"),
+        Event::RunPaused { .. } => info!(%run, "paused: nothing new starts"),
+        Event::RunUnpaused => info!(%run, "unpaused"),
         Event::StepReady { step } => debug!(%run, step, "its condition holds"),
         Event::StepSkipped { step, .. } => debug!(%run, step, "skipped: its condition does not hold"),
         Event::ItemsExpanded { step, items } => debug!(%run, step, items = items.len(), "its items are known"),

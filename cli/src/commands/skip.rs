@@ -1,0 +1,54 @@
+//! `runward skip`: the run goes on without a step.
+
+use runward_engine::run::{Command, Reject, StepStatus};
+use runward_store::{Ledger, command};
+use runward_workers::home::DriverLock;
+use serde_json::json;
+
+use super::{print_json, print_line};
+use crate::actor::actor;
+use crate::args::{Format, SkipArgs};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::open::{find_run, find_unit, open};
+use crate::refusal::{act, refused};
+use crate::view::words;
+
+pub async fn run(config: &Config, args: SkipArgs) -> Result<i32, Failure> {
+    let opened = open(config).await?;
+    let id = find_run(&opened.ledger, &args.run).await?;
+    let mut view = opened.ledger.load(&id).await?;
+    let unit = find_unit(&view.state, &args.step)?;
+    let skip = Command::Skip { unit, reason: args.reason };
+    let changed = match command(&opened.ledger, &mut view, skip, &actor()).await? {
+        Ok(()) => true,
+        Err(Reject::AlreadySkipped { .. }) => false,
+        Err(reject) => return Err(refused(reject, &id)),
+    };
+    let state = &view.state;
+    let Some(found) = state.unit(unit) else { return Ok(0) };
+    let driver = DriverLock::holder(&opened.home, &id);
+    if args.format == Format::Json {
+        print_json(&json!({
+            "run": id, "step": args.step, "changed": changed, "status": found.status, "skip": found.skip,
+            "driver_pid": driver,
+        }));
+        return Ok(0);
+    }
+    let (step, short) = (&args.step, words::short(&id.0));
+    let what = match (&found.skip, changed, found.status) {
+        (Some(was), false, _) => format!("{step} is already skipped, by {}", act(was)),
+        (_, _, StepStatus::Skipped) if found.ended_at.is_some() && !state.status.is_terminal() => {
+            format!("skipped {step}: those that need it go on")
+        }
+        (_, _, status) if status.is_terminal() => format!("recorded: the next generation goes on without {step}"),
+        _ => format!("recorded: {step} is left out when its turn comes"),
+    };
+    let next = match (state.status.is_terminal(), driver) {
+        (false, Some(_)) => String::new(),
+        (true, _) => format!("; `runward resume {short}` goes on without it"),
+        (false, None) => format!("; nobody drives the run: `runward resume {short}` carries it on"),
+    };
+    print_line(&format!("{what}{next}"));
+    Ok(0)
+}

@@ -1,0 +1,45 @@
+//! `runward unpause`: lets a paused run go on.
+
+use runward_engine::run::{Command, Reject};
+use runward_store::{Ledger, command};
+use runward_workers::home::DriverLock;
+use serde_json::json;
+
+use super::{print_json, print_line};
+use crate::actor::actor;
+use crate::args::{Format, UnpauseArgs};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::open::{find_run, open};
+use crate::refusal::{act, refused};
+use crate::view::words;
+
+pub async fn run(config: &Config, args: UnpauseArgs) -> Result<i32, Failure> {
+    let opened = open(config).await?;
+    let id = find_run(&opened.ledger, &args.run).await?;
+    let mut view = opened.ledger.load(&id).await?;
+    let changed = match command(&opened.ledger, &mut view, Command::Unpause, &actor()).await? {
+        Ok(()) => true,
+        Err(Reject::NotPaused { .. }) => false,
+        Err(reject) => return Err(refused(reject, &id)),
+    };
+    let state = &view.state;
+    let driver = DriverLock::holder(&opened.home, &id);
+    if args.format == Format::Json {
+        let (status, last) = (state.status, &state.unpaused);
+        print_json(&json!({"run": id, "changed": changed, "status": status, "unpaused": last, "driver_pid": driver}));
+        return Ok(0);
+    }
+    let short = words::short(&id.0);
+    let next = match (state.status.is_terminal(), driver) {
+        (true, _) => format!("; the run {}", state.status.as_str().replace('_', " ")),
+        (false, Some(_)) => String::new(),
+        (false, None) => format!("; nobody drives it: `runward resume {short}` carries it on"),
+    };
+    match (&state.unpaused, changed) {
+        (_, true) => print_line(&format!("unpaused {short}{next}")),
+        (Some(last), false) => print_line(&format!("{short} was already unpaused, by {}{next}", act(last))),
+        (None, false) => print_line(&format!("{short} is not paused{next}")),
+    }
+    Ok(0)
+}

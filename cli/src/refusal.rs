@@ -1,0 +1,54 @@
+//! A refused command in words: who was faster and when, or what has to be done first.
+
+use runward_engine::run::state::Act;
+use runward_engine::run::{Reject, RunId, RunStatus};
+
+use crate::failure::Failure;
+use crate::text;
+use crate::view::words;
+
+pub fn refused(reject: Reject, run: &RunId) -> Failure {
+    let short = words::short(&run.0);
+    let show = format!("`runward show {short}` says where the run stands");
+    let message = match &reject {
+        Reject::NotFailed { last: Some(last), .. } => {
+            format!("{reject}; the run was last continued by {}", act(last))
+        }
+        _ => reject.to_string(),
+    };
+    let help = match &reject {
+        Reject::Terminal { status: RunStatus::Succeeded } | Reject::NotResumable { status: RunStatus::Succeeded } => {
+            "there is nothing left to do in it; `runward run` starts a new one".to_owned()
+        }
+        Reject::Terminal { .. } => format!("`runward resume {short}` continues it"),
+        Reject::NotResumable { .. } => {
+            format!("let it end, or stop it first: `runward cancel {short}`; then repeat this")
+        }
+        Reject::Running { .. } => format!(
+            "wait until it has ended, or stop the run: `runward cancel {short}`; `runward pause {short}` keeps what \
+             follows from starting meanwhile"
+        ),
+        Reject::Settled { .. } => {
+            format!("what is done stays done; `runward resume {short} --from STEP` does it again, in a run that failed")
+        }
+        Reject::NotFailed { .. } => {
+            format!("a step that failed, is held or waits for its retry can be tried again; {show}")
+        }
+        Reject::NotAtEnd { .. } => format!("{show}; repeat this when it is at its end"),
+        Reject::FailureAllowed { unit } => {
+            format!("`runward resume {short} --from {unit}` does it again with all after it, in a run that failed")
+        }
+        Reject::NeedsFirst { need, .. } => format!("`runward retry {short} {need}` comes first"),
+        Reject::WholeStep { step, .. } => {
+            format!("`runward retry {short} {step}` starts each item that did not succeed once more")
+        }
+        _ => show,
+    };
+    Failure::usage(message).help(help)
+}
+
+/// `alice@db1 (terminal) at 2026-11-22 03:10:00: failover`.
+pub fn act(act: &Act) -> String {
+    let why = act.reason.as_ref().map(|reason| format!(": {}", text::safe(reason))).unwrap_or_default();
+    format!("{} at {}{why}", act.by, text::time(act.at))
+}
