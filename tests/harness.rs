@@ -208,6 +208,10 @@ pub fn kill_9(child: &mut Child) {
 }
 
 /// Whether a process with this id exists and is not a zombie.
+pub fn is_root() -> bool {
+    nix::unistd::Uid::effective().is_root()
+}
+
 pub fn is_alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))

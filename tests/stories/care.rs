@@ -1,14 +1,14 @@
 //! Care of the ledger: what is in it, whether it is whole, and removing what is old without touching what lives.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, Scene, kill_9, wait};
+use crate::harness::{PATIENCE, Scene, finish, is_root, kill_9, wait};
 
 const BOOK: &str = "params: {dir: {type: path, required: true}}\ndefaults: {env: {DIR: '${{ params.dir }}'}}\n";
 
@@ -134,6 +134,39 @@ fn no_run_that_lives_is_pruned() {
     scene.expect(0, &["resume", &last_unfinished(&scene)]);
     assert_eq!(scene.read("effects"), ".\n.\n", "each step started once");
     scene.expect(0, &["audit", "verify"]);
+}
+
+#[test]
+fn a_run_stays_whose_folder_somebody_uses_through_a_link_or_holds_a_file_system() {
+    let scene = scene("  - {id: a, run: 'true'}\n");
+    fs::create_dir(scene.path("disk")).unwrap();
+    fs::create_dir(scene.path("outside")).unwrap();
+    scene.file("outside/precious", "x");
+    std::os::unix::fs::symlink(scene.path("disk"), scene.path("linked")).unwrap();
+    let state = ["--state", "linked"];
+    scene.expect(0, &[&["run", "-q", "book.yaml", "-p", &scene.dir()], &state[..]].concat());
+    let runs = scene.path("disk/runs");
+    let folder = fs::read_dir(runs).unwrap().next().unwrap().unwrap().path();
+
+    let prune = ["db", "prune", "--keep", "0", "--state", "linked"];
+    let stands = Command::new("sleep").arg("600").current_dir(folder.join("workspace")).env_clear().spawn();
+    let mut stands = stands.unwrap();
+    let done = scene.expect(0, &prune).stdout;
+    assert!(done.contains("pruned 0 runs") && done.contains("still uses it: sleep 600"), "{done}");
+    kill_9(&mut stands);
+
+    // The file system is mounted for this one process and its children only.
+    let script = "mkdir \"$0/a b\" && mount --bind outside \"$0/a b\" || exit 77; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args([if is_root() { "-m" } else { "-rm" }, "sh", "-c", script]).arg(folder.join("workspace"));
+    command.arg(env!("CARGO_BIN_EXE_runward")).args(prune).current_dir(scene.path(""));
+    let done = finish(&mut command);
+    if done.code != 77 && !done.stderr.starts_with("unshare:") {
+        assert!(done.stdout.contains("a file system is mounted at") && done.stdout.contains("a b"), "{}", done.stdout);
+    }
+    assert_eq!(scene.read("outside/precious"), "x");
+    scene.expect(0, &prune);
+    assert!(!folder.exists());
 }
 
 /// The run that is not at its end and not held.

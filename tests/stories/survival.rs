@@ -90,6 +90,25 @@ fn only_one_driver_drives_a_run() {
     assert_eq!(scene.read("effects"), WHOLE);
 }
 
+/// A power cut can leave a file under its name and without its content, and an empty script succeeds.
+#[test]
+fn a_script_that_lost_its_content_is_written_again() {
+    let (scene, dir) = chain();
+    scene.file("x.yaml", CHAIN.replace("echo first >>", "test -e \"$DIR/second\"; echo first >>"));
+    scene.file("go", "");
+    scene.expect(1, &["run", "x.yaml", "-p", &dir]);
+    let scripts =
+        scene.last()["run"]["id"].as_str().map(|run| scene.path(&format!("state/runs/{run}/scripts"))).unwrap();
+    for script in std::fs::read_dir(scripts).unwrap() {
+        let path = script.unwrap().path();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+    }
+    scene.file("second", "");
+    scene.expect(0, &["resume", "last"]);
+    assert_eq!(scene.read("effects"), WHOLE);
+}
+
 #[test]
 fn a_lost_terminal_changes_nothing() {
     let (scene, dir) = chain();

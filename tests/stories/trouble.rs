@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Done, Scene, finish, step_of, wait};
+use crate::harness::{Done, Scene, finish, is_root, step_of, wait};
 
 const BOOK: &str = "params: {dir: {type: path, required: true}}\ndefaults: {env: {DIR: '${{ params.dir }}'}}\n";
 const ONE: &str = "steps:\n  - {id: one, run: 'echo one >> \"$DIR/effects\"'}\n";
@@ -44,10 +44,6 @@ fn all_advised(scene: &Scene, state: &Path, code: i32, words: &[&str]) {
         advised(&done, code, words);
     }
     assert_eq!(scene.read("effects"), "", "nothing was executed");
-}
-
-fn is_root() -> bool {
-    nix::unistd::Uid::effective().is_root()
 }
 
 /// The binary as a user whom the kernel refuses: `nobody` where the tests run as root, who is never refused.

@@ -64,6 +64,7 @@ impl Driver<'_> {
     pub(super) async fn look_after(&mut self, claim: &ClaimId, session: &SessionId) -> Result<(), DriveError> {
         let dir = self.setting.home.attempt(&self.view.state.id, claim);
         let alive = || journal::is_alive(&dir).unwrap_or(false);
+        self.crew.wake_up(session, &dir); // one that somebody stopped cannot even notice that its supervisor is gone
         if alive() && self.crew.join(session).await && alive() {
             return Ok(());
         }

@@ -23,7 +23,7 @@ pub enum FilesError {
 }
 
 /// Makes the folders of a run and fills `files/` from the ledger. Complete or absent: it appears under its name by a
-/// rename, so a second driver finds it whole and leaves it alone.
+/// rename after it was synced, so a second driver finds it whole, even after a power cut, and leaves it alone.
 pub async fn materialise(
     home: &Home,
     ledger: &dyn Ledger,
@@ -50,16 +50,18 @@ pub async fn materialise(
         }
         let mode = if file.executable { 0o700 } else { 0o600 };
         write(&path, &ledger.blob(&file.sha256).await?, mode)?;
+        sync(&path)?;
     }
     fs::rename(&scratch, &target).map_err(|error| HomeError::new("cannot create the folder", &target, error))?;
     Ok(())
 }
 
-/// The text of a script as a file. Its name is its content, so that retries and items share one; complete or absent.
+/// The text of a script as a file. Its name is its content, so that retries and items share one. What lies there already
+/// is compared: a power cut may have left it empty, and an empty script would succeed; a step may have changed it.
 pub(super) fn materialise_script(home: &Home, run: &RunId, text: &str) -> Result<PathBuf, HomeError> {
     let folder = home.scripts(run);
     let path = folder.join(&sha256(text.as_bytes())[..16]);
-    if !path.exists() {
+    if !fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
         let draft = path.with_extension("draft");
         let _ = fs::remove_file(&draft); // of a driver that died just here: there is one driver at a time
         write(&draft, text.as_bytes(), 0o400)?;
@@ -86,6 +88,11 @@ pub async fn templates(ledger: &dyn Ledger, state: &RunState) -> Result<Template
         }
     }
     Ok(templates)
+}
+
+fn sync(path: &Path) -> Result<(), HomeError> {
+    let synced = fs::File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| HomeError::new("cannot sync the file", path, error))
 }
 
 /// Writes a new file with this mode.

@@ -15,7 +15,7 @@ use runward_engine::runbook::model::{Action, Step};
 use runward_engine::units::format_duration;
 
 use super::launch::output_file;
-use crate::supervisor::journal::{AttemptResult, End};
+use crate::supervisor::journal::{AttemptResult, End, Orphan};
 
 /// The report of an attempt that ended; reads the outputs it wrote.
 pub fn report(dir: &Path, step: &Step, result: &AttemptResult) -> Report {
@@ -43,8 +43,18 @@ pub fn report(dir: &Path, step: &Step, result: &AttemptResult) -> Report {
     if let (Outcome::Failed { .. }, true, Ok(Answer::Failed(why))) = (&report.outcome, own, own_answer(dir)) {
         error = Some(why);
     }
-    report.error = error;
+    report.error = with_unkillable(error, &result.unkillable);
     report
+}
+
+/// Whoever repeats the step has to know that a part of it still runs.
+fn with_unkillable(error: Option<String>, unkillable: &[Orphan]) -> Option<String> {
+    if unkillable.is_empty() {
+        return error;
+    }
+    let named: Vec<String> = unkillable.iter().map(|orphan| format!("{} {}", orphan.pid, orphan.command)).collect();
+    let still = format!("KILL did not end process {}: see to it before the step runs again", named.join(", "));
+    Some(error.map_or(still.clone(), |error| format!("{error}; {still}")))
 }
 
 /// The report of an attempt that provably never started, because this machine could not start it.
@@ -131,4 +141,18 @@ fn read_file(dir: &Path) -> Result<Vec<u8>, String> {
         return Err(OutputError::TooLarge { bytes: meta.len() as usize, max }.to_string());
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_killed_is_said_whatever_became_of_the_step() {
+        let stuck = [Orphan { pid: 7, command: "cat /mnt/nfs".into() }, Orphan { pid: 8, command: "sudo dd".into() }];
+        let told = with_unkillable(Some("timed out after 2.0 s".into()), &stuck).unwrap();
+        assert!(told.starts_with("timed out after 2.0 s; ") && told.contains("7 cat /mnt/nfs, 8 sudo dd"), "{told}");
+        assert!(with_unkillable(None, &stuck).unwrap().contains("before the step runs again"));
+        assert_eq!(with_unkillable(None, &[]), None);
+    }
 }

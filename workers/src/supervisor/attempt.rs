@@ -116,16 +116,16 @@ impl Subreaper {
                 let spool = Spool::new(&launch.dir, launch.log_bytes_max);
                 let end = End::NotStarted { error, hint };
                 let result = result(launch, end, started_at_ms, &spool, Usage::default(), Vec::new(), Vec::new());
-                return self.conclude(launch, started, &result);
+                return self.conclude(launch, started, &result, true);
             }
         };
         let unkillable = attempt.watch();
         attempt.drain();
         let orphans = std::mem::take(&mut attempt.orphans);
-        let left = attempt.left;
+        let (left, alone) = (attempt.left, attempt.alone);
         let end = attempt.end();
         let result = result(launch, end, started_at_ms, &attempt.spool, attempt.usage, orphans, unkillable);
-        if left { self.leave(launch, &result) } else { self.conclude(launch, started, &result) }
+        if left { self.leave(launch, &result) } else { self.conclude(launch, started, &result, alone) }
     }
 
     fn refuse(&mut self, reason: Refusal) -> After {
@@ -134,10 +134,10 @@ impl Subreaper {
     }
 
     /// Nothing is left, or only what nobody can kill: then this process must not take anything else.
-    fn conclude(&mut self, launch: &Launch, started: Started, result: &AttemptResult) -> After {
+    fn conclude(&mut self, launch: &Launch, started: Started, result: &AttemptResult, alone: bool) -> After {
         let published = publish(launch, result);
         drop(started);
-        if published != EXIT_ENDED || !result.unkillable.is_empty() || !self.control.is_open() {
+        if published != EXIT_ENDED || !alone || !self.control.is_open() {
             return After::Exit(published);
         }
         self.control.tell(&Word::Ended);

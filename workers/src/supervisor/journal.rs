@@ -182,9 +182,8 @@ pub fn try_void(dir: &Path) -> Result<Mark, JournalError> {
 
 /// What was decided about the attempt; `None` while nothing was.
 pub fn read_mark(dir: &Path) -> Result<Option<Mark>, JournalError> {
-    for (name, mark) in
-        [(STARTED, Some(Mark::Started)), (VOID, Some(Mark::Void)), (CLAIMED, None), (STARTED, Some(Mark::Started))]
-    {
+    let decided = [(STARTED, Some(Mark::Started)), (VOID, Some(Mark::Void))];
+    for (name, mark) in decided.into_iter().chain([(CLAIMED, None)]).chain(decided) {
         let path = dir.with_extension(name);
         // Looked for in this order, and once more, so that a journal that is renamed meanwhile is not missed.
         if path.try_exists().map_err(|source| JournalError::Io { path, source })? {
@@ -352,6 +351,18 @@ mod tests {
             let starts = won.iter().flatten().count();
             let expected = if read_mark(&dir).unwrap() == Some(Mark::Started) { 1 } else { 0 };
             assert_eq!(starts, expected);
+        }
+    }
+
+    #[test]
+    fn whoever_looks_while_it_is_decided_finds_it() {
+        for round in 0..400 {
+            let (_folder, dir) = attempt();
+            std::thread::scope(|scope| {
+                let looker = scope.spawn(|| while read_mark(&dir).unwrap().is_none() {});
+                let _ = if round % 2 == 0 { start(&dir).map(drop) } else { try_void(&dir).map(|_| ()) };
+                looker.join().unwrap();
+            });
         }
     }
 

@@ -8,8 +8,9 @@
 //! The supervisor ([`supervise`]) is the same binary, started through `/proc/self/exe` so that it survives the
 //! replacement of the file; one thread, no async. For each attempt that runs there is one subreaper, forked without
 //! exec, and the kernel gives that subreaper every orphan below it, so that two attempts are never confused, whatever
-//! their processes do with groups and sessions. When nothing of its attempt is left it may carry out another one. A worker may die: it connects again and reads the journal. A subreaper may
-//! die: its processes fall to the supervisor, which kills them. The supervisor may die: each subreaper kills its own.
+//! their processes do with groups and sessions. When nothing of its attempt is left it may carry out another one. A
+//! worker may die: it connects again and reads the journal. A subreaper may die: its processes fall to the supervisor,
+//! which kills them. The supervisor may die: each subreaper kills its own.
 //! It ends by itself when nothing runs and nobody is connected.
 //!
 //! - [`protocol`]: the words on the socket; [`client`]: the worker's end of it

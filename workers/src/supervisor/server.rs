@@ -1,7 +1,8 @@
 //! The supervisor's loop: clients on one side, one subreaper per attempt on the other.
 //!
-//! Its children are its subreapers, at work or waiting for it, and nothing else. Whatever else appears among them fell from a subreaper that was
-//! killed: strays, to be killed too. Processes left on purpose never come here, see [`Server::let_go`].
+//! Its children are its subreapers, at work or waiting for it, and nothing else. Whatever else appears among them fell
+//! from a subreaper that was killed: strays, to be killed too. Processes left on purpose never come here, see
+//! [`Server::let_go`].
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -16,15 +17,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
 use super::attempt::{EXIT_ENDED, Order, Word};
-use super::journal::{self, AttemptResult, End};
+use super::journal::{self, AttemptResult, End, Reported};
 use super::peer::Peer;
 use super::protocol::{self, Launch, PROTOCOL_VERSION, Refusal, Reply, Request};
 use super::spool::{LogSummary, now_ms};
-use super::tree;
+use super::tree::{self, Buried};
 
 pub(super) const SOCKET: &str = "sock";
 /// Held for as long as the supervisor of a directory lives: there is one.
@@ -219,6 +220,8 @@ impl Server {
                     Ok(forked) => return forked,
                     Err((attempt, reason)) => self.tell(id, &Reply::Refused { attempt, reason }),
                 },
+                // Told to all when the last of it is gone.
+                Request::Kill { attempt, .. } if self.has_fallen(&attempt) => {}
                 Request::Kill { attempt, grace_ms } => match self.live.get_mut(&attempt) {
                     Some(live) => live.kill(attempt, grace_ms),
                     None => self.tell(id, &Reply::Ended { attempt }),
@@ -234,7 +237,7 @@ impl Server {
     }
 
     fn start(&mut self, launch: Launch, asked_by: u64) -> Result<Option<Served>, (String, Refusal)> {
-        let known = self.live.contains_key(&launch.attempt) || self.fallen.iter().any(|(it, ..)| *it == launch.attempt);
+        let known = self.live.contains_key(&launch.attempt) || self.has_fallen(&launch.attempt);
         let refusal = if known {
             Some(Refusal::Live)
         } else if launch.boot != self.boot {
@@ -265,6 +268,10 @@ impl Server {
         }
     }
 
+    fn has_fallen(&self, attempt: &str) -> bool {
+        self.fallen.iter().any(|(it, ..)| it == attempt)
+    }
+
     fn begin(&mut self, launch: Launch, pid: Pid, control: UnixStream, asked_by: u64) {
         let (heard, dir, started_at_ms) = (Vec::new(), launch.dir, now_ms());
         self.live.insert(launch.attempt, Live { pid, control, heard, silent: false, dir, started_at_ms, asked_by });
@@ -275,6 +282,7 @@ impl Server {
         let order = protocol::encode(&Order::Start(launch.clone())).ok().filter(|it| it.len() <= ORDER_BYTES_MAX)?;
         while let Some(mut idle) = self.idle.pop() {
             if matches!(idle.control.write(&order), Ok(len) if len == order.len()) {
+                let _ = kill(idle.pid, Signal::SIGCONT); // somebody may have stopped it while it waited
                 return Some(idle);
             }
             let _ = kill(idle.pid, Signal::SIGKILL); // our child, not yet waited for: nobody else's pid
@@ -322,20 +330,17 @@ impl Server {
     /// Buries dead children. A subreaper that did not end as agreed leaves its attempt to us.
     fn bury(&mut self) {
         loop {
-            let (pid, code) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid, Some(code)),
-                Ok(WaitStatus::Signaled(pid, ..)) => (pid, None),
-                Ok(WaitStatus::StillAlive) | Err(_) => return,
-                Ok(_) => continue,
-            };
+            let Ok(Some(Buried { pid, reported, .. })) = tree::bury_one() else { return };
             self.idle.retain(|idle| idle.pid != pid);
             let Some(attempt) = self.live.iter().find(|(_, live)| live.pid == pid).map(|(attempt, _)| attempt.clone())
             else {
                 continue; // it waited for work, or is a stray
             };
             let Some(mut live) = self.live.remove(&attempt) else { continue };
-            match (code, live.word()) {
-                (_, Some(Word::Ended)) | (Some(EXIT_ENDED), None) => self.tell_all(&Reply::Ended { attempt }),
+            match (reported, live.word()) {
+                (_, Some(Word::Ended)) | (Reported::Exited { code: EXIT_ENDED }, None) => {
+                    self.tell_all(&Reply::Ended { attempt })
+                }
                 (_, Some(Word::Refused(reason))) => self.tell_refused(attempt, reason, live.asked_by),
                 _ => self.fallen.push((attempt, live, Instant::now())),
             }

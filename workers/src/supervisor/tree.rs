@@ -10,10 +10,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::WaitStatus;
 use nix::unistd::{Pid, getpgid};
 
-use super::journal::Orphan;
+use super::journal::{Orphan, Reported};
 use super::watch::Usage;
 
 /// How much of a command line is kept, in characters.
@@ -75,10 +74,17 @@ pub(super) fn kill_below(pid: Pid) {
     }
 }
 
-/// Takes the body of one dead child away; `None` while all live, ECHILD when there are none. A signal number that this
-/// program does not know comes as an error, like an interruption: whoever asks asks again.
+/// A child that has died.
+pub(super) struct Buried {
+    pub pid: Pid,
+    pub reported: Reported,
+    pub usage: Usage,
+}
+
+/// Takes the body of one dead child away; `None` while all live, ECHILD when there are none. Of any signal: `waitpid` of
+/// nix buries those who died of a real-time signal and then calls that an error, so that nobody misses them.
 #[allow(unsafe_code)]
-pub(super) fn bury_one() -> nix::Result<Option<(WaitStatus, Usage)>> {
+pub(super) fn bury_one() -> nix::Result<Option<Buried>> {
     let mut status = 0;
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: both pointers are to live variables of the types the call writes; a zeroed rusage is a valid one.
@@ -93,7 +99,12 @@ pub(super) fn bury_one() -> nix::Result<Option<(WaitStatus, Usage)>> {
         Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
     };
     let usage = Usage { cpu: time(usage.ru_utime) + time(usage.ru_stime), max_rss_kib: usage.ru_maxrss.unsigned_abs() };
-    Ok(Some((WaitStatus::from_raw(Pid::from_raw(pid), status)?, usage)))
+    let reported = if libc::WIFSIGNALED(status) {
+        Reported::Signaled { signal: libc::WTERMSIG(status) }
+    } else {
+        Reported::Exited { code: libc::WEXITSTATUS(status) }
+    };
+    Ok(Some(Buried { pid: Pid::from_raw(pid), reported, usage }))
 }
 
 /// A process for people.

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 use runward_engine::runbook::model::Orphans;
 
@@ -20,7 +19,7 @@ use super::exec::{self, NotStarted};
 use super::journal::{End, Orphan, Reported};
 use super::protocol::Launch;
 use super::spool::{Spool, Stream};
-use super::tree;
+use super::tree::{self, Buried};
 
 /// A pipe as the kernel makes it; a read that fills it asks for a larger one.
 const PIPE_BYTES: usize = 64 * 1024;
@@ -88,14 +87,15 @@ pub(super) struct Watch<'a> {
     pub(super) usage: Usage,
     /// When the step's own process ended.
     ended: Option<Instant>,
-    /// Not one process of the attempt is left.
-    alone: bool,
+    /// Not one process of the attempt is left: the kernel's word, and the only proof there is. A list of processes is
+    /// none: it can miss one, and one whose first thread has ended looks dead.
+    pub(super) alone: bool,
     /// Why the step's own process had to end; `None` if it ended by itself.
     why: Option<Why>,
     /// TERM has been sent; KILL is due then.
     kill_at: Option<Instant>,
     pub(super) orphans: Vec<Orphan>,
-    /// Some of `orphans` live on, as the step wants it.
+    /// Processes live on, as the step wants it.
     pub(super) left: bool,
 }
 
@@ -134,9 +134,10 @@ impl Watch<'_> {
                     self.orphans = tree::living(Pid::this());
                     self.terminate(ORPHAN_GRACE);
                 }
+                // The kernel says that there are some, even where none is found by name.
                 Due::LeaveOrphans => {
                     self.orphans = tree::living(Pid::this());
-                    self.left = !self.orphans.is_empty();
+                    self.left = true;
                     return Vec::new();
                 }
                 Due::Sweep => return self.sweep(),
@@ -272,7 +273,7 @@ impl Watch<'_> {
     /// Buries every dead child, adopted ones too.
     fn reap(&mut self) {
         loop {
-            let (status, usage) = match tree::bury_one() {
+            let Buried { pid, reported, usage } = match tree::bury_one() {
                 Ok(Some(buried)) => buried,
                 Ok(None) => return,
                 Err(Errno::ECHILD) => return self.alone = true,
@@ -280,11 +281,6 @@ impl Watch<'_> {
             };
             self.usage.cpu += usage.cpu;
             self.usage.max_rss_kib = self.usage.max_rss_kib.max(usage.max_rss_kib);
-            let (pid, reported) = match status {
-                WaitStatus::Exited(pid, code) => (pid, Reported::Exited { code }),
-                WaitStatus::Signaled(pid, signal, _) => (pid, Reported::Signaled { signal: signal as i32 }),
-                _ => continue,
-            };
             if pid == self.main && self.ended.is_none() {
                 self.reported = Some(reported);
                 self.ended = Some(Instant::now());

@@ -91,3 +91,27 @@ async fn signals_of_a_lost_terminal_or_a_stopped_service_change_nothing() {
     std::fs::write(world.path("go"), "").unwrap();
     assert_eq!(world.ended(&launch).await.end, End::Exited { code: 0 });
 }
+
+#[tokio::test]
+async fn a_kill_of_an_attempt_that_fell_is_answered_when_nothing_of_it_is_left() {
+    let mut world = World::new();
+    let launch = tree(&world, "victim");
+    world.requests.start(launch.clone()).unwrap();
+    let grandchild = pid_in(&world.path("victim.pid"));
+    let subreaper = pid_in(&launch.dir.join("subreaper.pid"));
+    let supervisor = world.supervisor_pid();
+    kill(supervisor, Signal::SIGSTOP);
+    kill(subreaper, Signal::SIGKILL);
+    world.requests.kill("victim", 0).unwrap();
+    kill(supervisor, Signal::SIGCONT);
+    assert_eq!(world.event().await, Event::Ended { attempt: "victim".into() });
+    assert!(!is_alive(grandchild), "whoever hears of the end may start it again");
+    assert_eq!(result(&launch).end, End::Interrupted);
+}
+
+#[tokio::test]
+async fn a_subreaper_that_dies_of_a_signal_without_a_name_is_missed() {
+    let mut world = World::new();
+    let launch = world.launch("victim", "kill -40 $PPID; sleep 600");
+    assert_eq!(world.run(&launch).await.end, End::Interrupted);
+}

@@ -26,6 +26,8 @@ async fn a_signal_is_not_an_exit_code() {
     let mut world = World::new();
     let result = world.run(&world.launch("signal", "kill -SEGV $$")).await;
     assert_eq!(result.end, End::Signaled { signal: Signal::SIGSEGV as i32 });
+    let result = world.run(&world.launch("nameless", "kill -40 $$; sleep 600")).await;
+    assert_eq!(result.end, End::Signaled { signal: 40 });
 }
 
 #[tokio::test]

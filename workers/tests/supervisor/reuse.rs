@@ -1,6 +1,7 @@
 //! A subreaper carries out one attempt after the other, and nothing of one reaches the next.
 
 use nix::sys::signal::Signal;
+use runward_engine::runbook::model::Orphans;
 use runward_workers::supervisor::client::Event;
 use runward_workers::supervisor::journal::{End, Reported, read_mark};
 
@@ -52,13 +53,59 @@ async fn a_kill_that_comes_late_does_not_end_the_next_attempt() {
 }
 
 #[tokio::test]
-async fn a_subreaper_that_was_stopped_while_it_waited_is_woken_by_a_kill() {
+async fn a_subreaper_that_was_stopped_while_it_waited_is_woken_by_its_next_attempt() {
     let mut world = World::new();
     kill(keeper(&mut world, "first").await, Signal::SIGSTOP);
-    let next = world.launch("next", "sleep 600");
-    world.requests.start(next.clone()).unwrap();
-    world.requests.kill("next", 0).unwrap();
-    assert!(matches!(world.ended(&next).await.end, End::Killed { reported: Some(Reported::Signaled { .. }) }));
+    let next = world.launch("next", "true");
+    assert_eq!(world.run(&next).await.end, End::Exited { code: 0 });
+}
+
+#[tokio::test]
+async fn a_subreaper_that_is_stopped_while_its_step_runs_is_woken_by_a_kill() {
+    let mut world = World::new();
+    let launch = world.launch("stopped", "echo $PPID > keeper; sleep 600");
+    world.requests.start(launch.clone()).unwrap();
+    kill(pid_in(&world.path("keeper")), Signal::SIGSTOP);
+    world.requests.kill("stopped", 0).unwrap();
+    assert!(matches!(world.ended(&launch).await.end, End::Killed { reported: Some(Reported::Signaled { .. }) }));
+}
+
+/// A process whose first thread has ended looks dead from outside, and is not.
+#[tokio::test]
+async fn a_daemon_that_looks_dead_is_left_alone_by_the_next_attempt() {
+    let mut world = World::new();
+    let daemon = "import ctypes, os, threading, time\n\
+                  threading.Thread(target=lambda: (time.sleep(0.3), open('alive', 'w').close(), time.sleep(600))).start()\n\
+                  open('daemon.pid', 'w').write(f'{os.getpid()}\\n')\n\
+                  ctypes.CDLL(None).pthread_exit(None)\n";
+    std::fs::write(world.path("daemon.py"), daemon).unwrap();
+    let script = "setsid python3 daemon.py < /dev/null > /dev/null 2>&1 &\n\
+                  until test -e daemon.pid && grep -q 'State:.Z' /proc/$!/status; do sleep 0.01; done";
+    let mut leaves = world.launch("leaves", script);
+    leaves.orphans = Orphans::Leave;
+    assert_eq!(world.run(&leaves).await.end, End::Exited { code: 0 });
+    let daemon = pid_in(&world.path("daemon.pid"));
+    let next = world.launch("next", "true");
+    assert_eq!(world.run(&next).await.end, End::Exited { code: 0 });
+    until("a sign of life", || world.path("alive").exists().then_some(()));
+    kill(daemon, Signal::SIGKILL);
+}
+
+#[tokio::test]
+async fn hundreds_of_attempts_leave_nothing_in_the_processes_that_carry_them_out() {
+    let mut world = World::new();
+    let keeper = keeper(&mut world, "first").await;
+    let supervisor = world.supervisor_pid();
+    let files = |pid: i32| std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let before = (files(keeper), files(supervisor));
+    for n in 0..300 {
+        let orphans = usize::from(n % 20 == 0);
+        let left = ["", "(sleep 600 &)"][orphans];
+        let launch = world.launch(&format!("n{n}"), &format!("echo out; echo err >&2; {left}"));
+        assert_eq!(world.run(&launch).await.orphans.len(), orphans);
+    }
+    assert_eq!((files(keeper), files(supervisor)), before);
+    assert_eq!((children(supervisor), children(keeper)), (vec![keeper], Vec::new()));
 }
 
 #[tokio::test]
