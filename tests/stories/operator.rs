@@ -150,8 +150,12 @@ fn a_failed_step_is_skipped_by_the_resume() {
     let recorded = scene.expect(0, &["skip", "last", "b", "--reason", "done by hand"]).stdout;
     assert!(recorded.contains("goes on without b") && recorded.contains("runward resume"), "{recorded}");
     assert_eq!(scene.last()["run"]["status"], "failed", "an end stays an end");
+    let late = scene.expect(0, &["skip", "last", "c", "--reason", "nor c"]).stdout;
+    assert!(late.contains("goes on without c"), "{late}");
+    let show = scene.expect(0, &["show", "last"]).stdout;
+    assert_eq!(show.matches("to be skipped: by ").count(), 2, "{show}");
     scene.expect(0, &["resume", "last"]);
-    assert_eq!(scene.read("starts"), "a\nb\nz\nc\nz\n");
+    assert_eq!(scene.read("starts"), "a\nb\nz\nz\n");
     scene.expect(0, &["audit", "verify"]);
 }
 

@@ -2,7 +2,7 @@
 
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::state::Act;
-use runward_engine::run::{Event, RunState, StepStatus, Verdict};
+use runward_engine::run::{Event, RunState, Verdict};
 use runward_store::{Ledger, StoredEvent};
 use runward_workers::home::DriverLock;
 use serde_json::json;
@@ -99,8 +99,7 @@ fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict,
 /// Somebody wants to go on without it, and its turn has not come.
 fn to_be_skipped(state: &RunState, unit: &str) {
     let found = state.unit_named(unit).and_then(|unit| state.unit(unit));
-    if let Some(skip) = found.filter(|found| found.status != StepStatus::Skipped).and_then(|found| found.skip.as_ref())
-    {
+    if let Some(skip) = found.and_then(|found| found.to_be_skipped()) {
         print_line(&format!("      to be skipped: by {}", act(skip)));
     }
 }

@@ -1,6 +1,6 @@
 //! `runward skip`: the run goes on without a step.
 
-use runward_engine::run::{Command, Reject, StepStatus};
+use runward_engine::run::{Command, Reject};
 use runward_store::{Ledger, command};
 use runward_workers::home::DriverLock;
 use serde_json::json;
@@ -38,9 +38,7 @@ pub async fn run(config: &Config, args: SkipArgs) -> Result<i32, Failure> {
     let (step, short) = (&args.step, words::short(&id.0));
     let what = match (&found.skip, changed, found.status) {
         (Some(was), false, _) => format!("{step} is already skipped, by {}", act(was)),
-        (_, _, StepStatus::Skipped) if found.ended_at.is_some() && !state.status.is_terminal() => {
-            format!("skipped {step}: those that need it go on")
-        }
+        _ if found.to_be_skipped().is_none() => format!("skipped {step}: those that need it go on"),
         (_, _, status) if status.is_terminal() => format!("recorded: the next generation goes on without {step}"),
         _ => format!("recorded: {step} is left out when its turn comes"),
     };

@@ -383,6 +383,11 @@ impl UnitState {
     pub fn retry_at(&self) -> Option<i64> {
         self.retry_at
     }
+
+    /// Who wants to go on without it, as long as its turn has not come: perhaps in the next generation.
+    pub fn to_be_skipped(&self) -> Option<&Act> {
+        self.skip.as_ref().filter(|_| !self.passed_over)
+    }
 }
 
 impl RunStatus {
