@@ -231,3 +231,73 @@ fn a_file_that_cannot_be_written_says_why_and_is_as_it_was() {
     assert_eq!(scene.read("配置.conf"), "old\n");
     assert!(kept(&scene).is_empty() && hidden(&scene).is_empty());
 }
+
+#[test]
+fn a_value_in_the_path_names_a_file_below_what_the_runbook_says() {
+    let scene = Scene::new();
+    scene.file("app.tera", "new\n");
+    scene.file("conf/app/.keep", "");
+    scene.file("secret", "old\n");
+    scene.file(
+        "x.yaml",
+        "params: {dir: {type: path, required: true}, name: {required: true}}
+steps:
+  - id: conf
+    render: {template: app.tera, to: '${{ params.dir }}/conf/${{ params.name }}/app.conf'}
+  - id: there
+    cwd: ${{ params.dir }}/${{ params.name }}
+    run: pwd
+",
+    );
+    for (name, why) in [("../..", "makes a `..`"), ("", "is empty")] {
+        let name = format!("name={name}");
+        let params = ["x.yaml", "-p", &scene.dir(), "-p", &name];
+        let plan = scene.expect(0, &[&["plan"], &params[..]].concat());
+        let done = scene.expect(1, &[&["run"], &params[..]].concat());
+        for shown in [plan.stdout, done.stdout] {
+            assert!(shown.contains(why) && shown.contains("the path would name something else"), "{shown}");
+        }
+        assert!(!scene.path("app.conf").exists() && !scene.path("conf/app.conf").exists());
+    }
+    scene.file("app/.keep", "");
+    scene.expect(0, &["run", "x.yaml", "-p", &scene.dir(), "-p", "name=app"]);
+    assert_eq!(scene.read("conf/app/app.conf"), "new\n");
+}
+
+#[test]
+fn a_path_that_would_show_a_sensitive_value_is_refused() {
+    let scene = Scene::new();
+    scene.file("app.tera", "new\n");
+    scene.file(
+        "x.yaml",
+        "params: {pin: {sensitive: true, required: true}}
+steps:
+  - id: conf
+    env: {PIN: '${{ params.pin }}'}
+    render: {template: app.tera, to: '/tmp/${{ env.PIN }}.conf'}
+  - {id: there, cwd: '/tmp/${{ params.pin }}', run: pwd}
+",
+    );
+    let done = scene.expect(2, &["validate", "x.yaml"]);
+    for words in ["`render.to` of step `conf` reads something sensitive", "`cwd` of step `there`"] {
+        assert!(done.stderr.contains(words), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn a_huge_old_file_and_a_long_name_are_replaced_like_any_other() {
+    let scene = Scene::new();
+    scene.file("app.tera", "new\n");
+    let name = "n".repeat(250);
+    let huge = std::fs::File::create(scene.path(&name)).unwrap();
+    huge.set_len(1 << 36).unwrap(); // without a byte on the disk
+    scene.file(
+        "x.yaml",
+        "params: {file: {type: path, required: true}}\nsteps: [{render: {template: app.tera, to: '${{ params.file }}'}}]\n",
+    );
+    let file = format!("file={name}");
+    let plan = scene.expect(0, &["plan", "x.yaml", "-p", &file]);
+    assert!(plan.stdout.contains(": the difference is not shown"), "{}", plan.stdout);
+    scene.expect(0, &["run", "x.yaml", "-p", &file]);
+    assert_eq!(scene.read(&name), "new\n");
+}

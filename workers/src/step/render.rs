@@ -14,6 +14,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Group, User};
 use runward_engine::run::outputs::Outputs;
 use runward_engine::run::request::RenderRequest;
+use runward_engine::units::format_size;
 use serde_json::json;
 
 use super::diff;
@@ -27,6 +28,10 @@ const PERMISSIONS: u32 = 0o7777;
 const MODE_DEFAULT: u32 = 0o666;
 /// Backups of one file within the same second.
 const SAME_SECOND_MAX: u32 = 100;
+/// Of a file that is compared with the new one, in bytes; a larger one cannot be equal to it.
+const OLD_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Of a file's own name in that of its draft, in bytes: a name has at most 255.
+const NAME_BYTES_MAX: usize = 200;
 
 /// Writes the file, if anything about it would change; prints what. The output `changed` says whether.
 pub(super) fn write(request: &RenderRequest) -> Result<Outputs, String> {
@@ -68,7 +73,14 @@ fn difference(request: &RenderRequest, target: &Target) -> Vec<String> {
     if request.secret {
         return vec!["its template has a sensitive value in it: the difference is not shown".to_owned()];
     }
-    diff::unified(&target.shown, target.old.as_ref().map(|old| old.content.as_slice()), &request.content)
+    let old = match &target.old {
+        None => None,
+        Some(Old { content: Some(content), .. }) => Some(content.as_slice()),
+        Some(Old { meta, .. }) => {
+            return vec![format!("the old file has {}: the difference is not shown", format_size(meta.len()))];
+        }
+    };
+    diff::unified(&target.shown, old, &request.content)
 }
 
 /// The file to be written: no link, in a folder that exists.
@@ -80,7 +92,8 @@ struct Target {
 
 struct Old {
     meta: Metadata,
-    content: Vec<u8>,
+    /// `None`: too large to be looked at.
+    content: Option<Vec<u8>>,
 }
 
 /// Owner and mode of the new file; `None`: as they come.
@@ -99,8 +112,9 @@ impl Target {
             Err(error) => return Err(format!("{shown} cannot be looked at: {error}")),
             Ok(meta) if !meta.is_file() => return Err(format!("{shown} is not a regular file: only such is replaced")),
             Ok(meta) => {
-                let content = fs::read(&path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-                Some(Old { meta, content })
+                let small = meta.len() <= OLD_BYTES_MAX;
+                let content = small.then(|| fs::read(&path)).transpose();
+                Some(Old { meta, content: content.map_err(|error| format!("{shown} cannot be read: {error}"))? })
             }
         };
         let folder = parent(&path);
@@ -112,7 +126,7 @@ impl Target {
     }
 
     fn content_changes(&self, request: &RenderRequest) -> bool {
-        self.old.as_ref().is_none_or(|old| old.content != request.content.as_bytes())
+        self.old.as_ref().is_none_or(|old| old.content.as_deref() != Some(request.content.as_bytes()))
     }
 
     fn changes(&self, request: &RenderRequest, wanted: &Wanted) -> Vec<String> {
@@ -187,7 +201,8 @@ fn beside(path: &Path, name: impl FnOnce(&str) -> String) -> PathBuf {
 fn scratch(path: &Path) -> PathBuf {
     let run = std::env::var("RUNWARD_RUN_ID").unwrap_or_default();
     let tail: String = run.chars().filter(char::is_ascii_alphanumeric).rev().take(12).collect();
-    beside(path, |name| format!(".{name}.runward-{tail}-{}", std::process::id()))
+    let name = |name: &str| name[..name.floor_char_boundary(NAME_BYTES_MAX)].to_owned();
+    beside(path, |own| format!(".{}.runward-{tail}-{}", name(own), std::process::id()))
 }
 
 fn replace(
@@ -202,6 +217,9 @@ fn replace(
             io::ErrorKind::PermissionDenied => ": check who may write there, and as whom runward runs",
             io::ErrorKind::StorageFull => ": free some space there",
             io::ErrorKind::ReadOnlyFilesystem => ": that file system is mounted read-only",
+            io::ErrorKind::ResourceBusy => {
+                ": it is mounted by itself, as files often are in a container, and cannot be replaced. Mount its folder"
+            }
             _ => "",
         };
         format!("{} cannot be written: {error}{hint}", target.shown)
