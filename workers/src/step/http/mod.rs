@@ -24,6 +24,10 @@ use words::Mask;
 
 /// How often a poll says that nothing has changed.
 const STILL_EVERY: Duration = Duration::from_secs(60);
+/// Between two lines about what has changed: an answer with a clock in it changes every time.
+const CHANGED_EVERY: Duration = Duration::from_secs(1);
+/// The last request of an `until` begins at least so long before its end, or a tenth of it where that is shorter.
+const LAST_TRY: Duration = Duration::from_secs(1);
 /// The beginning of an answer that was not as expected, in bytes.
 const SHOWN_BYTES_MAX: usize = 2_000;
 
@@ -48,7 +52,8 @@ pub(super) fn ask(request: &HttpRequest) -> Result<Outputs, String> {
 
 fn poll(request: &HttpRequest, client: &Client, mask: &Mask, until: Duration) -> Result<Outputs, String> {
     let (start, every) = (Instant::now(), Duration::from_millis(request.every_ms));
-    let (mut tries, mut last, mut said_at) = (0u64, String::new(), start);
+    let last_try = LAST_TRY.min(until / 10);
+    let (mut tries, mut told, mut told_at) = (0u64, String::new(), None::<Instant>);
     loop {
         let left = until.saturating_sub(start.elapsed());
         tries += 1;
@@ -60,20 +65,20 @@ fn poll(request: &HttpRequest, client: &Client, mask: &Mask, until: Duration) ->
             }
             Err(why) => why,
         };
-        if why != last {
+        let due = |every| told_at.is_none_or(|at| at.elapsed() >= every);
+        if why != told && due(CHANGED_EVERY) {
             say(&format!("not yet: {why}"));
-            (last, said_at) = (why, Instant::now());
-        } else if said_at.elapsed() >= STILL_EVERY {
+            (told, told_at) = (why.clone(), Some(Instant::now()));
+        } else if why == told && due(STILL_EVERY) {
             say(&format!("still the same after {}", count(tries, start.elapsed())));
-            said_at = Instant::now();
+            told_at = Some(Instant::now());
         }
-        let left = until.saturating_sub(start.elapsed());
-        if left <= every {
-            std::thread::sleep(left);
+        let pause = every.min(until.saturating_sub(start.elapsed()).saturating_sub(last_try));
+        if pause.is_zero() {
             let tried = count(tries, start.elapsed());
-            return Err(format!("not as expected after {tried}: {last}"));
+            return Err(format!("not as expected after {tried}: {why}"));
         }
-        std::thread::sleep(every);
+        std::thread::sleep(pause);
     }
 }
 
@@ -86,7 +91,7 @@ fn count(tries: u64, time: Duration) -> String {
 fn once(request: &HttpRequest, client: &Client, mask: &Mask, cap: Option<Duration>) -> Result<Response, String> {
     let start = Instant::now();
     let response = client.send(request, cap)?;
-    let verdict = request.expect.judge(response.status, &response.body.text);
+    let verdict = request.expect.judge(response.status, &response.body.text, &|text| mask.hide(text));
     let Err(why) = verdict else {
         say(&format!("{} in {}", response.status_line(), format_duration(start.elapsed())));
         return Ok(response);
