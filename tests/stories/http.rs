@@ -344,3 +344,55 @@ steps:
     assert!(run.wait().unwrap().success());
     assert_eq!(server.asked().len(), 1);
 }
+
+#[test]
+fn what_is_left_of_a_sensitive_value_when_a_message_is_cut_is_not_shown_either() {
+    let token: String = (0..40).map(|n| format!("tok{n:03}")).collect();
+    let (upper, head) = (token.to_uppercase(), &token[..24]);
+    let server = Server::start(|asked, stream| {
+        let path = asked.line.split(' ').nth(1).unwrap_or_default();
+        let elsewhere = format!("location: ftp://elsewhere/{}?{}\r\n", "x".repeat(150), asked.body);
+        match path.starts_with("/away") {
+            true => reply(stream, "302 Found", &elsewhere.replace("?", path), ""),
+            false => reply(stream, "200 OK", "", &format!("{{\"token\": \"{}\", \"path\": \"{path}\"}}", asked.body)),
+        }
+    });
+    let scene = Scene::new();
+    scene.file(
+        "x.yaml",
+        "params: {base: {required: true}, t: {sensitive: true, required: true}}
+defaults: {allow-failure: true}
+steps:
+  - {id: json, http: {url: '${{ params.base }}/', method: POST, body: '${{ params.t }}', expect: {json: {token: x}}}}
+  - {id: contains, http: {url: '${{ params.base }}/', expect: {contains: '${{ params.t }}'}}}
+  - {id: away, http: {url: '${{ params.base }}/away?${{ params.t }}'}}
+  - {id: made, http: {url: '${{ params.base }}/?${{ params.t | upper }}', expect: {json: {path: x}}}}
+",
+    );
+    let params = scene.file("params.yaml", format!("{{base: '{}', t: {token}}}", server.base()));
+    let done = scene.expect(0, &["run", "x.yaml", "--params-file", params.to_str().unwrap()]);
+    let (shown, record) = (done.stdout, scene.last()["steps"].to_string());
+    let logs = scene.expect(0, &["logs", "last", "--raw"]).stdout;
+    for text in [&shown, &record, &logs] {
+        assert!(!text.contains(head) && !text.contains(&upper[..24]), "{text}");
+    }
+    for words in
+        ["expected json.token to be \"x\", got \"(sensitive)\"", "contains \"(sensitive)\"", "points to ftp://"]
+    {
+        assert!(shown.contains(words), "{words}\n{shown}");
+    }
+}
+
+#[test]
+fn the_time_for_asking_again_is_not_slept_away() {
+    let server = Server::start({
+        let answers = std::sync::atomic::AtomicUsize::new(0);
+        move |_, stream| match answers.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => reply(stream, "503 Service Unavailable", "", ""),
+            _ => reply(stream, "200 OK", "", "ready"),
+        }
+    });
+    let scene = Scene::new();
+    ask(&scene, "{url: '${{ params.base }}/${{ params.x }}', until: 3s, every: 1h}", &server, "a", 0);
+    assert_eq!(server.asked().len(), 2);
+}

@@ -335,3 +335,33 @@ fn places_with_no_safe_form_are_refused_with_the_way_out() {
         no_canary(&scene);
     }
 }
+
+#[test]
+fn a_sensitive_value_is_in_no_event_that_is_shown_and_in_no_message_about_it() {
+    let scene = Scene::new();
+    scene.file("t.tera", "\n{{ params.pin | int }}\n");
+    scene.file(
+        "x.yaml",
+        "params: {pins: {type: list, sensitive: true, default: [sesame1, sesame2]}, pin: {sensitive: true, default: sesame3}}
+defaults: {allow-failure: true}
+steps:
+  - {id: each, for-each: '${{ params.pins }}', run: 'test -n ${{ item }}'}
+  - {id: number, cmd: [echo, '${{ params.pin | int }}']}
+  - {id: condition, if: params.pin | int > 3, run: 'true'}
+  - {id: items, for-each: '${{ params.pin | int }}', run: 'test -n ${{ item }}'}
+  - {id: file, render: {template: t.tera, to: out}}
+",
+    );
+    let run = scene.expect(0, &["run", "x.yaml", "--format", "json", "--report", "report.xml"]);
+    let show = scene.expect(0, &["show", "last", "--format", "json"]);
+    let events = scene.expect(0, &["show", "last", "--events"]);
+    for text in [&run.stdout, &run.stderr, &show.stdout, &events.stdout, &scene.read("report.xml")] {
+        assert!(!text.contains("sesame"), "{text}");
+    }
+    assert!(run.stdout.contains(r#""items":["(sensitive)","(sensitive)"]"#), "{}", run.stdout);
+    for unit in ["number", "condition", "items", "file"] {
+        let error = step_of(&scene.last(), unit)["error"].to_string();
+        assert!(error.contains("reads something sensitive"), "{unit}: {error}");
+    }
+    assert!(step_of(&scene.last(), "file")["error"].to_string().contains("line 2"));
+}

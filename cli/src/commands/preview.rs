@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use runward_engine::bind::path;
 use runward_engine::bind::{Context, Document, Expression, Reference};
 use runward_engine::run::prepare::render_request;
 use runward_engine::runbook::model::{Items, Render, Step};
@@ -141,7 +142,7 @@ fn change(step: &Step, render: &Render, document: &Document, known: &Context, se
         return Err(format!("it reads {what}"));
     }
     let mut request = render_request(render, Some(document), known, secret).map_err(|error| error.to_string())?;
-    let cwd = step.cwd.as_ref().map(|cwd| cwd.render(known)).transpose().map_err(|error| error.to_string())?;
+    let cwd = step.cwd.as_ref().map(|cwd| path::bind(cwd, known)).transpose().map_err(|error| error.to_string())?;
     if let Some(cwd) = cwd {
         request.to = Path::new(&cwd).join(&request.to).display().to_string();
     }

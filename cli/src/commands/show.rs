@@ -2,7 +2,7 @@
 
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::state::Act;
-use runward_engine::run::{Event, RunState, Verdict};
+use runward_engine::run::{RunState, Verdict};
 use runward_store::{Ledger, StoredEvent};
 use runward_workers::home::DriverLock;
 use serde_json::json;
@@ -25,7 +25,9 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
     let view = opened.ledger.load(&id).await?;
     let (run, steps, attempts) = rows::all(&view.state);
     let mut events = opened.ledger.events(&id, 0).await?;
-    hide_sensitive(&mut events, &run);
+    for event in &mut events {
+        event.recorded.event = view.state.shown_event(&event.recorded.event);
+    }
     let verdict = Verdict::of(&view.state);
     let driver = DriverLock::holder(&opened.home, &id);
     match args.format {
@@ -177,15 +179,6 @@ fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, p
     };
     print_line("");
     print_line(&advice);
-}
-
-/// The record holds every parameter; what is shown does not.
-fn hide_sensitive(events: &mut [StoredEvent], run: &RunRow) {
-    for event in events {
-        if let Event::RunCreated { params, .. } = &mut event.recorded.event {
-            params.clone_from(&run.params);
-        }
-    }
 }
 
 fn event_json(event: &StoredEvent) -> serde_json::Value {

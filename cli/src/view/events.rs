@@ -3,7 +3,7 @@
 //!
 //! The stream is the record: from the first event without a gap, whoever drives and whenever somebody began to watch.
 
-use runward_engine::run::{Event, Recorded, RunId, RunState, Verdict};
+use runward_engine::run::{Recorded, RunId, RunState, Verdict};
 use serde_json::{Value, json};
 
 use super::out;
@@ -21,7 +21,7 @@ pub fn changed(state: &RunState, news: &[Recorded]) {
     for recorded in news {
         tell(&json!({
             "run": state.id, "seq": recorded.seq, "at": recorded.at, "actor": recorded.actor,
-            "event": shown(state, &recorded.event),
+            "event": state.shown_event(&recorded.event),
         }));
     }
 }
@@ -33,15 +33,6 @@ pub fn end(state: &RunState, verdict: Verdict) {
 /// The only line of a run that is left to itself.
 pub fn detached(id: &RunId, driver: Option<u32>) {
     tell(&json!({"runward": "events", "version": VERSION, "run": id, "detached": true, "driver_pid": driver}));
-}
-
-/// The record holds every parameter; what is shown does not.
-fn shown(state: &RunState, event: &Event) -> Value {
-    let mut event = event.clone();
-    if let Event::RunCreated { params, .. } = &mut event {
-        *params = state.shown_params();
-    }
-    serde_json::to_value(event).expect("events are plain data: their JSON cannot fail")
 }
 
 fn tell(line: &Value) {

@@ -39,6 +39,15 @@ pub struct DocumentError {
     pub message: String,
 }
 
+impl DocumentError {
+    /// The same without anything of what was read: for a file that reads something sensitive.
+    #[must_use]
+    pub fn discreet(self) -> DocumentError {
+        let message = "this has no text; why is not shown, because the template reads something sensitive".to_owned();
+        DocumentError { message, ..self }
+    }
+}
+
 impl Document {
     /// All errors that can be seen, with their bytes in `text`.
     pub fn parse(text: &str) -> Result<Document, Vec<ExpressionError>> {

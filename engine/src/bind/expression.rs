@@ -67,10 +67,31 @@ pub struct ExpressionError {
 pub enum EvalError {
     #[error("`{expression}`: {message}")]
     Undefined { expression: String, message: String },
+    /// In the words of Tera, which repeat values.
+    #[error("`{expression}`: {message}")]
+    Failed { expression: String, message: String },
     #[error("`{expression}` is a {kind}: write `| join(sep=\" \")` or `| json`")]
     NotText { expression: String, kind: &'static str },
     #[error("the value of `{expression}` {message}")]
     Refused { expression: String, message: String },
+}
+
+impl EvalError {
+    /// The same without anything of what was read: for an expression that reads something sensitive.
+    pub fn discreet(self) -> EvalError {
+        match self {
+            EvalError::Failed { expression, .. } => {
+                let message = "it has no value; why is not shown, because it reads something sensitive".to_owned();
+                EvalError::Failed { expression, message }
+            }
+            // What stands beside a missing name may be the inside of a map.
+            EvalError::Undefined { expression, message } => {
+                let message = message.split("; ").next().unwrap_or_default().to_owned();
+                EvalError::Undefined { expression, message }
+            }
+            other @ (EvalError::NotText { .. } | EvalError::Refused { .. }) => other,
+        }
+    }
 }
 
 impl Expression {

@@ -12,6 +12,7 @@ pub mod context;
 pub mod document;
 pub mod expression;
 pub mod json;
+pub mod path;
 pub mod shell;
 pub mod template;
 pub mod url;

@@ -9,6 +9,7 @@ use super::event::{Event, StopCause};
 use super::ids::Unit;
 use super::state::{Phase, RunState};
 use super::values;
+use crate::bind::{EvalError, Expression};
 use crate::runbook::model::Items;
 
 /// The next events, or none when the state is at rest. Apply them all before asking again.
@@ -54,7 +55,10 @@ fn evaluate(state: &RunState, step: u32) -> Event {
         match condition.evaluate(&context) {
             Ok(true) => {}
             Ok(false) => return Event::StepSkipped { step: id, condition: condition.expression.source.clone() },
-            Err(error) => return Event::UnitFailed { unit: id, error: format!("`if`: {error}") },
+            Err(error) => {
+                let error = shown(state, step, &condition.expression, error);
+                return Event::UnitFailed { unit: id, error: format!("`if`: {error}") };
+            }
         }
     }
     match &spec.for_each {
@@ -66,17 +70,26 @@ fn evaluate(state: &RunState, step: u32) -> Event {
     }
 }
 
+/// What is wrong may repeat what was read.
+fn shown(state: &RunState, step: u32, expression: &Expression, error: EvalError) -> EvalError {
+    let secret = state.runbook.reads_secret(state.spec(step), expression);
+    if secret { error.discreet() } else { error }
+}
+
 fn expand(state: &RunState, step: u32, source: &Items) -> Result<Vec<Value>, String> {
     let unit = Unit::step(step);
     match source {
         Items::Expression(expression) => {
             let context = values::context(state, unit, expression.references.iter().map(|r| &r.0));
-            items(expression.evaluate(&context).map_err(|error| format!("`for-each`: {error}"))?)
+            let told = |error| format!("`for-each`: {}", shown(state, step, expression, error));
+            items(expression.evaluate(&context).map_err(told)?)
         }
         Items::List(templates) => {
             let render = |template: &crate::bind::Template| {
                 let context = values::context(state, unit, values::references(template));
-                template.render(&context).map(Value::String).map_err(|error| format!("`for-each`: {error}"))
+                let secret = template.expressions().any(|(it, _)| state.runbook.reads_secret(state.spec(step), it));
+                let told = |error: EvalError| if secret { error.discreet() } else { error };
+                template.render(&context).map(Value::String).map_err(|error| format!("`for-each`: {}", told(error)))
             };
             items(Value::Array(templates.iter().map(render).collect::<Result<_, _>>()?))
         }

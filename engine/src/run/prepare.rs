@@ -12,6 +12,7 @@ use super::request::{Expected, HttpRequest, RenderRequest, Request};
 use super::state::RunState;
 use super::values;
 use crate::bind::document::DocumentError;
+use crate::bind::path;
 use crate::bind::{Context, Document, EvalError, Expression, JsonTemplate, Reference, ShellScript, Template};
 use crate::limits;
 use crate::runbook::model::{Action, Http, Orphans, Render, Script, Shell, Step};
@@ -69,6 +70,19 @@ pub enum PrepareError {
 
 /// `templates`: those of the run's definition.
 pub fn prepare(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared, PrepareError> {
+    bind(state, unit, templates).map_err(|error| match error {
+        PrepareError::Value { place, source } if reads_secret(state, state.spec(unit.step)) => {
+            PrepareError::Value { place, source: source.discreet() }
+        }
+        other => other,
+    })
+}
+
+fn reads_secret(state: &RunState, spec: &Step) -> bool {
+    step_references(spec, None).into_iter().any(|reference| state.runbook.is_secret(spec, reference))
+}
+
+fn bind(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared, PrepareError> {
     let spec = state.spec(unit.step);
     let document = match &spec.action {
         Action::Render(render) => templates.get(&render.template.value),
@@ -107,7 +121,7 @@ pub fn prepare(state: &RunState, unit: Unit, templates: &Templates) -> Result<Pr
             Program::Script { shell: shell.clone(), text: script.text.clone() }
         }
     };
-    let cwd = spec.cwd.as_ref().map(|cwd| render(cwd, &context, || "`cwd`".into())).transpose()?;
+    let cwd = spec.cwd.as_ref().map(|cwd| bind_path(cwd, &context, "cwd")).transpose()?;
     check_size(&program, &env)?;
     Ok(Prepared { program, env, cwd, timeout: spec.timeout, grace: spec.grace, orphans: spec.orphans })
 }
@@ -129,6 +143,10 @@ fn bind_values(script: &ShellScript, context: &Context, env: &mut Vec<(String, S
         env.push((ShellScript::variable(n), value));
     }
     Ok(())
+}
+
+fn bind_path(template: &Template, context: &Context, place: &str) -> Result<String, PrepareError> {
+    path::bind(template, context).map_err(|source| PrepareError::Value { place: format!("`{place}`"), source })
 }
 
 fn render(template: &Template, context: &Context, place: impl Fn() -> String) -> Result<String, PrepareError> {
@@ -171,7 +189,7 @@ fn http_request(
 ) -> Result<HttpRequest, PrepareError> {
     let at = |place: &'static str| move |source| PrepareError::Value { place: format!("`http.{place}`"), source };
     let secret = |reference: &Reference| state.runbook.is_secret(spec, reference);
-    let reads_secret = |expression: &Expression| expression.references.iter().any(|(reference, _)| secret(reference));
+    let reads_secret = |expression: &Expression| state.runbook.reads_secret(spec, expression);
     let bound = http.url.bind(context, &reads_secret).map_err(at("url"))?;
     let mut headers = Vec::with_capacity(http.headers.len() + 1);
     for (name, template) in &http.headers {
@@ -195,6 +213,9 @@ fn http_request(
         Reference::Item => context.root().get("item"),
         _ => None, // the parameters behind it are among the references
     });
+    // What was made of them is as sensitive: `${{ params.token | upper }}`.
+    let made = http_expressions(http).into_iter().filter(|expression| reads_secret(expression));
+    let made: Vec<Value> = made.filter_map(|expression| expression.evaluate(context).ok()).collect();
     Ok(HttpRequest {
         method: http.method.clone(),
         url: bound.url,
@@ -208,7 +229,7 @@ fn http_request(
         },
         until_ms: http.poll.map(|poll| poll.until.as_millis() as u64),
         every_ms: http.poll.map_or(0, |poll| poll.every.as_millis() as u64),
-        hidden: hidden.flat_map(leaves).collect(),
+        hidden: hidden.chain(&made).flat_map(leaves).collect(),
     })
 }
 
@@ -223,6 +244,13 @@ fn leaves(value: &Value) -> Vec<String> {
     }
 }
 
+fn http_expressions(http: &Http) -> Vec<&Expression> {
+    let texts = http.headers.iter().map(|(_, template)| template).chain(&http.body).chain(&http.expect.contains);
+    let in_texts = texts.flat_map(Template::expressions).map(|(expression, _)| expression);
+    let in_json = http.json.iter().chain(&http.expect.json).flat_map(JsonTemplate::expressions);
+    http.url.expressions().chain(in_texts).chain(in_json).collect()
+}
+
 /// The file a `render` step would write.
 pub fn render_request(
     spec: &Render,
@@ -232,7 +260,10 @@ pub fn render_request(
 ) -> Result<RenderRequest, PrepareError> {
     let path = || spec.template.value.clone();
     let document = document.ok_or_else(|| PrepareError::NoTemplate { path: path() })?;
-    let content = document.render(context).map_err(|error| PrepareError::Template { path: path(), error })?;
+    let content = document.render(context).map_err(|error| {
+        let error = if secret { error.discreet() } else { error };
+        PrepareError::Template { path: path(), error }
+    })?;
     if content.len() > limits::RENDER_BYTES_MAX {
         return Err(PrepareError::RenderedTooLarge {
             path: path(),
@@ -241,7 +272,7 @@ pub fn render_request(
         });
     }
     Ok(RenderRequest {
-        to: render(&spec.to, context, || "`render.to`".into())?,
+        to: bind_path(&spec.to, context, "render.to")?,
         content,
         mode: spec.mode,
         owner: spec.owner.clone(),
@@ -257,12 +288,7 @@ fn step_references<'s>(spec: &'s Step, document: Option<&'s Document>) -> Vec<&'
     match &spec.action {
         Action::Cmd(argv) => templates.extend(argv),
         Action::Shell { script: Script::Bound(script), .. } => expressions.extend(&script.values),
-        Action::Http(http) => {
-            templates.extend(http.headers.iter().map(|(_, template)| template));
-            templates.extend(http.body.iter().chain(&http.expect.contains));
-            expressions.extend(http.url.expressions());
-            expressions.extend(http.json.iter().chain(&http.expect.json).flat_map(JsonTemplate::expressions));
-        }
+        Action::Http(http) => expressions.extend(http_expressions(http)),
         Action::Render(render) => templates.push(&render.to),
         Action::Shell { .. } | Action::Unbuilt(_) => {}
     }

@@ -73,19 +73,20 @@ impl Expected {
         self.status.iter().any(|status| (300..400).contains(status))
     }
 
-    /// `Err` says what was expected and what came.
-    pub fn judge(&self, status: u16, body: &str) -> Result<(), String> {
+    /// `Err` says what was expected and what came. `hide` takes out what may not be shown, before anything is cut: what is
+    /// left of a sensitive value would not be known any more.
+    pub fn judge(&self, status: u16, body: &str, hide: &dyn Fn(&str) -> String) -> Result<(), String> {
         if !self.fits(status) {
             return Err(format!("expected status {}, got {status}", self.statuses()));
         }
         if let Some(wanted) = &self.json {
             let came: Value =
                 serde_json::from_str(body).map_err(|error| format!("expected JSON, got none: {error}"))?;
-            contains(&came, wanted, "json")?;
+            contains(&came, wanted, "json", hide)?;
         }
         match &self.contains {
             Some(text) if !body.contains(text.as_str()) => {
-                Err(format!("expected an answer that contains \"{}\"", quoted(text)))
+                Err(format!("expected an answer that contains \"{}\"", quoted(&hide(text))))
             }
             _ => Ok(()),
         }
@@ -102,7 +103,8 @@ impl Expected {
 }
 
 /// Whether `came` has everything of `wanted`: maps may have more keys, lists have the same length, numbers the same value.
-fn contains(came: &Value, wanted: &Value, path: &str) -> Result<(), String> {
+fn contains(came: &Value, wanted: &Value, path: &str, hide: &dyn Fn(&str) -> String) -> Result<(), String> {
+    let brief = |value: &Value| quoted(&hide(&value.to_string()));
     let differs = || Err(format!("expected {path} to be {}, got {}", brief(wanted), brief(came)));
     match (came, wanted) {
         (Value::Object(came), Value::Object(wanted)) => {
@@ -111,13 +113,13 @@ fn contains(came: &Value, wanted: &Value, path: &str) -> Result<(), String> {
                 let Some(came) = came.get(key) else {
                     return Err(format!("expected {path} to be {}, which is missing", brief(wanted)));
                 };
-                contains(came, wanted, &path)?;
+                contains(came, wanted, &path, hide)?;
             }
             Ok(())
         }
         (Value::Array(came), Value::Array(wanted)) if came.len() == wanted.len() => {
             let mut pairs = came.iter().zip(wanted).enumerate();
-            pairs.try_for_each(|(n, (came, wanted))| contains(came, wanted, &format!("{path}[{n}]")))
+            pairs.try_for_each(|(n, (came, wanted))| contains(came, wanted, &format!("{path}[{n}]"), hide))
         }
         (Value::Number(a), Value::Number(b)) if a == b || a.as_f64() == b.as_f64() && a.is_f64() != b.is_f64() => {
             Ok(())
@@ -125,10 +127,6 @@ fn contains(came: &Value, wanted: &Value, path: &str) -> Result<(), String> {
         _ if came == wanted => Ok(()),
         _ => differs(),
     }
-}
-
-fn brief(value: &Value) -> String {
-    quoted(&value.to_string())
 }
 
 #[cfg(test)]
@@ -153,22 +151,27 @@ mod tests {
             (json!({"n": 9_007_199_254_740_992_u64}), Some("expected json.n to be")),
             (json!({"status": null}), Some("expected json.status to be null")),
         ] {
-            let judged = expected(wanted.clone()).judge(200, body);
+            let judged = expected(wanted.clone()).judge(200, body, &str::to_owned);
             match verdict {
                 None => assert_eq!(judged, Ok(()), "{wanted}"),
                 Some(why) => assert!(judged.clone().unwrap_err().starts_with(why), "{wanted}: {judged:?}"),
             }
         }
-        assert!(expected(json!({})).judge(200, "<html>").unwrap_err().starts_with("expected JSON, got none"));
+        assert!(
+            expected(json!({}))
+                .judge(200, "<html>", &str::to_owned)
+                .unwrap_err()
+                .starts_with("expected JSON, got none")
+        );
     }
 
     #[test]
     fn without_a_word_any_2xx_is_expected() {
         let any = Expected::default();
-        assert_eq!(any.judge(204, ""), Ok(()));
-        assert_eq!(any.judge(302, ""), Err("expected status 2xx, got 302".into()));
+        assert_eq!(any.judge(204, "", &str::to_owned), Ok(()));
+        assert_eq!(any.judge(302, "", &str::to_owned), Err("expected status 2xx, got 302".into()));
         let some = Expected { status: vec![200, 404], ..Expected::default() };
-        assert_eq!(some.judge(404, ""), Ok(()));
-        assert_eq!(some.judge(500, ""), Err("expected status 200 or 404, got 500".into()));
+        assert_eq!(some.judge(404, "", &str::to_owned), Ok(()));
+        assert_eq!(some.judge(500, "", &str::to_owned), Err("expected status 200 or 404, got 500".into()));
     }
 }

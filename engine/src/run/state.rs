@@ -7,10 +7,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::event::{LogDigest, StopCause};
+use super::event::{Event, LogDigest, StopCause};
 use super::ids::{ClaimId, RunId, SessionId, Unit, split_unit_name};
 use super::outputs::Outputs;
+use crate::bind::Reference;
 use crate::limits;
+use crate::plan::params::{HIDDEN, shown};
 use crate::runbook::model::{Runbook, Step};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -310,7 +312,23 @@ impl RunState {
 
     /// The parameters as they may be seen: sensitive ones are only named.
     pub fn shown_params(&self) -> Map<String, Value> {
-        crate::plan::params::shown(&self.runbook, &self.params)
+        shown(&self.runbook, &self.params)
+    }
+
+    /// An event as it may be seen: the record holds every value.
+    pub fn shown_event(&self, event: &Event) -> Event {
+        let mut event = event.clone();
+        match &mut event {
+            Event::RunCreated { params, .. } => *params = self.shown_params(),
+            Event::ItemsExpanded { step, items } => {
+                let spec = self.step_named(step).map(|step| self.spec(step));
+                if spec.is_some_and(|spec| self.runbook.is_secret(spec, &Reference::Item)) {
+                    items.fill(Value::String(HIDDEN.to_owned()));
+                }
+            }
+            _ => {}
+        }
+        event
     }
 
     /// What the run comes to if nothing more happens; `finally` steps see it as `run.status`.

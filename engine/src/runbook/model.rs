@@ -261,7 +261,7 @@ impl Runbook {
 
     /// Whether what a text of `step` reads must not be shown: a sensitive parameter, or what holds one.
     pub fn is_secret(&self, step: &Step, reference: &Reference) -> bool {
-        let any = |expression: &Expression| expression.references.iter().any(|(read, _)| self.is_secret(step, read));
+        let any = |expression: &Expression| self.reads_secret(step, expression);
         match reference {
             Reference::Param(name) => self.params.iter().any(|param| param.sensitive && param.name == *name),
             Reference::Env(name) => {
@@ -278,6 +278,11 @@ impl Runbook {
             Reference::Output { .. } | Reference::Status { .. } | Reference::Run(_) => false,
             Reference::Index | Reference::Outcome(_) => false,
         }
+    }
+
+    /// Whether the value of this expression in `step` must not be shown.
+    pub fn reads_secret(&self, step: &Step, expression: &Expression) -> bool {
+        expression.references.iter().any(|(reference, _)| self.is_secret(step, reference))
     }
 
     /// Whether a file made from this template must not be shown.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::check::{self, visible};
 use super::graph::{self, Link};
-use super::model::{Runbook, Spanned, Step};
+use super::model::{Action, Runbook, Spanned, Step};
 use super::node::{self, Data, Node};
 use super::places::{Place, Places, Role};
 use super::references::{self, Scope};
@@ -64,7 +64,7 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
     for (step, needs) in parsed.iter_mut().zip(edges) {
         step.needs = needs;
     }
-    Ok(Runbook {
+    let runbook = Runbook {
         name: root.get("name").and_then(Node::text).map(str::to_owned),
         description: root.get("description").and_then(Node::text).map(str::to_owned),
         unread: declared.iter().map(|param| param.name.clone()).filter(|name| !used.contains(name)).collect(),
@@ -75,7 +75,25 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         main_len: main.len(),
         steps: parsed,
         unbuilt: checked.unbuilt,
-    })
+    };
+    let secret_paths: Vec<Finding> = runbook.steps.iter().flat_map(|step| secret_paths(&runbook, step)).collect();
+    if secret_paths.is_empty() { Ok(runbook) } else { Err(Report::new(secret_paths)) }
+}
+
+/// Paths are named in plans, logs and messages, and every `ls` shows them.
+fn secret_paths(runbook: &Runbook, step: &Step) -> Vec<Finding> {
+    let to = match &step.action {
+        Action::Render(render) => Some(("render.to", &render.to)),
+        _ => None,
+    };
+    let paths = step.cwd.iter().map(|cwd| ("cwd", cwd)).chain(to);
+    let secret = paths.filter(|(_, path)| path.expressions().any(|(it, _)| runbook.reads_secret(step, it)));
+    secret
+        .map(|(key, _)| {
+            let message = format!("`{key}` of step `{}` reads something sensitive, and paths are shown", step.id);
+            Finding::new(&step.span, "in this step", message).help("name the file or folder by something else")
+        })
+        .collect()
 }
 
 fn section<'n>(root: &'n Node, key: &str) -> &'n [Node] {

@@ -81,7 +81,7 @@ pub(super) fn value(expression: &Expression, context: &Context) -> Result<Value,
             .ok_or_else(|| undefined(expression, &expression.paths[0], context));
     }
     let json = render(expression, context, "json")?;
-    serde_json::from_str(&json).map_err(|error| no_value(expression, error.to_string()))
+    serde_json::from_str(&json).map_err(|error| failed(expression, error.to_string()))
 }
 
 pub(super) fn text(expression: &Expression, context: &Context) -> Result<String, EvalError> {
@@ -126,7 +126,7 @@ fn render(expression: &Expression, context: &Context, filter: &str) -> Result<St
     }
     let template = format!("{{{{ ({}) | {filter} }}}}", expression.source);
     TERA.render_str(&template, &tera_context(expression, context), false)
-        .map_err(|error| no_value(expression, message_of(&error)))
+        .map_err(|error| failed(expression, message_of(&error)))
 }
 
 /// Only what the expression reads: the whole context has up to 20,000 steps in it.
@@ -176,8 +176,8 @@ fn at<'a>(parts: &[String], context: &'a Context) -> Option<&'a Value> {
     rest.iter().try_fold(context.root().get(first)?, |value, key| value.get(key))
 }
 
-fn no_value(expression: &Expression, message: String) -> EvalError {
-    EvalError::Undefined { expression: expression.source.clone(), message }
+fn failed(expression: &Expression, message: String) -> EvalError {
+    EvalError::Failed { expression: expression.source.clone(), message }
 }
 
 /// Names the first part of the path that is missing and lists what stands beside it.
@@ -201,5 +201,5 @@ fn undefined(expression: &Expression, path: &Path, context: &Context) -> EvalErr
         names.truncate(20);
         message += &format!("; `{parent}` has {}{more}", names.join(", "));
     }
-    no_value(expression, message)
+    EvalError::Undefined { expression: expression.source.clone(), message }
 }

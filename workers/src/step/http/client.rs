@@ -79,7 +79,7 @@ impl<'r> Client<'r> {
             let Some(location) = location.filter(|_| matches!(response.status, 301 | 302 | 303 | 307 | 308)) else {
                 return Ok(response);
             };
-            let next = redirect(&url, location)?;
+            let next = redirect(&url, location, self.mask)?;
             if next.origin() != url.origin() {
                 headers.retain(|(name, _)| HARMLESS_HEADERS.contains(&name.as_str()));
             }
@@ -169,8 +169,9 @@ fn server(url: &Url) -> String {
 }
 
 /// Where an answer points: another page of the web, and never from https down to http.
-fn redirect(from: &Url, location: &str) -> Result<Url, String> {
-    let refused = |why: &str| format!("the answer points to {}, {why}", words::line(words::head(location, 200)));
+fn redirect(from: &Url, location: &str, mask: &Mask) -> Result<Url, String> {
+    let shown = mask.hide(location);
+    let refused = |why: &str| format!("the answer points to {}, {why}", words::line(words::head(&shown, 200)));
     let mut next = from.join(location).map_err(|_| refused("which is no URL"))?;
     match (from.scheme(), next.scheme()) {
         ("https", "http") => return Err(refused("which is not encrypted: it is not followed")),
