@@ -39,7 +39,7 @@ pub async fn run(config: &Config, args: SkipArgs) -> Result<i32, Failure> {
     let what = match (&found.skip, changed, found.status) {
         (Some(was), false, _) => format!("{step} is already skipped, by {}", act(was)),
         _ if found.to_be_skipped().is_none() => format!("skipped {step}: those that need it go on"),
-        (_, _, status) if status.is_terminal() => format!("recorded: the next generation goes on without {step}"),
+        (_, _, status) if status.is_terminal() => format!("recorded: {step} is not tried again"),
         _ => format!("recorded: {step} is left out when its turn comes"),
     };
     let next = match (state.status.is_terminal(), driver) {

@@ -134,7 +134,10 @@ fn sum_up(items: &ItemsState, state: &RunState) -> (StepStatus, Outputs) {
 
 /// A unit is left out because a person said so.
 pub(super) fn skip_unit(state: &mut RunState, unit: Unit, at: i64) {
-    state.due.remove(&unit.step);
+    if unit.item.is_none() {
+        state.due.remove(&unit.step);
+        close_items(state, unit.step, StepStatus::Skipped, at);
+    }
     drop_timer(state, unit);
     let unit_state = touch(state, unit);
     let outside = unit.item.is_some() && unit_state.status == StepStatus::Pending;
