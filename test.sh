@@ -14,7 +14,7 @@ need curl curl
 need sqlite3 sqlite3
 need groff groff-base
 need tmux tmux
-need time time
+need /usr/bin/time time # bash has a word of that name
 need make make
 need setsid util-linux
 need stty coreutils

@@ -1,6 +1,6 @@
 //! The live picture on a terminal: every step with its state, how long it took, and the last line of those that run.
 //!
-//! What a frame says is a function of the state ([`frame`]); how it gets onto the terminal is the business of
+//! What a frame says is a function of the state; how it gets onto the terminal is the business of
 //! [`Painter`]. Lines above the picture stay.
 
 use std::collections::VecDeque;
