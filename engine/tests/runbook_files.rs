@@ -508,3 +508,17 @@ fn names_have_a_length_and_a_form() {
         assert!(titled(wrong).contains(wanted), "{wrong}: {}", titled(wrong));
     }
 }
+
+#[test]
+fn the_usual_slips_in_yaml_come_with_what_to_write_instead() {
+    for (source, help) in [
+        ("steps:\n\t- run: echo\n", "indent with spaces"),
+        ("steps:\n  - run: echo a: b\n", "needs quotes, or `|`"),
+        ("steps:\n - run: echo\n  - run: echo\n", "starts in the same column"),
+        ("steps:\n  - run: \"echo\n", "not closed"),
+    ] {
+        let report = parse(source.as_bytes()).unwrap_err();
+        let said = report.findings[0].help.clone().unwrap_or_default();
+        assert!(said.contains(help), "{source}: {report:?}");
+    }
+}

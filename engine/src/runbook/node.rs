@@ -161,7 +161,17 @@ fn syntax_message(span: &Span, error: &serde_saphyr::Error) -> Finding {
         return Finding::new(span, "too deep", "this YAML is nested too deeply")
             .help(format!("at most {} levels", limits::YAML_DEPTH_MAX));
     }
-    Finding::new(span, "here", format!("this is not YAML: {message}"))
+    Finding::new(span, "here", format!("this is not YAML: {message}")).help(syntax_help(message))
+}
+
+fn syntax_help(message: &str) -> &'static str {
+    if message.contains("tab") {
+        "indent with spaces: YAML takes no tabs there"
+    } else if message.contains("mapping values") {
+        "a text with `: ` in it needs quotes, or `|` and the text on the lines below: `run: |`"
+    } else {
+        "look at the indentation here and above (what belongs together starts in the same column), and at quotes and brackets that are not closed"
+    }
 }
 
 /// The nearest character boundary at or below `offset`.

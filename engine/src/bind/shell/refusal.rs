@@ -134,17 +134,52 @@ impl Refusal {
                 format!("assign it on its own line first (`{name}=${{{{ {} }}}}`), or {then}", expression.source)
             }
             Evaluated(_) => format!("{env}; the shell can read `${name}` itself, without evaluating it a second time"),
-            Interpreter(program) => {
+            Interpreter(program) | InterpreterInput(program) if ELSEWHERE.contains(&program) => format!(
+                "{env}; `{program}` does not hand variables on, so send it in: `printf '%s' \"${name}\" | {program} ... '{name}=$(cat); ...'`"
+            ),
+            Interpreter(shell) if SHELLS.contains(&shell) => {
+                format!("{env}, and hand it over as an argument: `{shell} -c '... \"$1\" ...' {shell} \"${name}\"`")
+            }
+            InterpreterInput(shell) if SHELLS.contains(&shell) => {
                 format!(
-                    "{env}; `{program}` inherits it: read `{name}` from its environment there, or pass it to a script file as an argument"
+                    "{env}, and hand it over as an argument: `{shell} -s -- \"${name}\" <<'END'`, where it is `\"$1\"`"
                 )
             }
-            InterpreterInput(program) => {
-                format!("{env}; `{program}` inherits it: read `{name}` from its environment there")
-            }
+            Interpreter(program) => format!(
+                "{env}; `{program}` inherits it (not through `sudo`, `ssh` or a container): read `{name}` from its environment there, or pass it to a script file as an argument"
+            ),
+            InterpreterInput(program) => format!(
+                "{env}; `{program}` inherits it (not through `sudo`, `ssh` or a container): read `{name}` from its environment there"
+            ),
         }
     }
 }
+
+/// What is started through them sees another environment: a variable that is only set here is empty there.
+const ELSEWHERE: &[&str] = &[
+    "ssh",
+    "rsh",
+    "pdsh",
+    "su",
+    "runuser",
+    "sudo",
+    "doas",
+    "docker",
+    "podman",
+    "nerdctl",
+    "crictl",
+    "ctr",
+    "kubectl",
+    "oc",
+    "lxc",
+    "incus",
+    "machinectl",
+    "systemd-nspawn",
+    "vagrant",
+];
+
+/// They take arguments after `-c TEXT NAME`, and that reaches them wherever they run.
+const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "rbash"];
 
 /// The name an author would give it: `params.db_host` -> `DB_HOST`.
 fn variable_name(expression: &Expression) -> String {

@@ -112,6 +112,23 @@ fn each_dangerous_place_is_refused_with_the_fix_and_accepted_for_an_int() {
 }
 
 #[test]
+fn no_advice_relies_on_a_variable_that_does_not_arrive() {
+    for (source, fix) in [
+        ("ssh h \"rm -rf /srv/V\"", "printf '%s' \"$V\" | ssh ... 'V=$(cat); ...'"),
+        ("ssh h sh <<E\nrm -rf /srv/V\nE", "| ssh ... 'V=$(cat)"),
+        ("su app -c \"rm -rf /srv/V\"", "| su ... 'V=$(cat)"),
+        ("docker exec c sh -c \"rm -rf /srv/V\"", "sh -c '... \"$1\" ...' sh \"$V\""),
+        ("sudo bash -c \"rm -rf /srv/V\"", "bash -c '... \"$1\" ...' bash \"$V\""),
+        ("sudo bash <<E\nrm -rf /srv/V\nE", "bash -s -- \"$V\" <<'END'"),
+        ("docker exec c psql -c \"select V\"", "not through `sudo`, `ssh` or a container"),
+    ] {
+        let errors = refused(&source.replace('V', "${{ params.v }}"));
+        let help = errors[0].help.clone().unwrap_or_default();
+        assert!(help.contains(fix), "{source}: {help}");
+    }
+}
+
+#[test]
 fn a_descriptor_operator_takes_no_text_and_says_which_operator_does() {
     for (source, fix, wanted) in [
         ("echo hi >& V", "> V 2>&1", "echo hi >& \"${RUNWARD_V0}\""),
