@@ -48,6 +48,8 @@ mod logging;
 mod logs;
 #[path = "stories/many.rs"]
 mod many;
+#[path = "stories/newcomer.rs"]
+mod newcomer;
 #[path = "stories/nginx.rs"]
 mod nginx;
 #[path = "stories/operator.rs"]

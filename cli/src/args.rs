@@ -10,22 +10,26 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 #[command(name = "runward", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Args {
     /// Folder that holds the ledger and the runs [default: $XDG_STATE_HOME/runward] [env: RUNWARD_STATE]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     pub state: Option<PathBuf>,
 
     /// Configuration file [default: runward.toml here or above, else /etc/runward/runward.toml] [env: RUNWARD_CONFIG]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     pub config: Option<PathBuf>,
 
     /// How much runward says about its own work: off, error, warn, info, debug [default: warn] [env: RUNWARD_LOG]
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = EVERYWHERE)]
     pub log_level: Option<String>,
 
     #[command(subcommand)]
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 succeeded, 1 failed or timed out, 2 usage or validation, 4 cancelled, \
+const EVERYWHERE: &str = "Options of every command";
+
+const EXIT_CODES: &str = "To begin: runward init, then runward run hello -p name=world.\n\
+     Something is wrong: runward runs --unfinished, runward show RUN, runward logs RUN, runward doctor.\n\n\
+     Exit codes: 0 succeeded, 1 failed or timed out, 2 usage or validation, 4 cancelled, \
      8 outcome unknown (lost), or waiting for somebody (held), 9 ledger unreachable.";
 
 #[derive(Debug, Subcommand)]

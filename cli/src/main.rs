@@ -16,6 +16,7 @@ mod logging;
 mod open;
 mod refusal;
 mod runbook_file;
+mod slips;
 mod templates;
 mod text;
 mod view;
@@ -40,7 +41,7 @@ fn main() {
         exit(runward_workers::step::own::carry_out(Path::new(&request)));
     }
     complete::answer();
-    let args = args::Args::parse();
+    let args = args::Args::try_parse().unwrap_or_else(|error| slips::explained(error).exit());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => match runtime.block_on(commands::run(args)) {

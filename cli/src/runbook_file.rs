@@ -40,7 +40,25 @@ pub fn locate(text: &str, folders: &[PathBuf]) -> Result<PathBuf, Failure> {
     let what = if path.is_dir() { "is a folder" } else { "does not exist" };
     let looked: Vec<String> = folders.iter().map(|folder| named(folder)[0].display().to_string()).collect();
     Err(Failure::usage(format!("`{text}` {what}, and there is no {}", looked.join(" and no ")))
-        .help("give a runbook file, or the name of one in the runbooks folder; `runward list` shows them"))
+        .help(where_else(text, folders)))
+}
+
+/// What was meant, as far as the folders tell.
+fn where_else(text: &str, folders: &[PathBuf]) -> String {
+    if !folders.iter().any(|folder| folder.is_dir()) {
+        let here = std::env::current_dir().unwrap_or_default();
+        return format!(
+            "there is no folder of runbooks in {}: go to the folder above it, or give a runbook file",
+            here.display()
+        );
+    }
+    let files = folders.iter().flat_map(|folder| below(folder).unwrap_or_default());
+    let names: Vec<String> = files.map(|file| name_of(&file, folders)).collect();
+    let bare = text.strip_suffix(".yaml").or(text.strip_suffix(".yml")).unwrap_or(text);
+    let near = runward_engine::runbook::report::did_you_mean(bare, names.iter().map(String::as_str));
+    near.unwrap_or_else(|| {
+        "give a runbook file, or the name of one in the runbooks folder; `runward list` shows them".to_owned()
+    })
 }
 
 /// What is in a file, as long as a runbook can be.

@@ -30,6 +30,10 @@ pub fn run(config: &Config, args: &ListArgs) -> Result<i32, Failure> {
                 .collect();
             print_json(&rows);
         }
+        Format::Text if loaded.is_empty() => {
+            let looked: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+            print_line(&format!("no runbooks in {}; `runward new NAME` writes one", looked.join(", ")));
+        }
         Format::Text => {
             for (path, file) in &loaded {
                 match file {

@@ -1,7 +1,9 @@
 //! `runward runs`: runs, newest first.
 
+use runward_engine::run::rows::RunRow;
 use runward_store::{Ledger, RunQuery};
-use runward_workers::home::DriverLock;
+use runward_workers::home::{DriverLock, Home};
+use unicode_width::UnicodeWidthStr;
 
 use super::{print_json, print_line};
 use crate::args::{Format, RunsArgs};
@@ -9,6 +11,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::open;
 use crate::text;
+use crate::view::words::short;
 
 pub async fn run(config: &Config, args: RunsArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
@@ -25,26 +28,54 @@ pub async fn run(config: &Config, args: RunsArgs) -> Result<i32, Failure> {
         }
         return Ok(0);
     }
-    print_line(&format!(
-        "{:<36}  {:<24} {:<22} {:<19}  {:>10}  {}",
-        "RUN", "RUNBOOK", "STATUS", "CREATED", "TOOK", "BY"
-    ));
-    for row in rows {
-        let unattended = row.finished_at.is_none() && DriverLock::holder(&opened.home, &row.id).is_none();
-        let status = match (row.held, unattended) {
-            (true, _) => format!("{} (held)", row.status),
-            (false, true) => format!("{} (no driver)", row.status),
-            (false, false) => row.status,
-        };
-        print_line(&format!(
-            "{:<36}  {:<24} {:<22} {:<19}  {:>10}  {}",
-            row.id.0,
-            row.name,
-            status,
-            text::time(row.created_at),
-            text::took(row.started_at, row.finished_at),
-            row.actor
-        ));
-    }
+    let lines: Vec<[String; 6]> = rows.into_iter().map(|row| cells(&opened.home, row)).collect();
+    table(&lines, terminal_width()).iter().for_each(|line| print_line(line));
     Ok(0)
+}
+
+const HEADER: [&str; 6] = ["RUN", "RUNBOOK", "STATUS", "CREATED", "TOOK", "BY"];
+/// In a pipe columns do not move with what is in them.
+const WIDTHS: [usize; 5] = [36, 24, 22, 19, 10];
+/// A long name pushes the rest aside.
+const NAME_WIDTH_MAX: usize = 24;
+
+fn cells(home: &Home, row: RunRow) -> [String; 6] {
+    let unattended = row.finished_at.is_none() && DriverLock::holder(home, &row.id).is_none();
+    let status = match (row.held, unattended) {
+        (true, _) => format!("{} (held)", row.status),
+        (false, true) => format!("{} (no driver)", row.status),
+        (false, false) => row.status,
+    };
+    let (created, took) = (text::time(row.created_at), text::took(row.started_at, row.finished_at));
+    [row.id.0, row.name, status, created, took, row.actor]
+}
+
+/// On a terminal that is too narrow for whole ids: their ends, which every command takes, and no line that wraps.
+fn table(rows: &[[String; 6]], terminal: Option<usize>) -> Vec<String> {
+    let whole: Vec<String> =
+        std::iter::once(HEADER.map(str::to_owned)).chain(rows.iter().cloned()).map(|row| line(&row, WIDTHS)).collect();
+    match terminal {
+        Some(width) if whole.iter().any(|line| line.width() > width) => narrow(rows, width),
+        _ => whole,
+    }
+}
+
+fn narrow(rows: &[[String; 6]], width: usize) -> Vec<String> {
+    let mut rows: Vec<[String; 6]> = std::iter::once(HEADER.map(str::to_owned)).chain(rows.iter().cloned()).collect();
+    rows.iter_mut().for_each(|row| row[0] = short(&row[0]).to_owned());
+    let mut widths = [0, 1, 2, 3, 4].map(|at| rows.iter().map(|row| row[at].width()).max().unwrap_or(0));
+    widths[1] = widths[1].min(NAME_WIDTH_MAX);
+    rows.iter().map(|row| text::cut(&line(row, widths), width)).collect()
+}
+
+fn line(row: &[String; 6], widths: [usize; 5]) -> String {
+    let pad = |at: usize| " ".repeat(widths[at].saturating_sub(row[at].width()));
+    let [id, name, status, created, took, by] = row;
+    let (a, b, c, d, e) = (pad(0), pad(1), pad(2), pad(3), pad(4));
+    format!("{id}{a}  {name}{b} {status}{c} {created}{d}  {e}{took}  {by}")
+}
+
+fn terminal_width() -> Option<usize> {
+    let out = std::io::stdout();
+    terminal_size::terminal_size_of(&out).map(|(width, _)| width.0.into())
 }

@@ -6,7 +6,7 @@ use super::{print_json, print_line};
 use crate::args::{Format, ValidateArgs};
 use crate::config::Config;
 use crate::failure::{EXIT_USAGE, Failure};
-use crate::runbook_file;
+use crate::{runbook_file, text};
 
 pub fn run(config: &Config, args: &ValidateArgs) -> Result<i32, Failure> {
     let folders = &config.settings.runbooks;
@@ -24,7 +24,11 @@ pub fn run(config: &Config, args: &ValidateArgs) -> Result<i32, Failure> {
                         format!(" (this version cannot run it: {} not built yet)", keys.join(", "))
                     }
                 };
-                print_line(&format!("{}: ok, {} steps{unbuilt}", file.path.display(), file.runbook.steps.len()));
+                print_line(&format!(
+                    "{}: ok, {}{unbuilt}",
+                    file.path.display(),
+                    text::count(file.runbook.steps.len() as u64, "step")
+                ));
             }
             (Ok(file), Format::Json) => {
                 let unbuilt: Vec<&str> = file.runbook.unbuilt.iter().map(|unbuilt| unbuilt.path.as_str()).collect();

@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::layers::layers;
 use super::{Node, Picture};
-use crate::text::safe;
+use crate::text::{count, safe};
 use crate::view::words::Marks;
 
 /// Names shown of a long list of needs.
@@ -21,7 +21,7 @@ pub fn text(picture: &Picture, marks: Marks, now: i64) -> Vec<String> {
         0 | 1 => "one after the other".to_owned(),
         n => format!("up to {n} at a time; those of one layer do not wait for each other"),
     };
-    let mut lines = vec![format!("{}: {} steps, {about}", safe(&picture.title), picture.nodes.len())];
+    let mut lines = vec![format!("{}: {}, {about}", safe(&picture.title), count(picture.nodes.len() as u64, "step"))];
     let width = picture.nodes.iter().map(|node| safe(&node.id).width()).max().unwrap_or(0).min(NAME_WIDTH_MAX);
     for (name, layers) in all {
         lines.push(name.unwrap_or("").to_owned());

@@ -68,6 +68,7 @@ impl Plain {
                         tails.add(state, claim, unit.clone(), since);
                     }
                 }
+                Event::FinallyStarted | Event::StepSkipped { .. } | Event::ItemsExpanded { .. } if self.quiet => {}
                 _ => {
                     if let Some(line) = note(recorded) {
                         self.say(&line);
@@ -174,7 +175,9 @@ pub fn ending(state: &RunState, verdict: Verdict) -> Vec<String> {
 pub fn advice(state: &RunState, verdict: Verdict) -> String {
     let short = words::short(&state.id.0);
     match (verdict, state.held().first()) {
-        (Verdict::Succeeded, _) => format!("runward show {short}"),
+        (Verdict::Succeeded, _) => {
+            format!("what was printed: runward logs {short}; all about it: runward show {short}")
+        }
         (_, Some(unit)) => format!(
             "runward resolve {short} {} --as succeeded|failed|retry, then runward resume {short}",
             state.unit_name(*unit)
