@@ -2,6 +2,7 @@
 # Installs what building and testing need and this machine lacks. Sourced by try.sh and test.sh.
 # Usage: need PROGRAM PACKAGE ... for Debian packages; everything else is said in words.
 
+packages_listed=
 need() {
   if command -v "$1" >/dev/null; then return; fi
   if ! command -v apt-get >/dev/null; then
@@ -11,7 +12,10 @@ need() {
   local sudo=()
   if [ "$(id -u)" != 0 ]; then sudo=(sudo); fi
   echo "installing $2 for $1" >&2
-  "${sudo[@]}" apt-get update -qq
+  if [ -z "$packages_listed" ]; then
+    "${sudo[@]}" apt-get update -qq
+    packages_listed=yes
+  fi
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${@:2}" >&2
 }
 
