@@ -99,7 +99,8 @@ fn a_step_whose_condition_does_not_hold_is_skipped_and_satisfies_the_next() {
 fn a_step_that_may_fail_does_not_stop_the_run() {
     let scene =
         scene("steps:\n  - {id: clean, run: exit 3, allow-failure: true}\n  - {id: go, run: 'touch \"$DIR/went\"'}\n");
-    scene.book(0);
+    let end = scene.expect(0, &["run", "book.yaml", "-p", &scene.dir()]).stdout;
+    assert!(end.contains("  clean failed: exit code 3 (its failure is allowed)\n"), "{end}");
     let show = scene.last();
     assert_eq!(statuses(&show), [("clean", "failed"), ("go", "succeeded")]);
     assert_eq!(show["attempts"][0]["code"], 3);
@@ -235,6 +236,23 @@ fn a_for_each_stops_after_the_failures_it_allows() {
     scene.book(1);
     assert_eq!(scene.read("done"), "a\nb\nc\n");
     assert_eq!(step_of(&scene.last(), "each[1]")["status"], "failed");
+}
+
+#[test]
+fn a_for_each_that_was_stopped_says_how_far_it_came() {
+    let scene = scene(
+        "steps:\n  - {id: bad, needs: [], run: 'until test -e \"$DIR/3\"; do sleep 0.02; done; exit 3'}\n  \
+         - {id: each, needs: [], max-parallel: 1, for-each: [0, 1, 2, 3, 4, 5],\n     \
+         run: 'touch \"$DIR/\"${{ item }}; test ${{ item }} != 3 || until test -e \"$DIR/go\"; do sleep 0.02; done'}\n",
+    );
+    let mut driver = scene.start_book();
+    scene.wait_for("started.out", "bad failed");
+    scene.file("go", "");
+    driver.wait().unwrap();
+    let printed = scene.read("started.out");
+    let end = printed.split_once("✗ book failed").unwrap().1;
+    assert!(end.contains("  each skipped: 4/6 items\n"), "{printed}");
+    assert!(!end.contains("each[4]"), "what never had its turn did not go wrong: {printed}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
+use runward_engine::run::state::UnitState;
 use runward_engine::run::{RunState, StepStatus, Unit};
 use runward_engine::runbook::model::{Action, Items, Runbook, Script, Step};
 
@@ -104,8 +105,8 @@ impl Picture {
 impl Tally {
     pub fn of(state: &RunState, step: u32) -> Option<Tally> {
         let items = state.step(step).items.as_ref()?;
-        let count = |wanted: fn(StepStatus) -> bool| items.units.iter().filter(|unit| wanted(unit.status)).count();
-        let (done, failed) = (count(StepStatus::is_terminal), count(StepStatus::is_failure));
+        let count = |wanted: fn(&UnitState) -> bool| items.units.iter().filter(|unit| wanted(unit)).count();
+        let (done, failed) = (count(was_done), count(|unit| unit.status.is_failure()));
         Some(Tally { all: items.units.len(), done, failed })
     }
 
@@ -113,6 +114,14 @@ impl Tally {
     pub fn sentence(self) -> String {
         let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
         format!("{}/{} items{failed}", self.done, self.all)
+    }
+}
+
+/// An item that had its turn: not one that was passed over because the step was stopped.
+fn was_done(unit: &UnitState) -> bool {
+    match unit.status {
+        StepStatus::Skipped | StepStatus::Cancelled => !unit.attempts.is_empty(),
+        status => status.is_terminal(),
     }
 }
 

@@ -186,8 +186,8 @@ fn ended(state: &RunState, unit: Unit, found: &UnitState) -> Ended {
     let why = found.error.as_deref().filter(|error| !error.is_empty());
     let status = found.status.as_str().replace('_', " ");
     let message = why.map_or_else(|| status.clone(), |why| format!("{status}: {why}"));
-    if found.status.is_failure() && state.spec(unit.step).allow_failure {
-        return Ended::Skipped { message: format!("{message} (its failure is allowed)") };
+    if plain::is_allowed(state, unit) {
+        return Ended::Skipped { message: format!("{message} {}", words::ALLOWED) };
     }
     match found.status {
         StepStatus::Succeeded => Ended::Well,

@@ -198,8 +198,7 @@ impl Look {
     }
 
     fn about(self, state: &RunState, unit: Unit, found: &UnitState, tails: Option<&Tails>) -> String {
-        let tally = if unit.item.is_none() { Tally::of(state, unit.step) } else { None };
-        let mut parts: Vec<String> = tally.map(Tally::sentence).into_iter().collect();
+        let mut parts: Vec<String> = plain::tally(state, unit).map(Tally::sentence).into_iter().collect();
         match found.status {
             StepStatus::Running => {
                 let printed = tails.and_then(|tails| tail_of(state, unit, tails)).and_then(last_line);
@@ -213,6 +212,7 @@ impl Look {
             status if status.is_terminal() && status != StepStatus::Succeeded => {
                 let word = || status.as_str().replace('_', " ");
                 parts.push(found.error.as_deref().map_or_else(word, cells));
+                parts.extend(plain::is_allowed(state, unit).then(|| words::ALLOWED.to_owned()));
             }
             _ => {}
         }

@@ -1,13 +1,14 @@
 //! Plain lines: for pipes, cron and CI. No colours, nothing that is overwritten.
 
 use runward_engine::run::event::{StopCause, Then};
-use runward_engine::run::{Event, Outcome, Recorded, RunState, StepStatus, Verdict};
+use runward_engine::run::{Event, Outcome, Recorded, RunState, StepStatus, Unit, Verdict};
 use runward_engine::runbook::model::Orphans;
 use runward_engine::units::{format_duration, format_size};
 
 use super::out::To;
 use super::tail::{Tail, Tails};
 use super::words;
+use crate::graph::Tally;
 use crate::text;
 
 /// Output shown of one attempt; all of it is kept.
@@ -197,15 +198,30 @@ pub fn symbol_of(verdict: Verdict) -> &'static str {
 
 /// The steps that did not succeed, with their reasons.
 pub fn summary(state: &RunState) -> Vec<String> {
-    let bad = |status: StepStatus| status.is_failure() || status == StepStatus::Held;
-    runward_engine::run::rows::units(state)
-        .filter_map(|unit| state.unit(unit).filter(|found| bad(found.status)).map(|found| (unit, found)))
-        .map(|(unit, found)| {
-            let error = found.error.as_deref().map(|error| format!(": {}", text::safe(error))).unwrap_or_default();
-            format!("  {} {}{error}", state.unit_name(unit), found.status.as_str().replace('_', " "))
-        })
-        .take(20)
-        .collect()
+    runward_engine::run::rows::units(state).filter_map(|unit| shortfall(state, unit)).take(20).collect()
+}
+
+fn shortfall(state: &RunState, unit: Unit) -> Option<String> {
+    let found = state.unit(unit)?;
+    let items = tally(state, unit).filter(|tally| tally.done > 0);
+    let stopped = matches!(found.status, StepStatus::Skipped | StepStatus::Cancelled) && items.is_some();
+    if !(found.status.is_failure() || found.status == StepStatus::Held || stopped) {
+        return None;
+    }
+    let error = found.error.as_deref().map(text::safe).or(items.map(Tally::sentence));
+    let why = error.map(|error| format!(": {error}")).unwrap_or_default();
+    let allowed = if is_allowed(state, unit) { format!(" {}", words::ALLOWED) } else { String::new() };
+    Some(format!("  {} {}{why}{allowed}", state.unit_name(unit), found.status.as_str().replace('_', " ")))
+}
+
+/// How the items of a `for-each` stand, where the unit is the step above them.
+pub fn tally(state: &RunState, unit: Unit) -> Option<Tally> {
+    if unit.item.is_none() { Tally::of(state, unit.step) } else { None }
+}
+
+/// Whether it failed, and the run goes on as if it had not.
+pub fn is_allowed(state: &RunState, unit: Unit) -> bool {
+    state.unit(unit).is_some_and(|found| found.status.is_failure()) && state.spec(unit.step).allow_failure
 }
 
 /// How an attempt ended, in a line.

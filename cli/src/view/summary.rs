@@ -9,6 +9,7 @@ use runward_engine::run::rows::units;
 use runward_engine::run::{RunState, StepStatus, Unit, Verdict};
 
 use super::{plain, words};
+use crate::graph::Tally;
 use crate::text;
 
 /// GitHub refuses the whole summary of a step beyond this, in bytes.
@@ -63,10 +64,11 @@ fn row(state: &RunState, unit: Unit) -> String {
         (0, _) => String::new(),
         (n, _) => n.to_string(),
     };
-    let allowed = found.status.is_failure() && state.spec(unit.step).allow_failure;
-    let mut about: String = found.error.as_deref().unwrap_or_default().chars().take(ERROR_CHARS_MAX).collect();
-    if allowed {
-        about += " (its failure is allowed)";
+    let items = || plain::tally(state, unit).map(Tally::sentence).unwrap_or_default();
+    let mut about: String = found.error.clone().unwrap_or_else(items).chars().take(ERROR_CHARS_MAX).collect();
+    if plain::is_allowed(state, unit) {
+        about += " ";
+        about += words::ALLOWED;
     }
     let shown = match found.status {
         StepStatus::Pending => "not started".to_owned(),

@@ -31,6 +31,9 @@ pub fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
+/// Behind the reason of a failure that `allow-failure` makes no failure of the run.
+pub const ALLOWED: &str = "(its failure is allowed)";
+
 /// What the terminal can show: its locale says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Marks {
