@@ -396,15 +396,3 @@ fn the_time_for_asking_again_is_not_slept_away() {
     ask(&scene, "{url: '${{ params.base }}/${{ params.x }}', until: 3s, every: 1h}", &server, "a", 0);
     assert_eq!(server.asked().len(), 2);
 }
-
-#[test]
-fn a_proxy_that_cannot_be_reached_is_named() {
-    let scene = Scene::new();
-    scene.file(
-        "x.yaml",
-        "steps: [{env: {HTTP_PROXY: 'http://ann:sesame@127.0.0.1:1'}, http: {url: 'http://shop.example/'}}]\n",
-    );
-    let done = scene.expect(1, &["run", "x.yaml"]);
-    assert!(done.stdout.contains("shop.example:80 (through the proxy 127.0.0.1:1)"), "{}", done.stdout);
-    assert!(!done.stdout.contains("sesame"), "{}", done.stdout);
-}

@@ -1,6 +1,7 @@
 //! The live picture of `runward run`, as a person sees it in a terminal of eighty columns and twenty-four lines.
 
 use crate::harness::{Scene, wait};
+use crate::screen::Terminal;
 
 /// Sixty steps, three at a time; the twenty-first fails, and may.
 fn sixty() -> Scene {
@@ -38,8 +39,8 @@ fn a_picture_taller_than_the_screen_leaves_no_copy_of_itself_and_eats_nothing() 
     }
 }
 
-#[test]
-fn a_terminal_that_is_resized_meanwhile_keeps_one_picture() {
+/// A picture of three lines, the middle one long, below the numbers from 1 to 30. It ends when there is a file `go`.
+fn three_lines() -> (Scene, Terminal) {
     let scene = Scene::new();
     scene.file(
         "book.yaml",
@@ -50,15 +51,18 @@ fn a_terminal_that_is_resized_meanwhile_keeps_one_picture() {
     let terminal = scene.terminal(80, 24, &[("NO_COLOR", "1")]);
     terminal.types(&format!("seq 1 30; runward run book.yaml -p {}", scene.dir()));
     terminal.shows("longer than forty");
-    terminal.resize(40, 24);
-    wait("the narrow picture", || !terminal.screen().contains("longer than forty"));
-    terminal.resize(100, 30);
-    terminal.shows("longer than forty");
-    terminal.resize(60, 30);
-    wait("one picture", || {
+    (scene, terminal)
+}
+
+/// Waits until there is one picture, and it does or does not show this.
+fn one_picture(terminal: &Terminal, shows: bool, text: &str) {
+    wait(&format!("one picture, {text:?} shown: {shows}"), || {
         let screen = terminal.screen();
-        !screen.contains("forty columns") && screen.matches("0/1 running").count() == 1
+        screen.contains(text) == shows && screen.matches("0/1 running").count() == 1
     });
+}
+
+fn ends_in_its_place(scene: &Scene, terminal: &Terminal) {
     scene.file("go", "");
     terminal.shows("resized succeeded");
     let all = terminal.scrollback();
@@ -67,6 +71,18 @@ fn a_terminal_that_is_resized_meanwhile_keeps_one_picture() {
     for n in 1..=30 {
         assert!(all.lines().any(|line| line.trim_end() == n.to_string()), "the line {n} from before: {all}");
     }
+}
+
+#[test]
+fn a_terminal_that_is_resized_meanwhile_keeps_one_picture() {
+    let (scene, terminal) = three_lines();
+    terminal.resize(40, 24);
+    one_picture(&terminal, false, "longer than forty");
+    terminal.resize(100, 30);
+    one_picture(&terminal, true, "longer than forty");
+    terminal.resize(60, 30);
+    one_picture(&terminal, false, "forty columns");
+    ends_in_its_place(&scene, &terminal);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::{Scene, children, is_alive, kill_9, wait};
+use crate::harness::{Scene, children, kill_9, wait};
 
 /// Three steps; the middle one waits for a file `go` and counts its own starts and ends in `effects`.
 const CHAIN: &str = "\
@@ -88,34 +88,6 @@ fn only_one_driver_drives_a_run() {
     scene.file("go", "");
     assert!(driver.wait().unwrap().success());
     assert_eq!(scene.read("effects"), WHOLE);
-}
-
-/// As `pkill -9 runward` does it: nobody is left who could end the step, and it must not run beside its next attempt.
-#[test]
-fn a_step_whose_keepers_were_all_killed_is_ended_before_it_is_called_lost() {
-    let scene = Scene::new();
-    scene.file(
-        "x.yaml",
-        "params: {dir: {type: path, required: true}}\n\
-         steps:\n  - id: a\n    retry: {attempts: 2, delay: 1ms}\n    env: {DIR: '${{ params.dir }}'}\n    run: |\n      \
-         if test -e \"$DIR/pid\"; then ! grep -q sleep \"/proc/$(cat \"$DIR/pid\")/cmdline\"; exit; fi\n      \
-         echo $$ > \"$DIR/pid\"\n      exec sleep 600\n",
-    );
-    let mut driver = scene.start(&["run", "x.yaml", "-p", &format!("dir={}", scene.path("").display())]);
-    wait("the step", || scene.read("pid").ends_with('\n'));
-    let step: u32 = scene.read("pid").trim().parse().unwrap();
-    wait("its program", || std::fs::read(format!("/proc/{step}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep")));
-    let supervisor = children(driver.id())[0];
-    let subreaper = children(supervisor)[0];
-    kill_9(&mut driver);
-    for (pid, signal) in [(subreaper, Signal::SIGSTOP), (supervisor, Signal::SIGKILL), (subreaper, Signal::SIGKILL)] {
-        kill(Pid::from_raw(pid as i32), signal).unwrap();
-    }
-    wait("the end of the last keeper", || !is_alive(subreaper));
-    assert!(is_alive(step), "nobody was left to end it");
-    scene.expect(0, &["resume", "last"]);
-    let show = scene.last();
-    assert_eq!((&show["attempts"][0]["status"], &show["attempts"][1]["status"]), (&"lost".into(), &"succeeded".into()));
 }
 
 /// A power cut can leave a file under its name and without its content, and an empty script succeeds.

@@ -12,7 +12,6 @@ use runward_engine::run::{Recorded, Reject, RunId, RunState, Verdict};
 use runward_store::{Ledger, RunView};
 use runward_workers::driver::{Drive, Driver, Observer, Setting};
 use runward_workers::home::{DriverLock, DriverLockError};
-use runward_workers::supervisor::client::forget_parameters;
 use runward_workers::supervisor::journal;
 use tokio::sync::mpsc;
 
@@ -138,9 +137,7 @@ pub fn start_driver(opened: &Opened, id: &RunId) -> Result<u32, Failure> {
     };
     // The same file, although it was perhaps named by a flag; `/dev/null` where there is none.
     let config = opened.config.as_deref().unwrap_or(Path::new("/dev/null"));
-    let mut driver = Process::new("/proc/self/exe");
-    forget_parameters(&mut driver);
-    let mut child = driver
+    let mut child = Process::new("/proc/self/exe")
         .arg("--state")
         .arg(opened.home.root())
         .arg("--config")

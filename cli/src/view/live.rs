@@ -23,6 +23,9 @@ const SPINNER_ASCII: [&str; 4] = ["|", "/", "-", "\\"];
 /// Names are aligned up to this many columns; a longer one pushes the rest aside.
 const NAME_WIDTH_MAX: usize = 24;
 const COPY_EVERY: Duration = Duration::from_millis(60);
+/// How long a new size has to last before it is drawn for: tmux breaks lines at once, and says so a quarter of a second later.
+/// Whoever drags a window to and fro meanwhile would see the picture go up into the lines above it.
+const SIZE_SETTLES: Duration = Duration::from_millis(500);
 /// Failed items named below their step.
 const ITEMS_NAMED_MAX: usize = 5;
 /// Steps that are always shown of those to come.
@@ -37,6 +40,9 @@ pub struct Live {
     state: Option<RunState>,
     copied: Instant,
     painter: Painter,
+    /// Of the terminal, and since when it is another one than before.
+    size: (usize, usize),
+    resized: Option<Instant>,
     /// Lines to put above the picture with the next frame.
     above: Vec<String>,
     frame: usize,
@@ -64,6 +70,8 @@ impl Live {
             state: None,
             copied: Instant::now(),
             painter: Painter::default(),
+            size: size(),
+            resized: None,
             above: Vec::new(),
             frame: 0,
         }
@@ -137,9 +145,20 @@ impl Live {
         write(&out);
     }
 
+    fn size_is_settled(&mut self) -> bool {
+        let size = size();
+        if size != self.size {
+            (self.size, self.resized) = (size, Some(Instant::now()));
+        }
+        self.resized.is_none_or(|at| at.elapsed() >= SIZE_SETTLES)
+    }
+
     fn draw(&mut self, tails: &Tails) {
+        if !self.size_is_settled() {
+            return;
+        }
         let Some(state) = &self.state else { return };
-        let (width, height) = size();
+        let (width, height) = self.size;
         let elapsed = text::took(state.started_at, Some(now()));
         let done = state.steps().iter().filter(|step| step.whole.status.is_terminal()).count();
         let counts =

@@ -12,6 +12,9 @@ use unicode_width::UnicodeWidthChar;
 
 /// The whole row: what is only overwritten may still count as the first part of a line that was broken into rows.
 const CLEAR_ROW: &str = "\u{1b}[2K";
+/// The kernel passes on a text up to its next newline: with them, a terminal could be resized, and break the block into other
+/// rows, while it has drawn half of a frame.
+const NEXT_ROW: &str = "\u{1b}[E";
 const NO_WRAP: &str = "\u{1b}[?7l";
 const WRAP: &str = "\u{1b}[?7h";
 
@@ -28,17 +31,19 @@ impl Painter {
     pub fn frame(&mut self, above: &[String], lines: &[String], width: usize, height: usize) -> String {
         let lines: Vec<String> =
             lines.iter().take(height.saturating_sub(1).max(1)).map(|line| cut(line, width.saturating_sub(1))).collect();
-        let mut out = self.back(width, height);
+        let mut rows = self.rows(width, height);
+        let mut out = back(rows);
         let resized = width != self.width;
         let moved = !above.is_empty() || resized;
-        above.iter().for_each(|line| _ = writeln!(out, "{CLEAR_ROW}{line}"));
+        above.iter().for_each(|line| _ = write!(out, "{CLEAR_ROW}{line}{}", down(&mut rows)));
         out += NO_WRAP;
         for (n, line) in lines.iter().enumerate() {
             let same = !moved && self.drawn.get(n).is_some_and(|(drawn, _)| drawn == line);
+            let down = down(&mut rows);
             let _ = match (same, resized) {
-                (true, _) => writeln!(out),
-                (false, true) => writeln!(out, "{CLEAR_ROW}{line}"),
-                (false, false) => writeln!(out, "{line}\u{1b}[K"),
+                (true, _) => write!(out, "{down}"),
+                (false, true) => write!(out, "{CLEAR_ROW}{line}{down}"),
+                (false, false) => write!(out, "{line}\u{1b}[K{down}"),
             };
         }
         if moved || lines.len() < self.drawn.len() {
@@ -52,8 +57,9 @@ impl Painter {
 
     /// What to write so that these lines stand in the block's place for ever.
     pub fn last(&mut self, lines: &[String], width: usize, height: usize) -> String {
-        let mut out = self.back(width, height);
-        lines.iter().for_each(|line| _ = writeln!(out, "{CLEAR_ROW}{line}"));
+        let mut rows = self.rows(width, height);
+        let mut out = back(rows);
+        lines.iter().for_each(|line| _ = write!(out, "{CLEAR_ROW}{line}{}", down(&mut rows)));
         if !self.drawn.is_empty() {
             out += "\u{1b}[J";
         }
@@ -61,14 +67,26 @@ impl Painter {
         out
     }
 
-    /// To the first row of the block. A terminal that became narrower has broken its lines into several rows.
-    fn back(&self, width: usize, height: usize) -> String {
+    /// Rows of the screen that the block takes. A terminal that became narrower has broken its lines into several.
+    fn rows(&self, width: usize, height: usize) -> usize {
         let rows: usize = self.drawn.iter().map(|(_, columns)| columns.div_ceil(width.max(1)).max(1)).sum();
-        match rows.min(height.saturating_sub(1)) {
-            0 => String::new(),
-            rows => format!("\r\u{1b}[{rows}A"),
-        }
+        rows.min(height.saturating_sub(1))
     }
+}
+
+/// To the first row of the block.
+fn back(rows: usize) -> String {
+    match rows {
+        0 => String::new(),
+        rows => format!("\r\u{1b}[{rows}A"),
+    }
+}
+
+/// To the next row: one of the `rows` that are there, or a new one.
+fn down(rows: &mut usize) -> &'static str {
+    let there = *rows > 0;
+    *rows = rows.saturating_sub(1);
+    if there { NEXT_ROW } else { "\n" }
 }
 
 /// Cuts to `width` columns. Colour sequences count for nothing, and are closed.
@@ -142,16 +160,19 @@ mod tests {
     fn only_what_changed_is_written_again() {
         let mut painter = Painter::default();
         assert_eq!(frame(&mut painter, "", "a\nb\nc", 80, 24), "\u{1b}[2Ka\n\u{1b}[2Kb\n\u{1b}[2Kc\n\u{1b}[J");
-        assert_eq!(frame(&mut painter, "", "a\nB\nc", 80, 24), "\r\u{1b}[3A\nB\u{1b}[K\n\n");
-        assert_eq!(frame(&mut painter, "", "a\nB", 80, 24), "\r\u{1b}[3A\n\n\u{1b}[J");
+        assert_eq!(frame(&mut painter, "", "a\nB\nc", 80, 24), "\r\u{1b}[3A\u{1b}[EB\u{1b}[K\u{1b}[E\u{1b}[E");
+        assert_eq!(frame(&mut painter, "", "a\nB", 80, 24), "\r\u{1b}[3A\u{1b}[E\u{1b}[E\u{1b}[J");
     }
 
     #[test]
     fn what_stays_is_written_above_and_the_block_below_it() {
         let mut painter = Painter::default();
         frame(&mut painter, "", "a", 80, 24);
-        assert_eq!(frame(&mut painter, "for ever", "a", 80, 24), "\r\u{1b}[1A\u{1b}[2Kfor ever\na\u{1b}[K\n\u{1b}[J");
-        assert_eq!(painter.last(&lines("end"), 80, 24), "\r\u{1b}[1A\u{1b}[2Kend\n\u{1b}[J");
+        assert_eq!(
+            frame(&mut painter, "for ever", "a", 80, 24),
+            "\r\u{1b}[1A\u{1b}[2Kfor ever\u{1b}[Ea\u{1b}[K\n\u{1b}[J"
+        );
+        assert_eq!(painter.last(&lines("end"), 80, 24), "\r\u{1b}[1A\u{1b}[2Kend\u{1b}[E\u{1b}[J");
         assert_eq!(painter.last(&lines("more"), 80, 24), "\u{1b}[2Kmore\n");
     }
 

@@ -10,11 +10,9 @@ use runward_engine::run::{ClaimId, Command, SessionId};
 
 use super::{DriveError, Driver};
 use crate::home::HomeError;
-use crate::step::launch::output_file;
 use crate::step::report;
 use crate::supervisor::journal::{self, JournalError, Mark};
 use crate::supervisor::protocol::Refusal;
-use crate::supervisor::tree;
 
 /// How long the processes of a dead supervisor may take to be gone.
 const DYING_MAX: Duration = Duration::from_secs(30);
@@ -132,10 +130,5 @@ fn look(dir: &std::path::Path, boot: &str) -> Result<Found, JournalError> {
     if !journal::wait_until_dead(dir, DYING_MAX)? {
         return Ok(Found::StillAlive);
     }
-    if let Some(result) = journal::read_result(dir, boot)? {
-        return Ok(Found::Result(Box::new(result)));
-    }
-    // If whoever kept it was killed all at once, the step itself may live, and nobody else can end it.
-    let own = format!("RUNWARD_OUTPUT={}", output_file(dir).display());
-    Ok(if tree::kill_marked(&own, DYING_MAX) { Found::Nothing } else { Found::StillAlive })
+    Ok(journal::read_result(dir, boot)?.map_or(Found::Nothing, |result| Found::Result(Box::new(result))))
 }

@@ -7,14 +7,12 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use runward_engine::plan::params::VARIABLE_PREFIX;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -88,15 +86,6 @@ pub enum AskError {
     Unsendable(#[from] Garbled),
 }
 
-/// `RUNWARD_PARAM_*` have been read by whoever recorded the run. What is sensitive among them does not stand in the
-/// environment of processes that may live for days.
-pub fn forget_parameters(command: &mut Command) {
-    let names = std::env::vars_os().map(|(name, _)| name);
-    names.filter(|name| name.as_bytes().starts_with(VARIABLE_PREFIX.as_bytes())).for_each(|name| {
-        command.env_remove(name);
-    });
-}
-
 impl Supervisor {
     /// Starts a supervisor for `dir` and is its first client. Does not wait for it: requests queue in the socket, and
     /// an unusable `dir` is told as an event. `exe` is `/proc/self/exe` of a binary whose `main` begins with
@@ -108,7 +97,6 @@ impl Supervisor {
         let mut command = Command::new(exe);
         command.arg0("runward").arg("__supervisor").arg(dir).stdin(OwnedFd::from(theirs));
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        forget_parameters(&mut command);
         let process = command.spawn()?;
         Supervisor::over(ours, Some(process))
     }

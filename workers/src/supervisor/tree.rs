@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -17,8 +17,6 @@ use super::watch::Usage;
 
 /// How much of a command line is kept, in characters.
 const COMMAND_CHARS_MAX: usize = 256;
-/// Between two looks of [`kill_marked`] at all processes of the machine.
-const MARKED_POLL: Duration = Duration::from_millis(5);
 
 /// The direct children of `pid`, zombies included.
 pub(super) fn children(pid: Pid) -> Vec<Pid> {
@@ -74,37 +72,6 @@ pub(super) fn kill_below(pid: Pid) {
     for pid in descendants(pid) {
         let _ = kill(pid, Signal::SIGKILL); // gone meanwhile: as wanted
     }
-}
-
-/// Kills every process of this machine whose environment has this line, and everything below it, until none is found or
-/// the time is over; returns whether none is left. For what has lost every process that kept it.
-pub(crate) fn kill_marked(line: &str, patience: Duration) -> bool {
-    let give_up = Instant::now() + patience;
-    let mut looks_in_vain = 0;
-    // One that executes a program at this moment has no environment: none is none only when seen twice.
-    while looks_in_vain < 2 {
-        let found = marked(line);
-        looks_in_vain = if found.is_empty() { looks_in_vain + 1 } else { 0 };
-        if !found.is_empty() && Instant::now() >= give_up {
-            return false;
-        }
-        for pid in found {
-            kill_below(pid);
-            let _ = kill(pid, Signal::SIGKILL); // gone meanwhile: as wanted
-        }
-        std::thread::sleep(MARKED_POLL);
-    }
-    true
-}
-
-fn marked(line: &str) -> Vec<Pid> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw);
-    let has = |pid: &Pid| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|found| found == line.as_bytes())
-    };
-    pids.filter(|pid| *pid != Pid::this()).filter(has).collect()
 }
 
 /// A child that has died.

@@ -11,7 +11,7 @@ use runward_engine::limits;
 use runward_engine::run::request::HttpRequest;
 use serde_json::{Map, Value};
 use ureq::Agent;
-use ureq::http::{HeaderMap, Request, Uri};
+use ureq::http::{HeaderMap, Request};
 use ureq::tls::TlsConfig;
 use url::Url;
 
@@ -99,9 +99,9 @@ impl<'r> Client<'r> {
         headers: &[(String, String)],
         cap: Option<Duration>,
     ) -> Result<Response, String> {
-        let agent = self.agent(url, cap)?;
-        let server = server(url) + &through(&agent, url);
+        let server = server(url);
         let explain = |error: &ureq::Error| self.mask.hide(&words::explain(error, &server));
+        let agent = self.agent(url, cap)?;
         let mut builder = Request::builder().method(request.method.as_str()).uri(url.as_str());
         for (name, value) in headers {
             builder = builder.header(name, value.as_bytes());
@@ -166,13 +166,6 @@ fn credentials(url: &Url) -> Option<String> {
 fn server(url: &Url) -> String {
     let port = url.port_or_known_default().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}{port}", url.host_str().unwrap_or_default())
-}
-
-/// The proxy that is asked instead, for people: what cannot be reached may be the proxy.
-fn through(agent: &Agent, url: &Url) -> String {
-    let uri = url.as_str().parse::<Uri>().ok();
-    let proxy = agent.config().proxy().filter(|proxy| uri.is_some_and(|uri| !proxy.is_no_proxy(&uri)));
-    proxy.map(|proxy| format!(" (through the proxy {}:{})", proxy.host(), proxy.port())).unwrap_or_default()
 }
 
 /// Where an answer points: another page of the web, and never from https down to http.
