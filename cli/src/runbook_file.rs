@@ -48,7 +48,7 @@ fn where_else(text: &str, folders: &[PathBuf]) -> String {
     if !folders.iter().any(|folder| folder.is_dir()) {
         let here = std::env::current_dir().unwrap_or_default();
         return format!(
-            "there is no folder of runbooks in {}: go to the folder above it, or give a runbook file",
+            "there is no folder of runbooks in {}: go to the one that has it, or give a runbook file",
             here.display()
         );
     }

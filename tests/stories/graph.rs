@@ -121,7 +121,7 @@ fn no_name_means_anything_to_mermaid() {
 fn what_is_neither_a_runbook_nor_a_run_is_said_with_what_to_do() {
     let scene = scene();
     let nothing = scene.expect(2, &["graph", "nothing"]).stderr;
-    assert!(nothing.contains("`nothing` does not exist") && nothing.contains("go to the folder above it"), "{nothing}");
+    assert!(nothing.contains("`nothing` does not exist") && nothing.contains("go to the one that has it"), "{nothing}");
     let no_run = scene.expect(2, &["graph", "0123abcd"]).stderr;
     assert!(no_run.contains("no run has the id `0123abcd`"), "{no_run}");
     let steps: String = (0..2001).map(|n| format!("  - {{id: s{n}, run: 'true'}}\n")).collect();

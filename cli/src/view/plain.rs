@@ -177,7 +177,7 @@ pub fn advice(state: &RunState, verdict: Verdict) -> String {
     let short = words::short(&state.id.0);
     match (verdict, state.held().first()) {
         (Verdict::Succeeded, _) => {
-            format!("what was printed: runward logs {short}; all about it: runward show {short}")
+            format!("runward logs {short} (what was printed), runward show {short}")
         }
         (_, Some(unit)) => format!(
             "runward resolve {short} {} --as succeeded|failed|retry, then runward resume {short}",
