@@ -14,6 +14,7 @@ use super::Context;
 use super::expression::evaluate::{language, message_of};
 use super::expression::scan::{FILTERS, ROOTS, Spanned, TESTS, Token, name_of, suggest, tokenize, unknown_root_help};
 use super::expression::{ExpressionError, Reference};
+use super::template::closing;
 
 /// The name Tera knows the file by; without an ending for which it would escape anything.
 const NAME: &str = "template";
@@ -154,24 +155,6 @@ fn tags(text: &str) -> Vec<Range<usize>> {
         tags.push(inner);
     }
     tags
-}
-
-/// Where `close` stands, outside of quotes.
-fn closing(text: &str, close: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let (mut at, mut quote) = (0, None);
-    while at < bytes.len() {
-        match (quote, bytes[at]) {
-            (Some(_), b'\\') => at += 1,
-            (Some(open), byte) if byte == open => quote = None,
-            (Some(_), _) => {}
-            (None, byte @ (b'"' | b'\'' | b'`')) => quote = Some(byte),
-            (None, _) if text.is_char_boundary(at) && text[at..].starts_with(close) => return Some(at),
-            (None, _) => {}
-        }
-        at += 1;
-    }
-    None
 }
 
 /// Names that the file itself binds: `{% set x = ... %}`, `{% for k, v in ... %}`, `[x for x in ...]`.

@@ -37,7 +37,7 @@ impl Template {
                 parts.push(Part::Text(text[at..start].to_owned()));
             }
             let inner = start + OPEN.len();
-            let Some(end) = closing(&text[inner..]).map(|length| inner + length) else {
+            let Some(end) = closing(&text[inner..], CLOSE).map(|length| inner + length) else {
                 errors.push(unclosed(start));
                 at = text.len();
                 break;
@@ -89,18 +89,17 @@ impl Template {
     }
 }
 
-/// Where `}}` stands, outside of the quotes of the expression.
-fn closing(text: &str) -> Option<usize> {
+/// Where `close` stands, outside of the quotes of an expression.
+pub(super) fn closing(text: &str, close: &str) -> Option<usize> {
     let bytes = text.as_bytes();
-    let mut at = 0;
-    let mut quote = None;
+    let (mut at, mut quote) = (0, None);
     while at < bytes.len() {
         match (quote, bytes[at]) {
             (Some(_), b'\\') => at += 1,
             (Some(open), byte) if byte == open => quote = None,
             (Some(_), _) => {}
             (None, byte @ (b'"' | b'\'' | b'`')) => quote = Some(byte),
-            (None, b'}') if bytes.get(at + 1) == Some(&b'}') => return Some(at),
+            (None, _) if text.is_char_boundary(at) && text[at..].starts_with(close) => return Some(at),
             (None, _) => {}
         }
         at += 1;
