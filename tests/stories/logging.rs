@@ -117,9 +117,9 @@ fn the_picture_on_a_terminal_is_not_torn() {
 #[test]
 fn a_lost_supervisor_is_worth_a_warning_without_being_asked() {
     let scene = Scene::new();
-    scene.file("book.yaml", "steps:\n  - {id: one, run: 'echo on; exec sleep 300'}\n");
+    scene.file("book.yaml", "steps:\n  - {id: one, run: 'echo began; exec sleep 300'}\n");
     let mut child = scene.start(&["run", "book.yaml"]);
-    scene.wait_for("started.out", "on");
+    scene.wait_for("started.out", "one | began");
     let supervisor = wait_for_child(child.id());
     kill(Pid::from_raw(supervisor as i32), Signal::SIGKILL).unwrap();
     child.wait().unwrap();

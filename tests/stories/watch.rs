@@ -12,7 +12,7 @@ fn scene() -> Scene {
         "book.yaml",
         "name: 数据库升级\nparams: {dir: {type: path, required: true}}\ndefaults: {env: {DIR: '${{ params.dir }}'}}\n\
          steps:\n  - {id: backup, run: 'echo 备份完成'}\n  \
-         - {id: waits, run: 'printf \"10%%\\r20%%\\nlast words\\n\"; until test -e \"$DIR/go\"; do sleep 0.05; done'}\n\
+         - {id: waits, run: 'printf \"10%%\\r20%%\\nlast words\\n\"; until test -e \"$DIR/go\" || ! test -e \"$DIR\"; do sleep 0.05; done'}\n\
          finally:\n  - {id: tell, run: 'true'}\n",
     );
     scene
