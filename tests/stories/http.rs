@@ -153,7 +153,7 @@ fn an_answer_that_never_comes_right_fails_and_says_what_came() {
 #[test]
 fn a_redirect_to_another_host_takes_no_secret_along() {
     let there = Server::start(|_, stream| reply(stream, "200 OK", "", "there"));
-    let target = format!("location: http://localhost:{}/there\r\n", there.port);
+    let target = format!("location: http://127.0.0.1:{}/there\r\n", there.port);
     let here = Server::start(move |asked, stream| match asked.line.split(' ').nth(1) {
         Some("/first") => reply(stream, "307 Temporary Redirect", "location: ../second?x=1\r\n", ""),
         Some("/circle") => reply(stream, "302 Found", "location: /circle\r\n", ""),
@@ -173,7 +173,7 @@ fn a_redirect_to_another_host_takes_no_secret_along() {
     }
     // What asks for a change is not sent elsewhere, and a circle ends.
     let (step, _) = ask(&scene, "{url: '${{ params.base }}/x', method: POST, body: b}", &here, "a", 1);
-    assert!(step["error"].as_str().unwrap().contains("got 302 (to http://localhost"), "{step}");
+    assert!(step["error"].as_str().unwrap().contains("got 302 (to http://127.0.0.1"), "{step}");
     let (step, _) = ask(&scene, "{url: '${{ params.base }}/circle'}", &here, "a", 1);
     assert!(step["error"].as_str().unwrap().contains("more than 5 redirects"), "{step}");
     ask(&scene, "{url: '${{ params.base }}/circle', expect: {status: 302}}", &here, "a", 0);
@@ -259,33 +259,39 @@ steps:
 #[test]
 fn a_private_authority_is_trusted_where_the_step_names_it_and_nowhere_else() {
     let scene = Scene::new();
-    scene.file("ca.cnf", "[req]\ndistinguished_name=d\n[d]\n[ca]\nbasicConstraints=critical,CA:TRUE\n[leaf]\nsubjectAltName=DNS:localhost\n");
+    scene.file("ca.cnf", "[req]\ndistinguished_name=d\n[d]\n[ca]\nbasicConstraints=critical,CA:TRUE\n[leaf]\nsubjectAltName=IP:127.0.0.1\n");
     let make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ours -config ca.cnf -extensions ca -keyout ca.key -out ca.pem &&
-                openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -config ca.cnf -keyout leaf.key -out leaf.csr &&
+                openssl req -newkey rsa:2048 -nodes -subj /CN=leaf -config ca.cnf -keyout leaf.key -out leaf.csr &&
                 openssl x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ca.cnf -extensions leaf -out leaf.pem";
     let made = finish(Command::new("sh").args(["-ec", make]).current_dir(scene.path("")));
     assert_eq!(made.code, 0, "{}", made.stderr);
-    let serve = "import http.server, ssl\n\
-        server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)\n\
+    // The same server at two addresses, of which the certificate has one; names would ask this machine's resolver.
+    let serve = "import http.server, ssl, threading\n\
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
         context.load_cert_chain('leaf.pem', 'leaf.key')\n\
-        server.socket = context.wrap_socket(server.socket, server_side=True)\n\
-        open('port', 'w').write(str(server.server_port) + ';')\n\
-        server.serve_forever()\n";
+        def listen(address, port):\n\
+        \x20   server = http.server.ThreadingHTTPServer((address, port), http.server.SimpleHTTPRequestHandler)\n\
+        \x20   server.socket = context.wrap_socket(server.socket, server_side=True)\n\
+        \x20   return server\n\
+        named = listen('127.0.0.1', 0)\n\
+        other = listen('127.0.0.2', named.server_port)\n\
+        threading.Thread(target=other.serve_forever, daemon=True).start()\n\
+        open('port', 'w').write(str(named.server_port) + ';')\n\
+        named.serve_forever()\n";
     let mut server = Command::new("python3");
     server.args(["-c", serve]).current_dir(scene.path("")).stdout(Stdio::null()).stderr(Stdio::null());
     let mut server = server.spawn().unwrap();
     scene.wait_for("port", ";");
-    let base = format!("base=https://localhost:{}", scene.read("port").trim_end_matches(';'));
-    scene.file("one.yaml", one("{url: '${{ params.base }}/ca.cnf', expect: {contains: DNS}}"));
+    let base = format!("base=https://127.0.0.1:{}", scene.read("port").trim_end_matches(';'));
+    scene.file("one.yaml", one("{url: '${{ params.base }}/ca.cnf', expect: {contains: 'IP:'}}"));
     let stranger = scene.run(&["run", "one.yaml", "-p", &base]);
-    let named = one("{url: '${{ params.base }}/ca.cnf', expect: {contains: DNS}}");
+    let named = one("{url: '${{ params.base }}/ca.cnf', expect: {contains: 'IP:'}}");
     scene.file(
         "two.yaml",
         named.replace("env: {", &format!("env: {{SSL_CERT_FILE: '{}', ", scene.path("ca.pem").display())),
     );
     let friend = scene.run(&["run", "two.yaml", "-p", &base]);
-    let by_address = scene.run(&["run", "two.yaml", "-p", &base.replace("localhost", "127.0.0.1")]);
+    let by_address = scene.run(&["run", "two.yaml", "-p", &base.replace("127.0.0.1", "127.0.0.2")]);
     kill_9(&mut server);
     assert_eq!((stranger.code, friend.code, by_address.code), (1, 0, 1), "{}{}", friend.stdout, stranger.stdout);
     assert!(
