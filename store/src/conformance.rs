@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use runward_engine::plan::Definition;
 use runward_engine::plan::definition::{PinnedFile, sha256};
+use runward_engine::plan::{Definition, plan_hash};
 use runward_engine::retention::Retention;
 use runward_engine::run::command::Report;
 use runward_engine::run::event::{LogDigest, Outcome};
@@ -42,6 +42,7 @@ macro_rules! ledger_conformance {
             a_run_is_found_by_either_end_of_its_id,
             what_is_unknown_is_an_error_that_names_it,
             files_are_kept_by_content,
+            a_run_knows_the_hash_of_its_plan,
             a_pruned_run_is_gone_and_on_the_record,
             the_key_of_a_pruned_run_stays_taken,
             a_run_that_lives_or_moved_on_is_not_pruned,
@@ -288,6 +289,24 @@ pub async fn files_are_kept_by_content(ledger: Arc<dyn Ledger>) {
     let definition = ledger.definition(&view.state.definition).await.unwrap();
     assert_eq!(definition.source, SOURCE);
     assert_eq!(ledger.blob(&definition.files[0].sha256).await.unwrap(), b"echo pinned");
+}
+
+pub async fn a_run_knows_the_hash_of_its_plan(ledger: Arc<dyn Ledger>) {
+    let source = SOURCE.replace("{type: string}", "{type: string, sensitive: true}");
+    let seal = ledger.seal().await.unwrap();
+    assert_eq!(ledger.seal().await.unwrap(), seal, "the key of a ledger stays");
+    let mut hashes = Vec::new();
+    for (id, who) in [("run-1", "0000"), ("run-2", "0001"), ("run-3", "0000")] {
+        let mut new = new_run(id, None);
+        new.definition.source = source.clone();
+        new.params.insert("who".to_owned(), json!(who));
+        let (name, hash, params) = (new.definition.name.clone(), new.definition.hash(), new.params.clone());
+        let state = ledger.trigger(new).await.unwrap().view.state;
+        assert_eq!(state.plan, plan_hash(&name, &hash, &state.runbook, &params, Some(&seal)), "as before it ran");
+        assert_eq!(ledger.load(&state.id).await.unwrap().state.plan, state.plan);
+        hashes.push(state.plan);
+    }
+    assert!(hashes[0] == hashes[2] && hashes[0] != hashes[1], "{hashes:?}");
 }
 
 /// A run at its end, as a pruning names it.

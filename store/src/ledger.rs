@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use runward_engine::plan::Definition;
+use runward_engine::plan::{Definition, Seal, plan_hash};
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Command, Event, Recorded, Reject, RunId, RunState, apply::apply, create, execute};
 use runward_engine::runbook;
@@ -123,6 +123,9 @@ pub trait Ledger: Send + Sync {
     /// The content of a pinned file.
     async fn blob(&self, sha256: &str) -> Result<Vec<u8>, LedgerError>;
 
+    /// Under which sensitive values enter the hash of a plan. The same for the life of the ledger; never shown.
+    async fn seal(&self) -> Result<Seal, LedgerError>;
+
     /// Does something to the ledger itself and records it, in one transaction; returns what came of it. Of a pruning
     /// only those runs go, and are recorded, that are at their end and whose last hash is still the one given; with
     /// them what only they used. If none is left, nothing is recorded.
@@ -179,14 +182,17 @@ impl RunView {
     }
 
     /// The first events of a run.
-    pub(crate) fn begin(&mut self, new: &NewRun, now: i64) -> Vec<Linked> {
+    pub(crate) fn begin(&mut self, new: &NewRun, seal: &Seal, now: i64) -> Vec<Linked> {
+        let (name, definition) = (&new.definition.name, new.definition.hash());
+        let plan = plan_hash(name, &definition, &self.state.runbook, &new.params, Some(seal));
         let created = Event::RunCreated {
-            name: new.definition.name.clone(),
-            definition: new.definition.hash(),
+            name: name.clone(),
+            definition,
             params: new.params.clone(),
             trigger: new.trigger.clone(),
             key: new.key.clone(),
             seed: new.seed,
+            plan: Some(plan),
         };
         let recorded = create(&mut self.state, created, now, &new.actor);
         recorded.into_iter().map(|recorded| self.chain(recorded)).collect()

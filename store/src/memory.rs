@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use runward_engine::plan::Definition;
+use runward_engine::plan::{Definition, Seal};
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
 
@@ -34,6 +34,11 @@ struct MemoryRun {
     events: Vec<Linked>,
 }
 
+/// What is in memory is in nobody else's hands.
+fn seal() -> Seal {
+    Seal::new([0; Seal::BYTES])
+}
+
 impl MemoryLedger {
     fn with<T>(&self, f: impl FnOnce(&mut Inner) -> T) -> T {
         f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
@@ -56,7 +61,7 @@ impl Ledger for MemoryLedger {
                 return Ok(Triggered { view: existing.ok_or_else(pruned)?.view.clone(), created: false });
             }
             let mut view = RunView::empty(&new.id, &new.definition)?;
-            let events = view.begin(&new, now_ms());
+            let events = view.begin(&new, &seal(), now_ms());
             view.state.take_touched();
             if let Some(key) = &new.key {
                 inner.keys.insert(key.clone(), new.id.clone());
@@ -135,6 +140,10 @@ impl Ledger for MemoryLedger {
         self.with(|inner| {
             inner.blobs.get(sha256).cloned().ok_or_else(|| LedgerError::NoSuchDefinition(sha256.to_owned()))
         })
+    }
+
+    async fn seal(&self) -> Result<Seal, LedgerError> {
+        Ok(seal())
     }
 
     async fn administer(&self, event: AdminEvent, actor: &str) -> Result<AdminEvent, LedgerError> {

@@ -50,6 +50,7 @@ impl Story {
             trigger: "cli".into(),
             key: None,
             seed: 1,
+            plan: None,
         };
         create(&mut state, created, T0, "ann@db1 (terminal)");
         Story { state, now: T0 }

@@ -13,18 +13,21 @@ use super::progress::{close, end_unit, make_ready, skip_unit, start_units, touch
 use super::state::{
     Act, Attempt, AttemptStatus, Cancel, ItemsState, Phase, RunState, RunStatus, StepStatus, UnitState,
 };
+use crate::plan::plan_hash;
 
 pub fn apply(state: &mut RunState, record: &Recorded) {
     state.seq = record.seq;
     let at = record.at;
     match &record.event {
-        Event::RunCreated { name, definition, params, trigger, key, seed } => {
+        Event::RunCreated { name, definition, params, trigger, key, seed, plan } => {
             state.name.clone_from(name);
             state.definition.clone_from(definition);
             state.params.clone_from(params);
             state.trigger.clone_from(trigger);
             state.key.clone_from(key);
             state.seed = *seed;
+            let open = || plan_hash(name, definition, &state.runbook, params, None);
+            state.plan = plan.clone().unwrap_or_else(open);
             state.actor.clone_from(&record.actor);
             state.created_at = at;
             unblock_roots(state, 0, at);

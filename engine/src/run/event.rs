@@ -35,6 +35,9 @@ pub enum Event {
         key: Option<String>,
         /// Jitter is drawn from it.
         seed: u64,
+        /// The hash of the plan, see [`plan_hash`](crate::plan::plan_hash).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<String>,
     },
     /// The condition of a step holds (steps without one become ready without an event).
     StepReady {

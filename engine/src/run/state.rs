@@ -77,6 +77,9 @@ pub struct RunState {
     pub seq: u64,
     pub name: String,
     pub definition: String,
+    /// The hash of what this run does, whatever generation: what an approval of it is bound to. Of a run that was
+    /// recorded before plans had one, made from what may be seen.
+    pub plan: String,
     pub params: Map<String, Value>,
     pub trigger: String,
     pub key: Option<String>,
@@ -227,6 +230,7 @@ impl RunState {
             seq: 0,
             name: String::new(),
             definition: String::new(),
+            plan: String::new(),
             params: Map::new(),
             trigger: String::new(),
             key: None,

@@ -105,6 +105,7 @@ impl World {
             trigger: "test".into(),
             key: None,
             seed: 7,
+            plan: None,
         };
         let events = create(&mut state, created, 1, "tester");
         World { state, events, now: 1, claims: 0 }

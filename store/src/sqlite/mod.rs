@@ -16,6 +16,7 @@ mod write;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use runward_engine::plan::Seal;
 use runward_engine::plan::definition::{self, Definition};
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
@@ -72,7 +73,8 @@ impl Ledger for SqliteLedger {
             }
         }
         let mut view = RunView::empty(&new.id, &new.definition)?;
-        let events = view.begin(&new, now_ms());
+        let seal = read::seal(&mut tx).await.map_err(|error| self.error(error))?;
+        let events = view.begin(&new, &seal, now_ms());
         write::definition(&mut tx, &new).await.map_err(|error| self.error(error))?;
         write::run(&mut tx, &mut view, &events).await.map_err(|error| self.error(error))?;
         tx.commit().await.map_err(|error| self.error(error))?;
@@ -158,6 +160,11 @@ impl Ledger for SqliteLedger {
             return Err(LedgerError::Corrupt { path: self.path.display().to_string(), message });
         }
         Ok(bytes)
+    }
+
+    async fn seal(&self) -> Result<Seal, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        read::seal(&mut connection).await.map_err(|error| self.error(error))
     }
 
     async fn administer(&self, event: AdminEvent, actor: &str) -> Result<AdminEvent, LedgerError> {

@@ -1,6 +1,6 @@
 //! Reading rows and events.
 
-use runward_engine::plan::Definition;
+use runward_engine::plan::{Definition, Seal};
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
 use serde::de::DeserializeOwned;
@@ -84,6 +84,12 @@ pub(super) async fn definition(connection: &mut SqliteConnection, hash: &str) ->
         return Err(unreadable(hash, "was changed after it was recorded".to_owned()).into());
     }
     Ok(definition)
+}
+
+pub(super) async fn seal(connection: &mut SqliteConnection) -> Result<Seal, sqlx::Error> {
+    let key: Vec<u8> = sqlx::query_scalar("SELECT key FROM seal").fetch_one(connection).await?;
+    let key = key.try_into().map_err(|_| sqlx::Error::Protocol("the key of the ledger has another length".into()))?;
+    Ok(Seal::new(key))
 }
 
 fn unreadable(hash: &str, message: String) -> LedgerError {
