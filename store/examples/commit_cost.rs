@@ -37,6 +37,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         key: None,
         seed: 1,
         actor: "bench".into(),
+        planned: None,
+        only_after: None,
     };
     let mut view = ledger.trigger(new).await?.view;
     let mut floor = std::fs::File::create(dir.join("floor"))?;

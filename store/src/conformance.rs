@@ -10,13 +10,14 @@ use runward_engine::retention::Retention;
 use runward_engine::run::command::Report;
 use runward_engine::run::event::{LogDigest, Outcome};
 use runward_engine::run::outputs::Outputs;
+use runward_engine::run::rows::AttemptRow;
 use runward_engine::run::{Command, Reject, RunId, RunStatus, Unit};
 use serde_json::{Map, json};
 
 use crate::administration::{AdminEvent, PrunedRun};
 use crate::check;
 use crate::error::LedgerError;
-use crate::ledger::{Ledger, NewRun, RunQuery, command};
+use crate::ledger::{LastRun, Ledger, NewRun, RunQuery, command};
 
 /// A runbook of two steps that follow each other, and one in `finally`.
 const SOURCE: &str = "params: {who: {type: string}}\nsteps:\n  - id: a\n    run: echo ${{ params.who }}\n  \
@@ -43,6 +44,8 @@ macro_rules! ledger_conformance {
             what_is_unknown_is_an_error_that_names_it,
             files_are_kept_by_content,
             a_run_knows_the_hash_of_its_plan,
+            the_past_is_that_of_the_newest_runs_that_succeeded,
+            a_run_that_is_only_wanted_after_another_is_refused_after_a_newer_one,
             a_pruned_run_is_gone_and_on_the_record,
             the_key_of_a_pruned_run_stays_taken,
             a_run_that_lives_or_moved_on_is_not_pruned,
@@ -76,6 +79,8 @@ fn new_run(id: &str, key: Option<&str>) -> NewRun {
         key: key.map(str::to_owned),
         seed: 42,
         actor: "tester".into(),
+        planned: None,
+        only_after: None,
     }
 }
 
@@ -307,6 +312,64 @@ pub async fn a_run_knows_the_hash_of_its_plan(ledger: Arc<dyn Ledger>) {
         hashes.push(state.plan);
     }
     assert!(hashes[0] == hashes[2] && hashes[0] != hashes[1], "{hashes:?}");
+}
+
+pub async fn the_past_is_that_of_the_newest_runs_that_succeeded(ledger: Arc<dyn Ledger>) {
+    assert_eq!(ledger.past("suite", 20).await.unwrap(), []);
+    for id in ["run-1", "run-2", "run-3"] {
+        let mut view = ledger.trigger(new_run(id, None)).await.unwrap().view;
+        for n in 0..3 {
+            accept(&*ledger, &mut view, claim(n, &format!("{id}-{n}"))).await;
+            accept(&*ledger, &mut view, settle(&format!("{id}-{n}"), Outcome::Succeeded)).await;
+        }
+    }
+    let mut failing = ledger.trigger(new_run("run-4", None)).await.unwrap().view;
+    accept(&*ledger, &mut failing, claim(0, "run-4-a")).await;
+    accept(&*ledger, &mut failing, settle("run-4-a", Outcome::Failed { code: Some(1), signal: None })).await;
+    let succeeded =
+        ledger.runs(&RunQuery::default()).await.unwrap().into_iter().filter(|run| run.status == "succeeded");
+    let mut expected = Vec::new();
+    for run in succeeded.take(2) {
+        let (_, _, attempts) = ledger.rows(&run.id).await.unwrap();
+        let took = |row: &AttemptRow| (row.ended_at.unwrap() - row.started_at.unwrap_or(row.claimed_at)).max(0) as u64;
+        let mut attempts: Vec<_> = attempts.iter().map(|row| (row.unit.clone(), took(row))).collect();
+        attempts.sort();
+        expected.push((attempts, (run.finished_at.unwrap() - run.started_at.unwrap()) as u64));
+    }
+    let past = ledger.past("suite", 2).await.unwrap();
+    let past = past.into_iter().map(|mut run| {
+        run.attempts.sort();
+        (run.attempts, run.took_ms)
+    });
+    assert_eq!(past.collect::<Vec<_>>(), expected);
+    assert_eq!(ledger.past("suite", 20).await.unwrap().len(), 3);
+    assert_eq!(ledger.past("another", 20).await.unwrap(), []);
+}
+
+pub async fn a_run_that_is_only_wanted_after_another_is_refused_after_a_newer_one(ledger: Arc<dyn Ledger>) {
+    let newest = async || {
+        let query = RunQuery { name: Some("suite".into()), limit: Some(1), ..RunQuery::default() };
+        LastRun::of(ledger.runs(&query).await.unwrap().first())
+    };
+    let after =
+        |id: &str, key: Option<&str>, last: &LastRun| NewRun { only_after: Some(last.clone()), ..new_run(id, key) };
+    let refused = async |new: NewRun| match ledger.trigger(new).await {
+        Err(LedgerError::MovedOn { newest }) => newest.id.0,
+        other => panic!("{other:?}"),
+    };
+    let none = newest().await;
+    let mut view = ledger.trigger(after("run-2", Some("k"), &none)).await.unwrap().view;
+    assert_eq!(refused(after("run-3", None, &none)).await, "run-2");
+    let again = ledger.trigger(after("run-3", Some("k"), &none)).await.unwrap();
+    assert!(!again.created, "a repeated call is the same run, whatever happened since");
+    let seen = newest().await;
+    accept(&*ledger, &mut view, claim(0, "c1")).await;
+    assert_eq!(refused(after("run-3", None, &seen)).await, "run-2", "it went on since");
+    let third = ledger.trigger(after("run-3", None, &newest().await)).await.unwrap().view;
+    assert!(third.state.plan == view.state.plan, "what it waits for is no part of what it does");
+    assert_eq!(ledger.runs(&RunQuery::default()).await.unwrap().len(), 2);
+    let pruned = LastRun(Some(("run-9".into(), 5)));
+    ledger.trigger(after("run-4", None, &pruned)).await.expect("what was pruned since has changed nothing");
 }
 
 /// A run at its end, as a pruning names it.

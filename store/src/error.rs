@@ -1,6 +1,7 @@
 //! What can go wrong between a command and its place in the ledger, and what to do about it.
 
 use runward_engine::run::RunId;
+use runward_engine::run::rows::RunRow;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -32,6 +33,9 @@ pub enum LedgerError {
     /// The run that the key named is at its end and was removed; the key is not free for another one.
     #[error("the key `{key}` belongs to run {run}, which is at its end and was pruned; nothing was started")]
     KeyOfPruned { key: String, run: RunId },
+    /// The newest run of the runbook is not what it was when somebody looked; nothing was started.
+    #[error("another run of `{}` happened since: {}, by {}", newest.name, newest.id, newest.actor)]
+    MovedOn { newest: Box<RunRow> },
     /// The pinned definition of a run cannot be read by this version.
     #[error("the pinned definition of run {run} cannot be read: {message}")]
     Definition { run: RunId, message: String },
@@ -78,6 +82,7 @@ impl LedgerError {
             LedgerError::Record { .. } => Some(
                 "somebody changed the ledger by other means than runward; `runward audit verify` checks the whole of it",
             ),
+            LedgerError::MovedOn { .. } => Some("look at it with `runward show`, and plan again"),
             LedgerError::KeyOfPruned { .. } => Some("use a new key for a new job"),
             LedgerError::Definition { .. } => Some("use the version of runward that started the run"),
             LedgerError::NoSuchDefinition(_) | LedgerError::Other(_) => None,

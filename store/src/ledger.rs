@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use runward_engine::plan::history::PastRun;
 use runward_engine::plan::{Definition, Seal, plan_hash};
+use runward_engine::run::event::Planned;
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Command, Event, Recorded, Reject, RunId, RunState, apply::apply, create, execute};
 use runward_engine::runbook;
@@ -26,6 +28,30 @@ pub struct NewRun {
     pub key: Option<String>,
     pub seed: u64,
     pub actor: String,
+    /// It is started from a saved plan.
+    pub planned: Option<Planned>,
+    /// Only if no other run of the same runbook happened, nor this one went on, since somebody looked.
+    pub only_after: Option<LastRun>,
+}
+
+/// The newest run of a runbook, and its last event, as somebody saw it. `None`: there was none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastRun(pub Option<(RunId, u64)>);
+
+impl LastRun {
+    pub fn of(row: Option<&RunRow>) -> LastRun {
+        LastRun(row.map(|row| (row.id.clone(), row.seq)))
+    }
+
+    /// Whether `newest`, the newest run now, is not what was seen then. One that was pruned since has changed nothing.
+    pub(crate) fn moved_on(&self, newest: Option<&RunRow>) -> Result<(), LedgerError> {
+        let Some(newest) = newest else { return Ok(()) };
+        let same = match &self.0 {
+            Some((id, seq)) => (*id == newest.id && *seq == newest.seq) || newest.id < *id,
+            None => false,
+        };
+        if same { Ok(()) } else { Err(LedgerError::MovedOn { newest: Box::new(newest.clone()) }) }
+    }
 }
 
 #[derive(Debug)]
@@ -50,6 +76,9 @@ pub struct RunQuery {
     pub unfinished: bool,
     pub limit: Option<u32>,
 }
+
+/// Attempts that [`Ledger::past`] reads. Of runs larger than that, the first ones.
+pub const PAST_ATTEMPTS_MAX: u32 = 20_000;
 
 /// Somebody's copy of a run: its state as of `state.seq`, and the hash of that event. Changes only through
 /// [`Ledger::commit`] and [`Ledger::refresh`].
@@ -106,6 +135,10 @@ pub trait Ledger: Send + Sync {
     /// state so far, until it has no more. Each command is accepted or refused by itself; when this returns, everything
     /// accepted is durable. After an error nobody knows; the view is stale and is read again by its next use.
     async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError>;
+
+    /// The newest runs of this name that succeeded, newest first, with their succeeded attempts: what a forecast is made
+    /// of. At most `runs` runs and [`PAST_ATTEMPTS_MAX`] attempts are read.
+    async fn past(&self, name: &str, runs: u32) -> Result<Vec<PastRun>, LedgerError>;
 
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, LedgerError>;
 
@@ -193,6 +226,7 @@ impl RunView {
             key: new.key.clone(),
             seed: new.seed,
             plan: Some(plan),
+            planned: new.planned.clone(),
         };
         let recorded = create(&mut self.state, created, now, &new.actor);
         recorded.into_iter().map(|recorded| self.chain(recorded)).collect()

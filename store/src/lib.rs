@@ -15,6 +15,9 @@ mod sqlite;
 
 pub use administration::{AdminEntry, AdminEvent, PrunedRun};
 pub use error::LedgerError;
-pub use ledger::{Committed, Ledger, NewRun, Next, Reply, RunQuery, RunView, StoredEvent, Triggered, command};
+pub use ledger::{
+    Committed, LastRun, Ledger, NewRun, Next, PAST_ATTEMPTS_MAX, Reply, RunQuery, RunView, StoredEvent, Triggered,
+    command,
+};
 pub use memory::MemoryLedger;
 pub use sqlite::{Examined, SqliteLedger, Stats, examine};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use runward_engine::plan::history::PastRun;
 use runward_engine::plan::{Definition, Seal};
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
@@ -60,6 +61,10 @@ impl Ledger for MemoryLedger {
                 let pruned = || LedgerError::KeyOfPruned { key: key.clone(), run: run.clone() };
                 return Ok(Triggered { view: existing.ok_or_else(pruned)?.view.clone(), created: false });
             }
+            if let Some(last) = &new.only_after {
+                let newest = inner.runs.values().rev().find(|run| run.view.state.name == new.definition.name);
+                last.moved_on(newest.map(|run| rows::run_row(&run.view.state)).as_ref())?;
+            }
             let mut view = RunView::empty(&new.id, &new.definition)?;
             let events = view.begin(&new, &seal(), now_ms());
             view.state.take_touched();
@@ -103,6 +108,15 @@ impl Ledger for MemoryLedger {
             let news = news.collect();
             *view = run.view.clone();
             Ok(Committed { replies, news })
+        })
+    }
+
+    async fn past(&self, name: &str, runs: u32) -> Result<Vec<PastRun>, LedgerError> {
+        let all = |run: &MemoryRun| rows::all(&run.view.state);
+        self.with(|inner| {
+            let newest = inner.runs.values().rev().map(all);
+            let wanted = newest.filter(|(run, ..)| run.name == name && run.status == "succeeded").take(runs as usize);
+            Ok(wanted.map(|(run, _, attempts)| past_run(&run, &attempts)).collect())
         })
     }
 
@@ -172,6 +186,16 @@ impl Ledger for MemoryLedger {
             let stored = inner.administration.iter().cloned();
             administration::verified(stored.map(|e| (e.seq, e.at, e.actor, e.event.body(), e.hash)).collect())
         })
+    }
+}
+
+fn past_run(run: &RunRow, attempts: &[AttemptRow]) -> PastRun {
+    let between = |from: i64, to: Option<i64>| u64::try_from(to.unwrap_or(from) - from).unwrap_or(0);
+    let succeeded = attempts.iter().filter(|attempt| attempt.status == "succeeded");
+    let took = |row: &AttemptRow| between(row.started_at.unwrap_or(row.claimed_at), row.ended_at);
+    PastRun {
+        took_ms: between(run.started_at.unwrap_or(run.created_at), run.finished_at),
+        attempts: succeeded.map(|row| (row.unit.clone(), took(row))).collect(),
     }
 }
 

@@ -60,6 +60,8 @@ fn new_run(n: usize) -> NewRun {
         key: Some(format!("key-{n}")),
         seed: 1,
         actor: "bench".into(),
+        planned: None,
+        only_after: None,
     }
 }
 

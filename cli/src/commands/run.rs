@@ -39,6 +39,8 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
         key: args.key.clone(),
         seed: new_seed(),
         actor: actor(),
+        planned: None,
+        only_after: None,
     };
     let asked = Asked { name: file.name.clone(), definition: new.definition.hash(), params: new.params.clone() };
     // Before the run exists nobody can drive it; the lock is taken first, so that nobody else ever does.

@@ -51,6 +51,7 @@ impl Story {
             key: None,
             seed: 1,
             plan: None,
+            planned: None,
         };
         create(&mut state, created, T0, "ann@db1 (terminal)");
         Story { state, now: T0 }

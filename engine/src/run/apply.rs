@@ -19,7 +19,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
     state.seq = record.seq;
     let at = record.at;
     match &record.event {
-        Event::RunCreated { name, definition, params, trigger, key, seed, plan } => {
+        Event::RunCreated { name, definition, params, trigger, key, seed, plan, planned } => {
             state.name.clone_from(name);
             state.definition.clone_from(definition);
             state.params.clone_from(params);
@@ -28,6 +28,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             state.seed = *seed;
             let open = || plan_hash(name, definition, &state.runbook, params, None);
             state.plan = plan.clone().unwrap_or_else(open);
+            state.planned.clone_from(planned);
             state.actor.clone_from(&record.actor);
             state.created_at = at;
             unblock_roots(state, 0, at);

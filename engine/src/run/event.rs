@@ -38,6 +38,9 @@ pub enum Event {
         /// The hash of the plan, see [`plan_hash`](crate::plan::plan_hash).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<String>,
+        /// It was started from a saved plan.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        planned: Option<Planned>,
     },
     /// The condition of a step holds (steps without one become ready without an event).
     StepReady {
@@ -155,6 +158,14 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+}
+
+/// Who saved the plan a run was started from, and when, in epoch milliseconds. As the file says, which anybody could have
+/// written: what is proven is the hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    pub at: i64,
+    pub by: String,
 }
 
 /// How an attempt ended.

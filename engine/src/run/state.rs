@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::event::{Event, LogDigest, StopCause};
+use super::event::{Event, LogDigest, Planned, StopCause};
 use super::ids::{ClaimId, RunId, SessionId, Unit, split_unit_name};
 use super::outputs::Outputs;
 use crate::bind::Reference;
@@ -80,6 +80,8 @@ pub struct RunState {
     /// The hash of what this run does, whatever generation: what an approval of it is bound to. Of a run that was
     /// recorded before plans had one, made from what may be seen.
     pub plan: String,
+    /// It was started from a saved plan.
+    pub planned: Option<Planned>,
     pub params: Map<String, Value>,
     pub trigger: String,
     pub key: Option<String>,
@@ -231,6 +233,7 @@ impl RunState {
             name: String::new(),
             definition: String::new(),
             plan: String::new(),
+            planned: None,
             params: Map::new(),
             trigger: String::new(),
             key: None,

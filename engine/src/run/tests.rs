@@ -106,6 +106,7 @@ impl World {
             key: None,
             seed: 7,
             plan: None,
+            planned: None,
         };
         let events = create(&mut state, created, 1, "tester");
         World { state, events, now: 1, claims: 0 }

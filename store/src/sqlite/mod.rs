@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use runward_engine::plan::Seal;
 use runward_engine::plan::definition::{self, Definition};
+use runward_engine::plan::history::PastRun;
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
 use sqlx::{Connection, SqliteConnection};
@@ -72,6 +73,11 @@ impl Ledger for SqliteLedger {
                 return Err(LedgerError::KeyOfPruned { key: key.clone(), run });
             }
         }
+        if let Some(last) = &new.only_after {
+            let query = RunQuery { name: Some(new.definition.name.clone()), limit: Some(1), ..RunQuery::default() };
+            let newest = read::runs(&mut tx, &query).await.map_err(|error| self.error(error))?;
+            last.moved_on(newest.first())?;
+        }
         let mut view = RunView::empty(&new.id, &new.definition)?;
         let seal = read::seal(&mut tx).await.map_err(|error| self.error(error))?;
         let events = view.begin(&new, &seal, now_ms());
@@ -110,6 +116,11 @@ impl Ledger for SqliteLedger {
         view.stale = false;
         news.extend(events.into_iter().map(|(event, _)| event.recorded));
         Ok(Committed { replies, news })
+    }
+
+    async fn past(&self, name: &str, runs: u32) -> Result<Vec<PastRun>, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        read::past(&mut connection, name, runs).await.map_err(|error| self.error(error))
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, LedgerError> {
