@@ -88,9 +88,15 @@ pub fn find_unit(state: &RunState, name: &str) -> Result<Unit, Failure> {
     if let Some(unit) = state.unit_named(name) {
         return Ok(unit);
     }
-    let step = name.split_once('[').and_then(|(step, _)| state.step_named(step));
+    let (owner, part) = name.split_once('.').map_or((name, None), |(owner, part)| (owner, Some(part)));
+    let step = state.step_named(owner.split_once('[').map_or(owner, |(step, _)| step));
     let Some(step) = step else { return Err(no_step(state, name)) };
     let id = &state.spec(step).id;
+    if let (Some(part), Some(_)) = (part, state.unit_named(owner)) {
+        let known = matches!(part, "undo" | "check");
+        let help = if known { format!("`{owner}` has had no {part} yet") } else { "parts: .undo, .check".to_owned() };
+        return Err(Failure::usage(format!("this run has no step `{name}`")).help(help));
+    }
     let help = match &state.step(step).items {
         Some(items) if !items.units.is_empty() => format!("its items are {id}[0] to {id}[{}]", items.units.len() - 1),
         Some(_) => format!("`{id}` has no items"),

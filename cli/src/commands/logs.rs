@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
-use runward_engine::run::ClaimId;
+use runward_engine::run::ids::split_unit_name;
 use runward_engine::run::rows::{self, AttemptRow};
+use runward_engine::run::{ClaimId, Part};
 use runward_engine::units::format_size;
 use runward_store::{Ledger, RunView};
 use runward_workers::home::{DriverLock, Home};
@@ -17,7 +18,7 @@ use serde_json::json;
 use crate::args::{Format, LogsArgs};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{find_run, open};
+use crate::open::{find_run, find_unit, open};
 use crate::text;
 use crate::view::words;
 
@@ -62,16 +63,19 @@ fn still_runs(home: &Home, view: &RunView) -> bool {
     view.state.live().keys().any(|claim| journal::is_alive(&home.attempt(&view.state.id, claim)).unwrap_or(false))
 }
 
-fn known_step(view: &RunView, step: &str) -> Result<(), Failure> {
-    if step.contains('[') && view.state.unit_named(step).is_none() {
-        return Err(Failure::usage(format!("this run has no item `{step}`")).help("`runward show` lists them"));
+/// A part need not have come up yet: it can be waited for.
+fn known_step(view: &RunView, name: &str) -> Result<(), Failure> {
+    match split_unit_name(name) {
+        Some((step, None, _)) if view.state.step_named(step).is_some() => Ok(()),
+        Some((step, Some(item), _)) if view.state.unit_named(&format!("{step}[{item}]")).is_some() => Ok(()),
+        _ => find_unit(&view.state, name).map(|_| ()),
     }
-    let base = step.split('[').next().unwrap_or(step);
-    if view.state.step_named(base).is_some() {
-        return Ok(());
-    }
-    let ids: Vec<&str> = view.state.runbook.steps.iter().take(50).map(|step| step.id.as_str()).collect();
-    Err(Failure::usage(format!("this run has no step `{step}`")).help(format!("its steps: {}", ids.join(", "))))
+}
+
+/// Whether the unit `name` is meant: a step means its items and parts too.
+fn covers(asked: &str, name: &str) -> bool {
+    let (Some(asked), Some(name)) = (split_unit_name(asked), split_unit_name(name)) else { return false };
+    asked.0 == name.0 && (asked.1.is_none() || asked.1 == name.1) && (asked.2 == Part::Step || asked.2 == name.2)
 }
 
 struct Printer<'a> {
@@ -99,9 +103,7 @@ impl Printer<'_> {
         let last: BTreeMap<&str, u32> = attempts.iter().map(|row| (row.unit.as_str(), row.attempt)).collect();
         let newest = |row: &AttemptRow| last.get(row.unit.as_str()) == Some(&row.attempt);
         for row in &attempts {
-            let of_step = self.args.step.as_ref().is_none_or(|step| {
-                row.unit == *step || row.unit.strip_prefix(step.as_str()).is_some_and(|rest| rest.starts_with('['))
-            });
+            let of_step = self.args.step.as_ref().is_none_or(|step| covers(step, &row.unit));
             let wanted = match (self.args.attempt, &self.args.step) {
                 (Some(attempt), _) => attempt == row.attempt,
                 (None, Some(_)) if !self.args.follow => newest(row),

@@ -166,7 +166,7 @@ fn bad(writer: &mut Writer<Vec<u8>>, element: &str, kind: &str, message: &str) -
 fn cases(home: &Home, state: &RunState) -> Vec<Case> {
     let mut room = PRINTED_BYTES_MAX_ALL;
     let has_items = |unit: Unit| {
-        unit.item.is_none() && state.step(unit.step).items.as_ref().is_some_and(|items| !items.units.is_empty())
+        unit.is_whole() && state.step(unit.step).items.as_ref().is_some_and(|items| !items.units.is_empty())
     };
     units(state)
         .filter(|unit| !has_items(*unit))

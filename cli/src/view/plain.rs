@@ -1,7 +1,7 @@
 //! Plain lines: for pipes, cron and CI. No colours, nothing that is overwritten.
 
 use runward_engine::run::event::{StopCause, Then};
-use runward_engine::run::{Event, Outcome, Recorded, RunState, StepStatus, Unit, Verdict};
+use runward_engine::run::{Event, Outcome, Part, Recorded, RunState, StepStatus, Unit, Verdict};
 use runward_engine::runbook::model::Orphans;
 use runward_engine::units::{format_duration, format_size};
 
@@ -216,12 +216,13 @@ fn shortfall(state: &RunState, unit: Unit) -> Option<String> {
 
 /// How the items of a `for-each` stand, where the unit is the step above them.
 pub fn tally(state: &RunState, unit: Unit) -> Option<Tally> {
-    if unit.item.is_none() { Tally::of(state, unit.step) } else { None }
+    if unit.is_whole() { Tally::of(state, unit.step) } else { None }
 }
 
 /// Whether it failed, and the run goes on as if it had not.
 pub fn is_allowed(state: &RunState, unit: Unit) -> bool {
-    state.unit(unit).is_some_and(|found| found.status.is_failure()) && state.spec(unit.step).allow_failure
+    let failed = state.unit(unit).is_some_and(|found| found.status.is_failure());
+    failed && unit.part == Part::Step && state.spec(unit.step).allow_failure
 }
 
 /// How an attempt ended, in a line.

@@ -197,16 +197,16 @@ fn row(state: &RunState, unit: Unit, found: &UnitState, layer: Option<(usize, us
         started_at: found.started_at,
         ended_at: found.ended_at,
         attempts: found.attempts.len(),
-        attempts_max: state.spec(unit.step).retry.as_ref().map_or(1, |retry| retry.attempts.get()),
+        attempts_max: state.starts_max(unit),
         retry_at: found.retry_at(),
         error: found.error.clone(),
-        tally: if unit.item.is_none() { Tally::of(state, unit.step) } else { None },
+        tally: if unit.is_whole() { Tally::of(state, unit.step) } else { None },
     }
 }
 
 /// The unit whose output belongs to a row: its own, or that of an item: one that runs, else one that went wrong, else the last.
 pub fn output_of(state: &RunState, unit: Unit) -> Option<Unit> {
-    if unit.item.is_some() || state.step(unit.step).items.is_none() {
+    if !unit.is_whole() || state.step(unit.step).items.is_none() {
         return Some(unit);
     }
     let live = state.live().values().filter(|live| live.step == unit.step).max();

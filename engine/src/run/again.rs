@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::ids::Unit;
+use super::ids::{Part, Unit};
 use super::progress::{touch, unblock, unit_mut};
 use super::state::{Phase, RunState, RunStatus, StepStatus, UnitState};
 
@@ -93,13 +93,13 @@ pub(super) fn begin(
 
 /// `afresh`: as if it had never run, its items included.
 fn reset_step(state: &mut RunState, step: u32, afresh: bool) {
-    reset_unit(touch(state, Unit::step(step)), afresh);
+    reset(state, Unit::step(step), afresh);
     // `finally` runs again in each generation, all of it.
     let all = afresh || state.section(step) == 1;
     for item in items(state, step) {
         let again = state.unit(item).is_some_and(|unit| unit.status != StepStatus::Succeeded && !unit.passed_over);
         if all || again {
-            reset_unit(touch(state, item), afresh);
+            reset(state, item, afresh);
         }
     }
     if let Some(items) = &mut state.steps[step as usize].items {
@@ -108,14 +108,26 @@ fn reset_step(state: &mut RunState, step: u32, afresh: bool) {
     }
 }
 
+fn reset(state: &mut RunState, unit: Unit, afresh: bool) {
+    reset_unit(touch(state, unit), afresh);
+    let check = unit.part(Part::Check);
+    if state.unit(check).is_some() {
+        touch(state, check);
+    }
+}
+
 fn reset_unit(unit: &mut UnitState, afresh: bool) {
     let skip = if afresh { None } else { unit.skip.take() };
-    *unit = UnitState { attempts: std::mem::take(&mut unit.attempts), skip, ..UnitState::default() };
+    let attempts = std::mem::take(&mut unit.attempts);
+    // The probe is asked again; what an undo came to stays known until it runs again.
+    let (mut check, undo) = (unit.check.take(), unit.undo.take());
+    check.iter_mut().for_each(|check| reset_unit(check, true));
+    *unit = UnitState { attempts, skip, check, undo, ..UnitState::default() };
 }
 
 /// A person allows exactly one more start, whatever `retry` says.
 fn allow_one_start(state: &mut RunState, step: u32) {
-    let starts = state.spec(step).retry.as_ref().map_or(1, |retry| retry.attempts.get());
+    let starts = state.starts_max(Unit::step(step));
     for unit in items(state, step).into_iter().chain([Unit::step(step)]) {
         let unit = unit_mut(state, unit);
         unit.skip = None;

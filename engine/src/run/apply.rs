@@ -185,7 +185,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
         }
         Event::UnitResolved { unit, resolution, reason } => with_unit(state, unit, |state, unit| {
             state.held.remove(&unit);
-            let starts = state.spec(unit.step).retry.as_ref().map_or(1, |retry| retry.attempts.get());
+            let starts = state.starts_max(unit);
             let unit_state = touch(state, unit);
             // A person allows exactly one more start, whatever `retry` says.
             unit_state.tries = starts - 1;

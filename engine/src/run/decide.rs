@@ -6,7 +6,7 @@ use super::command::{Command, Reject, Report};
 use super::event::{Event, Outcome, StopCause, Then};
 use super::ids::{ClaimId, Unit};
 use super::state::{AttemptStatus, Phase, RunState, UnitState};
-use super::{operator, retry};
+use super::{operator, retry, rows};
 use crate::limits;
 use crate::runbook::model::OnLost;
 
@@ -94,13 +94,9 @@ fn known(state: &RunState, claim: &ClaimId) -> Reject {
 
 /// Searches all attempts: only for claims that are not running, which is rare.
 fn find<'a>(state: &'a RunState, claim: &ClaimId) -> Option<(Unit, &'a super::state::Attempt)> {
-    state.steps.iter().enumerate().find_map(|(step, step_state)| {
-        let whole = step_state.whole.attempts.iter().map(|attempt| (Unit::step(step as u32), attempt));
-        let items =
-            step_state.items.iter().flat_map(|items| items.units.iter().enumerate()).flat_map(|(item, unit)| {
-                unit.attempts.iter().map(move |attempt| (Unit::item(step as u32, item as u32), attempt))
-            });
-        whole.chain(items).find(|(_, attempt)| attempt.claim == *claim)
+    rows::units(state).find_map(|unit| {
+        let attempt = state.unit(unit)?.attempts.iter().find(|attempt| attempt.claim == *claim)?;
+        Some((unit, attempt))
     })
 }
 
@@ -144,7 +140,7 @@ fn then(state: &RunState, unit: Unit, outcome: &Outcome, now: i64) -> Then {
         Outcome::Succeeded | Outcome::Killed => Then::Stand,
         Outcome::Interrupted => after_loss(state, unit, now),
         Outcome::Failed { code, .. } => {
-            let retry = state.spec(unit.step).retry.as_ref();
+            let retry = state.retry_of(unit);
             let listed = |on_exit: &[i32]| on_exit.is_empty() || code.is_some_and(|code| on_exit.contains(&code));
             if retry.is_some_and(|retry| listed(&retry.on_exit)) { again(state, unit, now) } else { Then::Stand }
         }
@@ -153,7 +149,7 @@ fn then(state: &RunState, unit: Unit, outcome: &Outcome, now: i64) -> Then {
 }
 
 fn after_loss(state: &RunState, unit: Unit, now: i64) -> Then {
-    match state.spec(unit.step).on_lost {
+    match state.on_lost_of(unit) {
         OnLost::Fail => Then::Stand,
         OnLost::Hold if may_start(state, unit) => Then::Hold,
         OnLost::Hold => Then::Stand,
@@ -170,7 +166,7 @@ fn may_start(state: &RunState, unit: Unit) -> bool {
 }
 
 fn again(state: &RunState, unit: Unit, now: i64) -> Then {
-    let (Some(policy), Some(unit_state)) = (&state.spec(unit.step).retry, state.unit(unit)) else { return Then::Stand };
+    let (Some(policy), Some(unit_state)) = (state.retry_of(unit), state.unit(unit)) else { return Then::Stand };
     if unit_state.tries >= policy.attempts.get() || !may_start(state, unit) {
         return Then::Stand;
     }

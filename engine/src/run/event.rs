@@ -19,7 +19,7 @@ pub struct Recorded {
     pub event: Event,
 }
 
-/// Units are named `step` or `step[item]`.
+/// Units are named `step` or `step[item]`, their parts `step.undo` or `step[item].check`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {

@@ -20,6 +20,7 @@ pub mod ids;
 mod operator;
 pub mod outcome;
 pub mod outputs;
+mod parts;
 pub mod prepare;
 mod progress;
 pub mod request;
@@ -33,7 +34,7 @@ pub mod values;
 
 pub use command::{Command, Reject};
 pub use event::{Event, Outcome, Recorded, Then};
-pub use ids::{ClaimId, RunId, SessionId, Unit};
+pub use ids::{ClaimId, Part, RunId, SessionId, Unit};
 pub use outcome::Verdict;
 pub use state::{RunState, RunStatus, StepStatus};
 

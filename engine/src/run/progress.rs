@@ -6,22 +6,23 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::event::StopCause;
-use super::ids::Unit;
+use super::ids::{Part, Unit};
 use super::outputs::Outputs;
 use super::state::{ItemsState, Phase, RunState, StepStatus, UnitState};
 
-/// The unit must exist: callers got it from [`RunState::unit_named`] or from a work-list.
+/// The step or item must exist: callers got it from [`RunState::unit_named`] or from a work-list.
 pub(super) fn unit_mut(state: &mut RunState, unit: Unit) -> &mut UnitState {
     let step = &mut state.steps[unit.step as usize];
-    match (unit.item, &mut step.items) {
+    let owner = match (unit.item, &mut step.items) {
         (Some(item), Some(items)) => &mut items.units[item as usize],
         _ => &mut step.whole,
-    }
+    };
+    owner.part_mut(unit.part)
 }
 
 pub(super) fn touch(state: &mut RunState, unit: Unit) -> &mut UnitState {
     state.touched.insert(unit);
-    if unit.item.is_some() {
+    if unit.item.is_some() && unit.part == Part::Step {
         state.touched.insert(Unit::step(unit.step));
     }
     unit_mut(state, unit)
@@ -165,9 +166,10 @@ pub(super) fn end_unit(state: &mut RunState, unit: Unit, status: StepStatus, at:
     let unit_state = touch(state, unit);
     unit_state.status = status;
     unit_state.ended_at = Some(at);
-    match unit.item {
-        Some(_) => end_item(state, unit.step, status, at),
-        None => end_step(state, unit.step, at),
+    match (unit.part, unit.item) {
+        (Part::Step, Some(_)) => end_item(state, unit.step, status, at),
+        (Part::Step, None) => end_step(state, unit.step, at),
+        (Part::Check | Part::Undo, _) => {}
     }
 }
 

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::ids::{RunId, Unit};
+use super::ids::{Part, RunId, Unit};
 use super::state::{Attempt, RunState, StepStatus, UnitState};
 
 /// One run. Times are epoch milliseconds.
@@ -31,7 +31,7 @@ pub struct RunRow {
 /// One unit that was ever touched; a step nothing has happened to has no row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRow {
-    /// `step` or `step[item]`.
+    /// `step` or `step[item]`, or a part of it: `step.undo`.
     pub unit: String,
     /// Position in the file.
     pub position: u32,
@@ -139,8 +139,16 @@ pub fn all(state: &RunState) -> (RunRow, Vec<StepRow>, Vec<AttemptRow>) {
     (run_row(state), steps, attempts)
 }
 
-/// Steps in file order, each followed by its items.
+/// Steps in file order, each followed by its items, and each of these by the parts that have come up.
 pub fn units(state: &RunState) -> impl Iterator<Item = Unit> {
+    owners(state).flat_map(move |owner| {
+        let there = move |part: &Part| state.unit(owner.part(*part)).is_some();
+        [Part::Step, Part::Check, Part::Undo].into_iter().filter(there).map(move |part| owner.part(part))
+    })
+}
+
+/// Steps in file order, each followed by its items.
+pub fn owners(state: &RunState) -> impl Iterator<Item = Unit> {
     state.steps().iter().enumerate().flat_map(|(step, step_state)| {
         let items = step_state.items.as_ref().map_or(0, |items| items.units.len() as u32);
         std::iter::once(Unit::step(step as u32)).chain((0..items).map(move |item| Unit::item(step as u32, item)))

@@ -173,6 +173,9 @@ pub struct UnitState {
     pub(super) passed_over: bool,
     /// Who wants to go on without it. Outlasts a resume.
     pub skip: Option<Act>,
+    /// The parts of a step or item, once they have come up; a part itself has none.
+    pub(super) check: Option<Box<UnitState>>,
+    pub(super) undo: Option<Box<UnitState>>,
 }
 
 /// One start of a unit.
@@ -276,24 +279,24 @@ impl RunState {
         &self.steps
     }
 
-    /// The unit's own state; `None` for an item that does not exist.
+    /// The unit's own state; `None` for an item or a part that does not exist (yet).
     pub fn unit(&self, unit: Unit) -> Option<&UnitState> {
         let step = self.steps.get(unit.step as usize)?;
-        match unit.item {
-            None => Some(&step.whole),
-            Some(item) => step.items.as_ref()?.units.get(item as usize),
-        }
+        let owner = match unit.item {
+            None => &step.whole,
+            Some(item) => step.items.as_ref()?.units.get(item as usize)?,
+        };
+        owner.part(unit.part)
     }
 
-    /// `upgrade` or `upgrade[3]`.
+    /// `upgrade`, `upgrade[3]`, `upgrade[3].undo`.
     pub fn unit_name(&self, unit: Unit) -> String {
-        let id = &self.spec(unit.step).id;
-        unit.item.map_or_else(|| id.clone(), |item| format!("{id}[{item}]"))
+        unit.name(&self.spec(unit.step).id)
     }
 
     pub fn unit_named(&self, name: &str) -> Option<Unit> {
-        let (step, item) = split_unit_name(name)?;
-        let unit = Unit { step: *self.graph.index.get(step)?, item };
+        let (step, item, part) = split_unit_name(name)?;
+        let unit = Unit { step: *self.graph.index.get(step)?, item, part };
         self.unit(unit).is_some().then_some(unit)
     }
 

@@ -2,6 +2,7 @@
 
 use runward_engine::plan::history::PastRun;
 use runward_engine::plan::{Definition, Seal};
+use runward_engine::run::ids::split_unit_name;
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
 use serde::de::DeserializeOwned;
@@ -149,9 +150,10 @@ pub(super) async fn run(connection: &mut SqliteConnection, run: &RunId) -> Resul
 
 pub(super) async fn steps(connection: &mut SqliteConnection, run: &RunId) -> Result<Vec<StepRow>, sqlx::Error> {
     let sql = "SELECT unit, position, status, attempts, started_at, ended_at, error, outputs FROM steps \
-               WHERE run_id = $1 ORDER BY position, length(unit), unit";
+               WHERE run_id = $1";
     let rows = sqlx::query(sql).bind(&run.0).fetch_all(connection).await?;
-    rows.iter()
+    let rows: Result<Vec<StepRow>, sqlx::Error> = rows
+        .iter()
         .map(|row| {
             Ok(StepRow {
                 unit: row.try_get("unit")?,
@@ -164,7 +166,13 @@ pub(super) async fn steps(connection: &mut SqliteConnection, run: &RunId) -> Res
                 outputs: json(row, "outputs")?,
             })
         })
-        .collect()
+        .collect();
+    // In file order, each step followed by its items, and these by their parts: no order of texts.
+    let place = |row: &StepRow| (row.position, split_unit_name(&row.unit).map(|(_, item, part)| (item, part)));
+    rows.map(|mut rows| {
+        rows.sort_by_key(place);
+        rows
+    })
 }
 
 pub(super) async fn attempts(connection: &mut SqliteConnection, run: &RunId) -> Result<Vec<AttemptRow>, sqlx::Error> {
