@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use runward_engine::limits;
 use runward_engine::plan::definition::{Definition, PinnedFile, sha256};
@@ -14,6 +15,8 @@ use runward_engine::runbook::{self};
 use runward_engine::units::format_size;
 
 use crate::failure::Failure;
+
+mod closure;
 
 /// A file below a folder of this name is named by its path there, wherever it is run from.
 const FOLDER: &str = "runbooks";
@@ -25,6 +28,8 @@ pub struct RunbookFile {
     pub name: String,
     /// Of its `render` steps; all of them fit the runbook.
     pub templates: Templates,
+    /// The runbooks it calls, by the text that names them; all of them fit.
+    pub called: BTreeMap<String, Arc<RunbookFile>>,
 }
 
 /// The file a person means: a path, or a name in one of the folders.
@@ -77,8 +82,13 @@ pub fn bytes_of(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// Reads and checks a runbook.
+/// Reads and checks a runbook, and every runbook it calls.
 pub fn load(path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Failure> {
+    closure::load(path, folders)
+}
+
+/// Reads and checks one file by itself.
+fn load_alone(path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Failure> {
     let bytes = bytes_of(path)?;
     let shown = path.display().to_string();
     let runbook =
@@ -86,7 +96,7 @@ pub fn load(path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Failure> {
     let source = String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{shown} is not UTF-8")))?;
     let name = runbook.name.clone().unwrap_or_else(|| name_of(path, folders));
     let templates = read_templates(path, &source, &runbook)?;
-    Ok(RunbookFile { path: path.to_owned(), source, runbook, name, templates })
+    Ok(RunbookFile { path: path.to_owned(), source, runbook, name, templates, called: BTreeMap::new() })
 }
 
 /// The templates of `render` steps, checked with the runbook; each problem is shown in the file it is in.
@@ -169,8 +179,13 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Refuses a runbook that uses what is not built yet, naming each place.
+/// Refuses a runbook that uses what is not built yet, or calls one that does, naming each place.
 pub fn refuse_unbuilt(file: &RunbookFile) -> Result<(), Failure> {
+    let refused = closure::all(file).into_iter().filter_map(|file| unbuilt(file).err());
+    refused.reduce(Failure::and).map_or(Ok(()), Err)
+}
+
+fn unbuilt(file: &RunbookFile) -> Result<(), Failure> {
     let findings: Vec<_> = file
         .runbook
         .unbuilt
@@ -196,8 +211,22 @@ pub fn refuse_unbuilt(file: &RunbookFile) -> Result<(), Failure> {
 /// Contents of files by their SHA-256.
 pub type Blobs = Vec<(String, Vec<u8>)>;
 
-/// The definition a run is pinned to, with the contents of the files it names.
-pub fn pin(file: &RunbookFile) -> Result<(Definition, Blobs), Failure> {
+/// What a run is pinned to.
+pub struct Pinned {
+    pub definition: Definition,
+    /// Of the runbooks it calls, directly or through others.
+    pub called: Vec<Definition>,
+    /// The contents of the files that all of them name.
+    pub blobs: Blobs,
+}
+
+/// Pins a runbook with everything it names.
+pub fn pin(file: &RunbookFile) -> Result<Pinned, Failure> {
+    closure::pin(file)
+}
+
+/// One definition, still without those it calls, and the contents of the files it names.
+fn pin_alone(file: &RunbookFile) -> Result<(Definition, Blobs), Failure> {
     let folder = folder_of(&file.path);
     let mut paths = Vec::new();
     for step in &file.runbook.steps {
@@ -239,7 +268,8 @@ pub fn pin(file: &RunbookFile) -> Result<(Definition, Blobs), Failure> {
         blobs.push((sha256, bytes));
     }
     let path = std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone()).display().to_string();
-    Ok((Definition { name: file.name.clone(), path, source: file.source.clone(), files }, blobs))
+    let (name, source) = (file.name.clone(), file.source.clone());
+    Ok((Definition { name, path, source, files, runbooks: Vec::new() }, blobs))
 }
 
 fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Failure> {

@@ -50,6 +50,10 @@ pub const VOIDED_MAX: u32 = 5;
 pub const PINNED_FILES_MAX: usize = 10_000;
 /// All files pinned with one definition together, in bytes.
 pub const PINNED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How deep runbooks may call each other: the run of a `runbook` step is one deeper than the run it belongs to.
+pub const CHILD_DEPTH_MAX: usize = 8;
+/// Runbooks that one runbook calls, directly or through others.
+pub const CALLED_MAX: usize = 1_000;
 /// An answer whose body has to be looked into (`expect: {json, contains}`), in bytes.
 pub const HTTP_BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Redirects followed by one request.

@@ -13,6 +13,18 @@ pub struct Definition {
     pub source: String,
     /// Sorted by path.
     pub files: Vec<PinnedFile>,
+    /// The runbooks it calls, sorted by the text that names them; each is a definition of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runbooks: Vec<PinnedRunbook>,
+}
+
+/// A runbook named by `runbook:`. Its hash covers what it calls itself, so the caller's hash covers all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedRunbook {
+    /// As the step names it.
+    pub runbook: String,
+    /// The hash of its definition.
+    pub definition: String,
 }
 
 /// A file named by `script:` or `files:`, relative to the runbook's folder.
@@ -25,7 +37,7 @@ pub struct PinnedFile {
 }
 
 impl Definition {
-    /// The content hash: over the name, the text and the pinned files, not over where they lay.
+    /// The content hash: over the name, the text, the pinned files and the runbooks it calls, not over where they lay.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         let mut field = |bytes: &[u8]| {
@@ -39,9 +51,17 @@ impl Definition {
             field(file.sha256.as_bytes());
             field(&[u8::from(file.executable)]);
         }
+        for called in &self.runbooks {
+            field(CALLED);
+            field(called.runbook.as_bytes());
+            field(called.definition.as_bytes());
+        }
         hex(&hash.finalize())
     }
 }
+
+/// Stands before each called runbook in the hash. No path has a NUL in it, so no file looks like this.
+const CALLED: &[u8] = b"\0runbook";
 
 /// The SHA-256 of some bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {

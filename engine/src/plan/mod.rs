@@ -12,5 +12,5 @@ pub mod hash;
 pub mod history;
 pub mod params;
 
-pub use definition::{Definition, PinnedFile};
+pub use definition::{Definition, PinnedFile, PinnedRunbook};
 pub use hash::{Seal, plan_hash};

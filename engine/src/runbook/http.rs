@@ -65,7 +65,7 @@ fn statuses(node: &Node) -> Vec<u16> {
 }
 
 /// JSON of the author; a text in it is a template.
-fn json<'n>(places: &mut Places<'n>, node: &'n Node, place: Place) -> Option<JsonTemplate> {
+pub(super) fn json<'n>(places: &mut Places<'n>, node: &'n Node, place: Place) -> Option<JsonTemplate> {
     Some(match &node.data {
         Data::Text(_) => JsonTemplate::Text(places.template(node, place)?),
         Data::List(items) => {

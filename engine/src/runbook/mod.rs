@@ -8,10 +8,12 @@
 //! - [`steps`], [`http`], [`params`], [`places`]: a well-formed tree -> the parts of the [`model`]
 //! - [`references`] and [`graph`]: what the parts say about each other
 //! - [`mod@parse`]: all of it, in order
+//! - [`calls`]: the runbooks that `runbook` steps call, once somebody has read them
 //! - [`templates`]: the files that `render` steps name, once somebody has read them
 //!
 //! [`values_file`] reads a file of parameters. [`value`] types the values of parameters and outputs; [`locate`] turns offsets into lines and columns.
 
+pub mod calls;
 pub mod check;
 pub mod graph;
 pub mod http;

@@ -37,6 +37,10 @@ pub struct Runbook {
     /// How many of `steps` are main steps; the rest belong to `finally`.
     pub main_len: usize,
     pub unbuilt: Vec<Unbuilt>,
+    /// What a run of it hands back when it succeeds: to the step that called it, and to people.
+    pub outputs: Vec<Output>,
+    /// Where outputs of `runbook` steps are read; see [`super::calls`].
+    pub call_reads: Vec<CallRead>,
     /// Parameters that nothing in the file reads. A template of a `render` step may; see [`super::templates`].
     pub unread: Vec<String>,
 }
@@ -137,6 +141,7 @@ pub enum Action {
     Cmd(Vec<Template>),
     Http(Box<Http>),
     Render(Box<Render>),
+    Runbook(Box<Call>),
     /// A kind that is not built yet, by its key. It is also in [`Runbook::unbuilt`], so no such step is ever planned.
     Unbuilt(&'static str),
 }
@@ -182,6 +187,40 @@ pub struct Render {
     pub owner: Option<String>,
     /// Whether the old file is kept beside the new one.
     pub backup: bool,
+}
+
+/// Another runbook, as a run of its own.
+#[derive(Debug)]
+pub struct Call {
+    /// A path relative to the folder of this file, or a name; pinned with the definition.
+    pub runbook: Spanned<String>,
+    pub with: Vec<Argument>,
+    /// Of the whole child run; none by default, and none from `defaults`.
+    pub timeout: Option<Duration>,
+}
+
+/// A value for a parameter of a called runbook.
+#[derive(Debug)]
+pub struct Argument {
+    pub name: Spanned<String>,
+    pub value: JsonTemplate,
+    /// Of the value.
+    pub span: Span,
+}
+
+/// A value that a runbook hands back.
+#[derive(Debug)]
+pub struct Output {
+    pub name: Spanned<String>,
+    pub value: JsonTemplate,
+}
+
+/// `steps.<step>.outputs.<key>` of a `runbook` step is read here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallRead {
+    pub step: usize,
+    pub key: String,
+    pub span: Span,
 }
 
 #[derive(Debug)]
@@ -249,7 +288,7 @@ impl Step {
         match self.action {
             Action::Http(_) => Some(&["status", "headers", "body", "json"]),
             Action::Render(_) => Some(&["changed"]),
-            Action::Shell { .. } | Action::Cmd(_) | Action::Unbuilt(_) => None,
+            Action::Shell { .. } | Action::Cmd(_) | Action::Runbook(_) | Action::Unbuilt(_) => None,
         }
     }
 }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use super::check::{self, visible};
 use super::graph::{self, Link};
-use super::model::{Action, Runbook, Spanned, Step};
+use super::model::{Action, Output, Runbook, Spanned, Step};
 use super::node::{self, Data, Node};
 use super::places::{Place, Places, Role};
 use super::references::{self, Scope};
 use super::report::{Finding, Report};
-use super::{params, steps, tables, triggers};
+use super::{http, params, steps, tables, triggers};
+use crate::bind::Reference;
 use crate::limits;
 
 /// Reads and checks a runbook file. Pure: no file it names is looked at.
@@ -37,24 +38,25 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
     let declared = params::read(root.get("params"), &mut findings);
     let mut places = Places::new(document.source, &declared);
     scan_top(&mut places, root);
+    let outputs = outputs(&mut places, root);
     let nodes: Vec<&Node> = main.iter().chain(last).collect();
     let steps = main.len() + last.len();
     let defaults_fit = root.get("defaults").is_none_or(|node| steps::fit(node, steps, &mut findings));
     let defaults = root.get("defaults").filter(|_| defaults_fit);
-    let read = |(index, node)| steps::read(&mut places, node, defaults, index, main.len());
-    let (mut parsed, links): (Vec<Step>, Vec<Link>) = nodes.iter().copied().enumerate().map(read).unzip();
+    let step = |(index, node)| steps::read(&mut places, node, defaults, index, main.len());
+    let (mut parsed, links): (Vec<Step>, Vec<Link>) = nodes.iter().copied().enumerate().map(step).unzip();
 
     doubled_ids(&links, &nodes, &mut findings);
     let edges = graph::edges(&links, main.len(), &mut findings);
     let order = graph::order(&links, &edges, &mut findings);
     let scope =
         Scope { params: &declared, steps: &parsed, main_len: main.len(), order: order.as_deref(), edges: &edges };
-    let used = references::check(&mut places, &scope);
+    let read = references::check(&mut places, &scope);
     findings.append(&mut places.findings);
     // A broken step or expression may have read anything, and a template file may.
     let renders = nodes.iter().any(|node| node.get("render").is_some());
     if checked.fits_schema && defaults_fit && !renders && !places.unclear {
-        references::unused(&declared, &used, &mut findings);
+        references::unused(&declared, &read.params, &mut findings);
     }
     triggers::check(root, &nodes, &declared, &mut findings);
 
@@ -67,7 +69,7 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
     let runbook = Runbook {
         name: root.get("name").and_then(Node::text).map(str::to_owned),
         description: root.get("description").and_then(Node::text).map(str::to_owned),
-        unread: declared.iter().map(|param| param.name.clone()).filter(|name| !used.contains(name)).collect(),
+        unread: declared.iter().map(|param| param.name.clone()).filter(|name| !read.params.contains(name)).collect(),
         params: declared,
         timeout: steps::time(root.get("timeout")),
         max_parallel: root.get("max-parallel").and_then(Node::int).and_then(steps::count),
@@ -75,9 +77,12 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         main_len: main.len(),
         steps: parsed,
         unbuilt: checked.unbuilt,
+        outputs,
+        call_reads: read.calls,
     };
-    let secret_paths: Vec<Finding> = runbook.steps.iter().flat_map(|step| secret_paths(&runbook, step)).collect();
-    if secret_paths.is_empty() { Ok(runbook) } else { Err(Report::new(secret_paths)) }
+    let mut secrets: Vec<Finding> = runbook.steps.iter().flat_map(|step| secret_paths(&runbook, step)).collect();
+    secrets.extend(runbook.outputs.iter().filter(|output| is_secret(&runbook, output)).map(secret_output));
+    if secrets.is_empty() { Ok(runbook) } else { Err(Report::new(secrets)) }
 }
 
 /// Paths are named in plans, logs and messages, and every `ls` shows them.
@@ -94,6 +99,31 @@ fn secret_paths(runbook: &Runbook, step: &Step) -> Vec<Finding> {
             Finding::new(&step.span, "in this step", message).help("name the file or folder by something else")
         })
         .collect()
+}
+
+fn is_secret(runbook: &Runbook, output: &Output) -> bool {
+    let mut names = output.value.expressions().into_iter().flat_map(|expression| &expression.references);
+    names.any(|(reference, _)| match reference {
+        Reference::Param(name) => runbook.params.iter().any(|param| param.sensitive && param.name == *name),
+        _ => false,
+    })
+}
+
+fn secret_output(output: &Output) -> Finding {
+    let message = format!("the output `{}` reads something sensitive, and outputs are shown", output.name.value);
+    Finding::new(&output.name.span, "shown", message).help("hand back something else, such as the name of a file")
+}
+
+/// What the runbook hands back.
+fn outputs<'n>(places: &mut Places<'n>, root: &'n Node) -> Vec<Output> {
+    let place = Place { step: None, role: Role::End };
+    let entries = root.get("outputs").map(Node::entries).unwrap_or_default();
+    let mut outputs = Vec::with_capacity(entries.len());
+    for (key, node) in entries {
+        let name = Spanned { value: key.text.clone(), span: key.span.clone() };
+        outputs.extend(http::json(places, node, place).map(|value| Output { name, value }));
+    }
+    outputs
 }
 
 fn section<'n>(root: &'n Node, key: &str) -> &'n [Node] {

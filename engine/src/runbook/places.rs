@@ -25,6 +25,8 @@ pub enum Role {
     Outcome,
     /// Outside of steps.
     Top,
+    /// `outputs:` of the runbook: after everything.
+    End,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::graph;
-use super::model::{Param, Span, Step};
+use super::model::{Action, CallRead, Param, Span, Step};
 use super::places::{Places, Role, Site};
 use super::report::{Finding, GUESSES_MAX, did_you_mean};
 use crate::bind::Reference;
@@ -21,8 +21,15 @@ pub struct Scope<'a> {
     pub edges: &'a [Vec<usize>],
 }
 
-/// Checks every site; returns the parameters that are read somewhere.
-pub fn check(places: &mut Places<'_>, scope: &Scope<'_>) -> BTreeSet<String> {
+/// What is read somewhere.
+pub struct Read {
+    pub params: BTreeSet<String>,
+    /// Outputs of `runbook` steps, which this file alone does not know.
+    pub calls: Vec<CallRead>,
+}
+
+/// Checks every site.
+pub fn check(places: &mut Places<'_>, scope: &Scope<'_>) -> Read {
     let sites = std::mem::take(&mut places.sites);
     let mut index: HashMap<&str, usize> = HashMap::new();
     for (n, step) in scope.steps.iter().enumerate() {
@@ -51,6 +58,9 @@ pub fn check(places: &mut Places<'_>, scope: &Scope<'_>) -> BTreeSet<String> {
                         format!("no step has the id `{step}`"),
                         guesses.then(|| did_you_mean(step, scope.steps.iter().map(|step| step.id.as_str()))).flatten(),
                     )),
+                    (Some(&other), None) if site.place.role == Role::End => {
+                        unknown_output(&scope.steps[other], &site.reference)
+                    }
                     (Some(_), None) => Some((format!("no step has run yet where this is read: `{step}`"), None)),
                     (Some(&other), Some(reader)) => {
                         ancestry.push((site, reader, other));
@@ -70,7 +80,13 @@ pub fn check(places: &mut Places<'_>, scope: &Scope<'_>) -> BTreeSet<String> {
         }
     }
     check_ancestry(places, scope, &ancestry);
-    used
+    let calls = sites.iter().filter_map(|site| {
+        let Reference::Output { step, key } = &site.reference else { return None };
+        let step = *index.get(step.as_str())?;
+        let calls = matches!(scope.steps[step].action, Action::Runbook(_));
+        calls.then(|| CallRead { step, key: key.clone(), span: places.span(site) })
+    });
+    Read { calls: calls.collect(), params: used }
 }
 
 /// What is wrong, and what to write instead.

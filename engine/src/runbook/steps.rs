@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::graph::Link;
 use super::model::{
-    Action, ForEach, Jitter, OnLost, Orphans, Render, Retry, Script, Shell, Span, Spanned, Step, ValueType,
+    Action, Argument, Call, ForEach, Jitter, OnLost, Orphans, Render, Retry, Script, Shell, Span, Spanned, Step, ValueType,
 };
 use super::node::{Data, Node};
 use super::places::{Place, Places, Role};
@@ -133,17 +133,23 @@ fn link(node: &Node, index: usize, main_len: usize) -> Link {
 
 /// Keys of a step that mean nothing for its kind. (From `defaults` they are for the others.)
 fn idle_keys(places: &mut Places<'_>, node: &Node) {
-    let idle: &[&str] = match (node.get("http"), node.get("render")) {
-        (Some(_), _) => &["cwd", "orphans", "outputs"],
-        (_, Some(_)) => &["orphans", "outputs"],
-        _ => return,
+    let (kind, idle): (_, &[&str]) = if node.get("http").is_some() {
+        ("http", &["cwd", "orphans", "outputs"])
+    } else if node.get("render").is_some() {
+        ("render", &["orphans", "outputs"])
+    } else if node.get("runbook").is_some() {
+        ("runbook", &["cwd", "env", "grace", "host", "lease", "orphans", "outputs", "runs-on", "secrets"])
+    } else {
+        return;
     };
-    let kind = if node.get("http").is_some() { "http" } else { "render" };
     for (key, _) in idle.iter().filter_map(|name| node.entry(name)) {
         let message = format!("`{}` means nothing for a step of the kind `{kind}`", key.text);
         let help = match (key.text.as_str(), kind) {
             ("outputs", "http") => "its outputs are `status`, `headers`, `body` and `json`, with their types",
-            ("outputs", _) => "its output is `changed`, true or false",
+            ("outputs", "render") => "its output is `changed`, true or false",
+            ("outputs", _) => "its outputs are those that the called runbook declares under `outputs:`",
+            ("env", "runbook") => "give the called runbook parameters: `with: {name: value}`",
+            (_, "runbook") => "write it in the called runbook",
             _ => "remove it",
         };
         places.findings.push(Finding::new(&key.span, "without effect", message).help(help));
@@ -176,6 +182,9 @@ fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, timeout: Duration, place:
     if let Some(render) = keys.get("render").and_then(|node| render(places, node, place)) {
         return Action::Render(Box::new(render));
     }
+    if let Some(call) = keys.get("runbook").and_then(|node| call(places, keys.own, node, place)) {
+        return Action::Runbook(Box::new(call));
+    }
     let kind = tables::KINDS.iter().find(|kind| keys.own.get(kind).is_some());
     Action::Unbuilt(kind.copied().unwrap_or("unknown"))
 }
@@ -196,6 +205,18 @@ fn render<'n>(places: &mut Places<'n>, node: &'n Node, place: Place) -> Option<R
         owner: node.get("owner").and_then(Node::text).map(str::to_owned),
         backup: node.get("backup").and_then(Node::flag).unwrap_or(false),
     })
+}
+
+/// A child run has the time it needs: only a `timeout` of the step itself ends it.
+fn call<'n>(places: &mut Places<'n>, own: &'n Node, node: &'n Node, place: Place) -> Option<Call> {
+    let runbook = Spanned { value: node.text()?.to_owned(), span: node.span.clone() };
+    let mut with = Vec::new();
+    for (key, value) in own.get("with").map(Node::entries).unwrap_or_default() {
+        let name = Spanned { value: key.text.clone(), span: key.span.clone() };
+        let span = super::check::visible(value);
+        with.extend(super::http::json(places, value, place).map(|value| Argument { name, value, span }));
+    }
+    Some(Call { runbook, with, timeout: time(own.get("timeout")) })
 }
 
 fn for_each<'n>(places: &mut Places<'n>, keys: Keys<'n>, index: usize) -> Option<ForEach> {
@@ -236,9 +257,9 @@ fn env<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Vec<(String
     merged.filter_map(|(key, node)| Some((key.text.clone(), places.variable(&key.text, node, place)?))).collect()
 }
 
-/// A program writes its outputs; those of `http` and `render` are what they are.
+/// A program writes its outputs; those of the other kinds are what they are.
 fn writes_outputs(node: &Node) -> bool {
-    node.get("http").is_none() && node.get("render").is_none()
+    ["http", "render", "runbook"].iter().all(|kind| node.get(kind).is_none())
 }
 
 fn outputs(keys: Keys<'_>) -> Vec<(String, ValueType)> {

@@ -42,6 +42,11 @@ pub static RUNBOOK: Object = Object::new(
             Shape::List { of: &Shape::Text(Syntax::Inside), min: 0 },
             "Globs: pinned with the runbook and put where the steps run.",
         ),
+        Key::new(
+            "outputs",
+            Shape::Dict { names: Syntax::Name, of: &Shape::Any },
+            "What a run hands back when it succeeds, to the `runbook` step that called it.",
+        ),
         Key::new("annotations", Shape::Dict { names: Syntax::Free, of: &Shape::Any }, "Free text, for tools."),
         Key::new("steps", STEPS, "The graph. A step without `needs` follows the step above it.").required(),
         Key::new("on-failure", Shape::Object(&ON_FAILURE), "What a failure leads to.").unbuilt(),
