@@ -306,6 +306,9 @@ pub struct RunsArgs {
     /// Only runs that are not at their end
     #[arg(long)]
     pub unfinished: bool,
+    /// Those that are steps of other runs as well
+    #[arg(long)]
+    pub all: bool,
     /// How many
     #[arg(short = 'n', long, default_value_t = 20)]
     pub limit: u32,

@@ -65,7 +65,7 @@ pub fn new_seed() -> u64 {
 /// The run somebody means by an id, the beginning or end of one, or `last`.
 pub async fn find_run(ledger: &dyn Ledger, text: &str) -> Result<RunId, Failure> {
     if text == "last" {
-        let newest = ledger.runs(&RunQuery { limit: Some(1), ..RunQuery::default() }).await?;
+        let newest = ledger.runs(&RunQuery { limit: Some(1), without_children: true, ..RunQuery::default() }).await?;
         let newest = newest.into_iter().next();
         return newest.map(|row| row.id).ok_or_else(|| Failure::usage("there are no runs yet"));
     }

@@ -61,6 +61,8 @@ mod tests {
             trigger: "test".to_owned(),
             actor: "tester".to_owned(),
             key: None,
+            parent: None,
+            parent_step: None,
             params: serde_json::Map::new(),
             definition: String::new(),
             created_at: 0,

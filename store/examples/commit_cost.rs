@@ -30,11 +30,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let new = NewRun {
         id: RunId(format!("run-{}", std::process::id())),
-        definition: Definition { name: "chain".into(), path: String::new(), source, files: Vec::new() },
+        definition: Definition {
+            name: "chain".into(),
+            path: String::new(),
+            source,
+            files: Vec::new(),
+            runbooks: Vec::new(),
+        },
+        called: Vec::new(),
         blobs: Vec::new(),
         params: Default::default(),
         trigger: "bench".into(),
         key: None,
+        parent: None,
         seed: 1,
         actor: "bench".into(),
         planned: None,

@@ -41,16 +41,24 @@ pub async fn run(ledger: &dyn Ledger, id: &RunId) -> Result<Checked, LedgerError
 }
 
 /// What is wrong with the files that these runs are pinned to. Each is read once; the ledger compares it with its hash.
-/// A definition that cannot be read is among the problems of its run.
+/// A definition that cannot be read is among the problems of its run; one that is only called is named here.
 pub async fn pinned(ledger: &dyn Ledger, rows: &[RunRow]) -> Vec<String> {
-    let definitions: BTreeSet<&str> = rows.iter().map(|row| row.definition.as_str()).collect();
-    let mut files = BTreeSet::new();
-    for hash in definitions {
-        if let Ok(definition) = ledger.definition(hash).await {
-            files.extend(definition.files.into_iter().map(|file| file.sha256));
+    let mut ahead: Vec<String> = rows.iter().map(|row| row.definition.clone()).collect();
+    let own: BTreeSet<String> = ahead.iter().cloned().collect();
+    let (mut seen, mut files, mut bad) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    while let Some(hash) = ahead.pop() {
+        if !seen.insert(hash.clone()) {
+            continue;
+        }
+        match ledger.definition(&hash).await {
+            Ok(definition) => {
+                files.extend(definition.files.into_iter().map(|file| file.sha256));
+                ahead.extend(definition.runbooks.into_iter().map(|called| called.definition));
+            }
+            Err(error) if !own.contains(&hash) => bad.push(error.to_string()),
+            Err(_) => {}
         }
     }
-    let mut bad = Vec::new();
     for sha256 in files {
         if let Err(error) = ledger.blob(&sha256).await {
             bad.push(error.to_string());

@@ -7,7 +7,7 @@ use runward_engine::plan::history::PastRun;
 use runward_engine::plan::{Definition, Seal, plan_hash};
 use runward_engine::run::event::Planned;
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
-use runward_engine::run::{Command, Event, Recorded, Reject, RunId, RunState, apply::apply, create, execute};
+use runward_engine::run::{Command, Event, Parent, Recorded, Reject, RunId, RunState, apply::apply, create, execute};
 use runward_engine::runbook;
 use serde_json::{Map, Value};
 
@@ -20,12 +20,16 @@ use crate::error::LedgerError;
 pub struct NewRun {
     pub id: RunId,
     pub definition: Definition,
-    /// The contents of the pinned files, by SHA-256.
+    /// The definitions of the runbooks it calls, directly or through others.
+    pub called: Vec<Definition>,
+    /// The contents of the pinned files, of all of them, by SHA-256.
     pub blobs: Vec<(String, Vec<u8>)>,
     pub params: Map<String, Value>,
     pub trigger: String,
     /// A second trigger with the same key is the same run.
     pub key: Option<String>,
+    /// Whose step it is. Then its id says which run it is, and a second trigger of it is the same run.
+    pub parent: Option<Parent>,
     pub seed: u64,
     pub actor: String,
     /// It is started from a saved plan.
@@ -74,6 +78,8 @@ pub struct RunQuery {
     pub name: Option<String>,
     /// Only runs that are not at their end.
     pub unfinished: bool,
+    /// Without those that are steps of other runs.
+    pub without_children: bool,
     pub limit: Option<u32>,
 }
 
@@ -225,6 +231,7 @@ impl RunView {
             trigger: new.trigger.clone(),
             key: new.key.clone(),
             seed: new.seed,
+            parent: new.parent.clone(),
             plan: Some(plan),
             planned: new.planned.clone(),
         };

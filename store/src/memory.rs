@@ -61,6 +61,9 @@ impl Ledger for MemoryLedger {
                 let pruned = || LedgerError::KeyOfPruned { key: key.clone(), run: run.clone() };
                 return Ok(Triggered { view: existing.ok_or_else(pruned)?.view.clone(), created: false });
             }
+            if let Some(run) = inner.runs.get(&new.id).filter(|_| new.parent.is_some()) {
+                return Ok(Triggered { view: run.view.clone(), created: false });
+            }
             if let Some(last) = &new.only_after {
                 let newest = inner.runs.values().rev().find(|run| run.view.state.name == new.definition.name);
                 last.moved_on(newest.map(|run| rows::run_row(&run.view.state)).as_ref())?;
@@ -72,7 +75,9 @@ impl Ledger for MemoryLedger {
                 inner.keys.insert(key.clone(), new.id.clone());
             }
             inner.blobs.extend(new.blobs);
-            inner.definitions.insert(new.definition.hash(), new.definition);
+            for definition in new.called.into_iter().chain([new.definition]) {
+                inner.definitions.insert(definition.hash(), definition);
+            }
             inner.runs.insert(new.id, MemoryRun { view: view.clone(), events });
             Ok(Triggered { view, created: true })
         })
@@ -126,6 +131,7 @@ impl Ledger for MemoryLedger {
             let wanted = rows.filter(|row| {
                 query.name.as_ref().is_none_or(|name| *name == row.name)
                     && (!query.unfinished || row.finished_at.is_none())
+                    && !(query.without_children && row.parent.is_some())
             });
             Ok(wanted.take(query.limit.unwrap_or(u32::MAX) as usize).collect())
         })
@@ -209,9 +215,17 @@ impl Inner {
         goes
     }
 
-    /// Definitions that no run has, and files that no definition names.
+    /// Definitions that no run has and none of them calls, and files that no definition names.
     fn forget_unused(&mut self) {
-        let used: BTreeSet<String> = self.runs.values().map(|run| run.view.state.definition.clone()).collect();
+        let mut ahead: Vec<String> = self.runs.values().map(|run| run.view.state.definition.clone()).collect();
+        let mut used = BTreeSet::new();
+        while let Some(hash) = ahead.pop() {
+            let called = self.definitions.get(&hash).map(|one| &one.runbooks[..]).unwrap_or_default();
+            let called = called.iter().map(|called| called.definition.clone()).collect::<Vec<_>>();
+            if used.insert(hash) {
+                ahead.extend(called);
+            }
+        }
         self.definitions.retain(|hash, _| used.contains(hash));
         let named: BTreeSet<String> =
             self.definitions.values().flat_map(|one| one.files.iter().map(|file| file.sha256.clone())).collect();

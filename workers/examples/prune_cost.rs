@@ -53,11 +53,19 @@ fn new_run(n: usize) -> NewRun {
     let source = "steps:\n  - {id: a, run: echo}\n  - {id: b, run: echo}\n  - {id: c, run: echo}\n".to_owned();
     NewRun {
         id: RunId(format!("0190-run-{n:06}")),
-        definition: Definition { name: "nightly".into(), path: String::new(), source, files: Vec::new() },
+        definition: Definition {
+            name: "nightly".into(),
+            path: String::new(),
+            source,
+            files: Vec::new(),
+            runbooks: Vec::new(),
+        },
+        called: Vec::new(),
         blobs: Vec::new(),
         params: Default::default(),
         trigger: "bench".into(),
         key: Some(format!("key-{n}")),
+        parent: None,
         seed: 1,
         actor: "bench".into(),
         planned: None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use runward_engine::bind::{Context, Expression, ShellScript, Template};
 use runward_engine::plan::params::shown;
-use runward_engine::runbook::model::{Action, Http, Items, OnLost, Param, Runbook, Script, Shell, Step};
+use runward_engine::runbook::model::{Action, Argument, Http, Items, OnLost, Param, Runbook, Script, Shell, Step};
 use runward_engine::units::format_duration;
 use serde_json::{Map, Value, json};
 
@@ -30,7 +30,7 @@ pub fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
             return Err(failure);
         }
     };
-    let (definition, _) = pin(&file)?;
+    let definition = pin(&file)?.definition;
     let previews = preview::of(&file, &params);
     let params = shown(&file.runbook, &params);
     let known = known_values(&params);
@@ -145,6 +145,13 @@ fn command_lines(runbook: &Runbook, step: &Step, known: &Context) -> Vec<String>
     }
     match &step.action {
         Action::Unbuilt(kind) => lines.push(format!("{kind} (not carried out by this version)")),
+        Action::Runbook(call) => {
+            lines.push(format!("runbook {}", call.runbook.value));
+            let value = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let line =
+                |argument: &Argument| format!("  {}: {}", argument.name.value, value(argument.value.show(known)));
+            lines.extend(call.with.iter().map(line));
+        }
         Action::Http(http) => lines.extend(http_lines(runbook, step, http, known)),
         Action::Render(render) => {
             lines.push(format!("render {} to {}", render.template.value, rendered(&render.to, known)))

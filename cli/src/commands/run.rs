@@ -14,7 +14,7 @@ use crate::args::{RunArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Opened, new_run, new_seed, open};
-use crate::runbook_file::{load, locate, pin, refuse_unbuilt};
+use crate::runbook_file::{Pinned, load, locate, pin, refuse_unbuilt};
 use crate::text;
 use crate::view::Showing;
 
@@ -25,7 +25,7 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     let showing = Showing { file: Some(file.path.clone()), ..Showing::of(&args.showing)? };
     refuse_unseen_report(args.detach, &showing)?;
     let params = params::resolve(&file.runbook, &args.params, true)?.params;
-    let (definition, blobs) = pin(&file)?;
+    let Pinned { definition, called, blobs } = pin(&file)?;
     if args.check {
         return preview::check(&file, &params, showing.format);
     }
@@ -33,10 +33,12 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     let new = NewRun {
         id: new_run(),
         definition,
+        called,
         blobs,
         params,
         trigger: "cli".to_owned(),
         key: args.key.clone(),
+        parent: None,
         seed: new_seed(),
         actor: actor(),
         planned: None,

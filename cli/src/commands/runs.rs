@@ -15,7 +15,8 @@ use crate::view::words::short;
 
 pub async fn run(config: &Config, args: RunsArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
-    let query = RunQuery { name: args.name, unfinished: args.unfinished, limit: Some(args.limit) };
+    let RunsArgs { name, unfinished, limit, all, .. } = args;
+    let query = RunQuery { name, unfinished, without_children: !all, limit: Some(limit) };
     let rows = opened.ledger.runs(&query).await?;
     if args.format == Format::Json {
         print_json(&rows);

@@ -37,7 +37,7 @@ pub async fn waiting(home: &Home) -> Check {
 
 async fn unfinished(home: &Home) -> Result<Vec<Unfinished>, String> {
     let ledger = SqliteLedger::open(&home.ledger()).await.map_err(|error| error.to_string())?;
-    let query = RunQuery { unfinished: true, limit: Some(1_000), ..RunQuery::default() };
+    let query = RunQuery { unfinished: true, without_children: true, limit: Some(1_000), ..RunQuery::default() };
     let rows = ledger.runs(&query).await.map_err(|error| error.to_string())?;
     let run = |row: runward_engine::run::rows::RunRow| Unfinished {
         driven: DriverLock::holder(home, &row.id).is_some(),

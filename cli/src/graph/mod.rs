@@ -158,6 +158,7 @@ fn notes(step: &Step) -> Vec<String> {
         Action::Unbuilt(kind) => notes.push((*kind).to_owned()),
         Action::Http(http) => notes.push(format!("http {}", http.method)),
         Action::Render(render) => notes.push(format!("render {}", render.template.value)),
+        Action::Runbook(call) => notes.push(format!("runbook {}", call.runbook.value)),
         Action::Shell { .. } | Action::Cmd(_) => {}
     }
     if let Some(condition) = &step.condition {

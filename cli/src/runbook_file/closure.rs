@@ -114,7 +114,12 @@ impl Loader<'_> {
         Ok((file, below))
     }
 
-    fn read(&mut self, name: &Spanned<String>, path: &Path, key: PathBuf) -> Result<(Arc<RunbookFile>, usize), Trouble> {
+    fn read(
+        &mut self,
+        name: &Spanned<String>,
+        path: &Path,
+        key: PathBuf,
+    ) -> Result<(Arc<RunbookFile>, usize), Trouble> {
         if self.known.len() >= limits::CALLED_MAX {
             let message = format!("more than {} runbooks are called from here", limits::CALLED_MAX);
             let help = "call one runbook with `for-each` and parameters instead of many that are alike";
@@ -171,7 +176,10 @@ pub(super) fn pin(file: &RunbookFile) -> Result<Pinned, Failure> {
     let bytes: u64 = blobs.values().map(|bytes: &Vec<u8>| bytes.len() as u64).sum();
     if bytes > limits::PINNED_BYTES_MAX {
         let max = runward_engine::units::format_size(limits::PINNED_BYTES_MAX);
-        return Err(Failure::usage(format!("the files that {} and the runbooks it calls name are more than {max} together", file.name)));
+        return Err(Failure::usage(format!(
+            "the files that {} and the runbooks it calls name are more than {max} together",
+            file.name
+        )));
     }
     Ok(Pinned { definition, called, blobs: blobs.into_iter().collect() })
 }

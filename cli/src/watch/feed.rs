@@ -172,10 +172,10 @@ impl Feed<'_> {
         }
         let room = u32::from(watch.size.1);
         let limit = LISTED.max(watch.runs.chosen_index() as u32 + 2 * room);
-        let query = RunQuery { limit: Some(limit), ..RunQuery::default() };
+        let query = RunQuery { limit: Some(limit), without_children: true, ..RunQuery::default() };
         self.newest = self.opened.ledger.runs(&query).await?;
         if due(self.searched, UNFINISHED_EVERY) {
-            let query = RunQuery { unfinished: true, ..RunQuery::default() };
+            let query = RunQuery { unfinished: true, without_children: true, ..RunQuery::default() };
             self.unfinished = self.opened.ledger.runs(&query).await?;
             self.searched = Some(Instant::now());
         }

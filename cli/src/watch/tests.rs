@@ -52,6 +52,7 @@ impl Story {
             seed: 1,
             plan: None,
             planned: None,
+            parent: None,
         };
         create(&mut state, created, T0, "ann@db1 (terminal)");
         Story { state, now: T0 }

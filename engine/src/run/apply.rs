@@ -19,12 +19,13 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
     state.seq = record.seq;
     let at = record.at;
     match &record.event {
-        Event::RunCreated { name, definition, params, trigger, key, seed, plan, planned } => {
+        Event::RunCreated { name, definition, params, trigger, key, seed, plan, planned, parent } => {
             state.name.clone_from(name);
             state.definition.clone_from(definition);
             state.params.clone_from(params);
             state.trigger.clone_from(trigger);
             state.key.clone_from(key);
+            state.parent.clone_from(parent);
             state.seed = *seed;
             let open = || plan_hash(name, definition, &state.runbook, params, None);
             state.plan = plan.clone().unwrap_or_else(open);

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::child::Parent;
 use super::command::Resolution;
 use super::ids::{ClaimId, SessionId};
 use super::outputs::Outputs;
@@ -35,6 +36,9 @@ pub enum Event {
         key: Option<String>,
         /// Jitter is drawn from it.
         seed: u64,
+        /// Of a run that a `runbook` step of another one started.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Parent>,
         /// The hash of the plan, see [`plan_hash`](crate::plan::plan_hash).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<String>,

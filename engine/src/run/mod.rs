@@ -12,6 +12,7 @@
 
 mod again;
 pub mod apply;
+pub mod child;
 pub mod command;
 pub mod decide;
 pub mod event;
@@ -32,6 +33,7 @@ mod tests;
 pub mod todo;
 pub mod values;
 
+pub use child::Parent;
 pub use command::{Command, Reject};
 pub use event::{Event, Outcome, Recorded, Then};
 pub use ids::{ClaimId, Part, RunId, SessionId, Unit};

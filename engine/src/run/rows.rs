@@ -18,6 +18,9 @@ pub struct RunRow {
     pub trigger: String,
     pub actor: String,
     pub key: Option<String>,
+    /// The run whose step this one is, and the name of the step.
+    pub parent: Option<RunId>,
+    pub parent_step: Option<String>,
     /// Sensitive ones are only named.
     pub params: Map<String, Value>,
     pub definition: String,
@@ -74,6 +77,8 @@ pub fn run_row(state: &RunState) -> RunRow {
         trigger: state.trigger.clone(),
         actor: state.actor.clone(),
         key: state.key.clone(),
+        parent: state.parent.as_ref().map(|parent| parent.run.clone()),
+        parent_step: state.parent.as_ref().map(|parent| parent.step.clone()),
         params: state.shown_params(),
         definition: state.definition.clone(),
         created_at: state.created_at,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::child::Parent;
 use super::event::{Event, LogDigest, Planned, StopCause};
 use super::ids::{ClaimId, RunId, SessionId, Unit, split_unit_name};
 use super::outputs::Outputs;
@@ -85,6 +86,8 @@ pub struct RunState {
     pub params: Map<String, Value>,
     pub trigger: String,
     pub key: Option<String>,
+    /// Whose step this run is.
+    pub parent: Option<Parent>,
     pub actor: String,
     pub(super) seed: u64,
     pub status: RunStatus,
@@ -240,6 +243,7 @@ impl RunState {
             params: Map::new(),
             trigger: String::new(),
             key: None,
+            parent: None,
             actor: String::new(),
             seed: 0,
             status: RunStatus::Queued,

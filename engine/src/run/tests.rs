@@ -107,6 +107,7 @@ impl World {
             seed: 7,
             plan: None,
             planned: None,
+            parent: None,
         };
         let events = create(&mut state, created, 1, "tester");
         World { state, events, now: 1, claims: 0 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::graph::Link;
 use super::model::{
-    Action, Argument, Call, ForEach, Jitter, OnLost, Orphans, Render, Retry, Script, Shell, Span, Spanned, Step, ValueType,
+    Action, Argument, Call, ForEach, Jitter, OnLost, Orphans, Render, Retry, Script, Shell, Span, Spanned, Step,
+    ValueType,
 };
 use super::node::{Data, Node};
 use super::places::{Place, Places, Role};

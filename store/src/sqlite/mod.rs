@@ -73,6 +73,10 @@ impl Ledger for SqliteLedger {
                 return Err(LedgerError::KeyOfPruned { key: key.clone(), run });
             }
         }
+        if new.parent.is_some() && read::run(&mut tx, &new.id).await.map_err(|error| self.error(error))?.is_some() {
+            let view = read::load(&mut tx, &new.id).await.map_err(|error| error.at(&self.path))?;
+            return Ok(Triggered { view, created: false });
+        }
         if let Some(last) = &new.only_after {
             let query = RunQuery { name: Some(new.definition.name.clone()), limit: Some(1), ..RunQuery::default() };
             let newest = read::runs(&mut tx, &query).await.map_err(|error| self.error(error))?;

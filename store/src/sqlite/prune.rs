@@ -100,9 +100,12 @@ async fn remove(connection: &mut SqliteConnection, run: &PrunedRun, entry: i64) 
     Ok(())
 }
 
-/// Definitions that no run has; and, where one went, files that no definition names.
+/// Definitions that no run has and none of them calls; and, where one went, files that no definition names.
 async fn forget_unused(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let unused = "DELETE FROM definitions WHERE NOT EXISTS (SELECT 1 FROM runs WHERE definition = hash)";
+    let unused = "WITH RECURSIVE used (hash) AS (SELECT definition FROM runs UNION \
+                  SELECT json_extract(called.value, '$.definition') FROM used \
+                  JOIN definitions ON definitions.hash = used.hash, json_each(definitions.body, '$.runbooks') AS called) \
+                  DELETE FROM definitions WHERE hash NOT IN (SELECT hash FROM used)";
     if sqlx::query(unused).execute(&mut *connection).await?.rows_affected() > 0 {
         let unnamed = "DELETE FROM blobs WHERE sha256 NOT IN (SELECT json_extract(file.value, '$.sha256') \
                        FROM definitions, json_each(definitions.body, '$.files') AS file)";

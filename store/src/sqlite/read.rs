@@ -13,8 +13,8 @@ use super::errors::ReadError;
 use crate::error::LedgerError;
 use crate::ledger::{PAST_ATTEMPTS_MAX, RunQuery, RunView, StoredEvent};
 
-const RUN_COLUMNS: &str = "SELECT id, name, status, generation, held, trigger, actor, key, params, definition, \
-     created_at, started_at, finished_at, seq FROM runs";
+const RUN_COLUMNS: &str = "SELECT id, name, status, generation, held, trigger, actor, key, parent, parent_step, params, \
+     definition, created_at, started_at, finished_at, seq FROM runs";
 
 pub(super) async fn load(connection: &mut SqliteConnection, run: &RunId) -> Result<RunView, ReadError> {
     let hash: Option<String> = sqlx::query_scalar("SELECT definition FROM runs WHERE id = $1")
@@ -100,12 +100,14 @@ fn unreadable(hash: &str, message: String) -> LedgerError {
 
 pub(super) async fn runs(connection: &mut SqliteConnection, query: &RunQuery) -> Result<Vec<RunRow>, sqlx::Error> {
     let sql = format!(
-        "{RUN_COLUMNS} WHERE ($1 IS NULL OR name = $1) AND (NOT $2 OR finished_at IS NULL) ORDER BY id DESC LIMIT $3"
+        "{RUN_COLUMNS} WHERE ($1 IS NULL OR name = $1) AND (NOT $2 OR finished_at IS NULL) \
+         AND (NOT $3 OR parent IS NULL) ORDER BY id DESC LIMIT $4"
     );
     let limit = query.limit.map_or(-1, i64::from);
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(query.name.as_deref())
         .bind(query.unfinished)
+        .bind(query.without_children)
         .bind(limit)
         .fetch_all(connection)
         .await?;
@@ -213,6 +215,8 @@ fn run_of(row: &SqliteRow) -> Result<RunRow, sqlx::Error> {
         trigger: row.try_get("trigger")?,
         actor: row.try_get("actor")?,
         key: row.try_get("key")?,
+        parent: row.try_get::<Option<String>, _>("parent")?.map(RunId),
+        parent_step: row.try_get("parent_step")?,
         params: json(row, "params")?,
         definition: row.try_get("definition")?,
         created_at: row.try_get("created_at")?,

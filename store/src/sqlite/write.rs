@@ -13,7 +13,7 @@ use crate::ledger::{Linked, NewRun, RunView};
 /// Rows of one statement. SQLite takes 32,766 values in one.
 const ROWS_MAX: usize = 500;
 
-/// The definition and its files, kept once by content.
+/// The definition, those it calls and their files, kept once by content.
 pub(super) async fn definition(connection: &mut SqliteConnection, new: &NewRun) -> Result<(), sqlx::Error> {
     for (sha256, bytes) in &new.blobs {
         sqlx::query("INSERT INTO blobs (sha256, bytes) VALUES ($1, $2) ON CONFLICT DO NOTHING")
@@ -22,12 +22,14 @@ pub(super) async fn definition(connection: &mut SqliteConnection, new: &NewRun) 
             .execute(&mut *connection)
             .await?;
     }
-    let body = serde_json::to_string(&new.definition).expect("a definition is plain data: its JSON cannot fail");
-    sqlx::query("INSERT INTO definitions (hash, body) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(new.definition.hash())
-        .bind(body)
-        .execute(connection)
-        .await?;
+    for definition in new.called.iter().chain([&new.definition]) {
+        let body = serde_json::to_string(definition).expect("a definition is plain data: its JSON cannot fail");
+        sqlx::query("INSERT INTO definitions (hash, body) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(definition.hash())
+            .bind(body)
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(())
 }
 
@@ -39,12 +41,13 @@ pub(super) async fn run(
 ) -> Result<(), sqlx::Error> {
     let row = rows::run_row(&view.state);
     let mut batch = Batch::new(
-        "INSERT INTO runs (id, name, status, generation, held, trigger, actor, key, params, definition, created_at, \
-         started_at, finished_at, seq, head) VALUES (",
+        "INSERT INTO runs (id, name, status, generation, held, trigger, actor, key, parent, parent_step, params, \
+         definition, created_at, started_at, finished_at, seq, head) VALUES (",
     );
     let mut values = batch.text.separated(", ");
     values.push_bind(row.id.0).push_bind(row.name).push_bind(row.status).push_bind(i64::from(row.generation));
     values.push_bind(row.held).push_bind(row.trigger).push_bind(row.actor).push_bind(row.key);
+    values.push_bind(row.parent.map(|parent| parent.0)).push_bind(row.parent_step);
     values.push_bind(json(&row.params)).push_bind(row.definition).push_bind(row.created_at);
     values.push_bind(row.started_at).push_bind(row.finished_at).push_bind(row.seq as i64).push_bind(view.head.clone());
     batch.text.push(")");
