@@ -109,6 +109,7 @@ impl Story {
             trigger: "test".into(),
             key: None,
             seed: 1,
+            parent: None,
             plan: None,
             planned: None,
         };
