@@ -9,16 +9,14 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::DriveError;
+use super::course::News;
 use crate::home::{Home, make_dir};
 use crate::supervisor::client::{Event, Events, Gone, Requests, Supervisor};
 use crate::supervisor::journal;
-use crate::supervisor::protocol::{Launch, Refusal};
+use crate::supervisor::protocol::Launch;
 
 pub(super) enum CrewEvent {
-    Ended(ClaimId),
-    Refused(ClaimId, Refusal),
-    /// No more news from this supervisor: it is dead, or hung up.
-    Gone(SessionId),
+    News(News),
     Unusable(String),
 }
 
@@ -76,7 +74,7 @@ impl Crew {
         let attempt = launch.attempt.clone();
         if self.own().await?.start(launch).is_err() {
             // The journal says whether it started; the end of the connection is told as `Gone` as well.
-            let _ = self.news.send(CrewEvent::Ended(ClaimId(attempt)));
+            let _ = self.news.send(CrewEvent::News(News::Ended(ClaimId(attempt))));
         }
         Ok(())
     }
@@ -91,7 +89,7 @@ impl Crew {
     pub(super) fn kill(&mut self, session: &SessionId, claim: &ClaimId, grace: Duration) {
         let asked = self.members.get(session).map(|member| member.kill(&claim.0, grace.as_millis() as u64));
         if !matches!(asked, Some(Ok(()))) {
-            let _ = self.news.send(CrewEvent::Ended(claim.clone()));
+            let _ = self.news.send(CrewEvent::News(News::Ended(claim.clone())));
         }
     }
 
@@ -107,7 +105,7 @@ impl Crew {
     }
 
     fn heard(&mut self, event: CrewEvent) -> CrewEvent {
-        if let CrewEvent::Gone(session) = &event {
+        if let CrewEvent::News(News::Gone(session)) = &event {
             self.members.remove(session);
         }
         event
@@ -117,10 +115,10 @@ impl Crew {
 async fn relay(session: SessionId, mut events: Events, news: mpsc::UnboundedSender<CrewEvent>) {
     loop {
         let (event, last) = match events.next_event().await {
-            Event::Ended { attempt } => (CrewEvent::Ended(ClaimId(attempt)), false),
-            Event::Refused { attempt, reason } => (CrewEvent::Refused(ClaimId(attempt), reason), false),
+            Event::Ended { attempt } => (CrewEvent::News(News::Ended(ClaimId(attempt))), false),
+            Event::Refused { attempt, reason } => (CrewEvent::News(News::Refused(ClaimId(attempt), reason)), false),
             Event::Live { .. } => continue,
-            Event::Gone { reason: Gone::Closed } => (CrewEvent::Gone(session.clone()), true),
+            Event::Gone { reason: Gone::Closed } => (CrewEvent::News(News::Gone(session.clone())), true),
             Event::Gone { reason } => (CrewEvent::Unusable(reason.to_string()), true),
         };
         if news.send(event).is_err() || last {

@@ -1,0 +1,315 @@
+//! What a driver does next, decided without doing anything.
+//!
+//! The state of the run, the news of supervisors and the answers of the journal go in; one [`Do`] after the other comes
+//! out. The driver carries them out with real processes and files, the simulator in `tests/sim` with invented ones that
+//! die at every point. To know before changing anything: nothing is started that was not claimed by an acknowledged
+//! commit, and after an error nothing is done any more, because the next driver can find out everything.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use runward_engine::run::prepare::{Prepared, prepare};
+use runward_engine::run::todo::todo;
+use runward_engine::run::{ClaimId, Command, RunState, SessionId, Unit};
+use runward_engine::runbook::templates::Templates;
+
+use super::Drive;
+use super::inquiry::{Found, Inquiry, Next};
+use crate::step::report;
+use crate::supervisor::protocol::Refusal;
+
+/// One thing to do. It is done before the next one is asked for.
+#[derive(Debug)]
+pub enum Do {
+    /// Commit one command of a person, in their name.
+    Say { command: Command, actor: String },
+    /// Commit what is known, and claim what can start: [`Course::command`] names the commands one by one.
+    Commit,
+    /// Start what a commit has claimed.
+    Start(Start),
+    /// Let whoever keeps the attempt go on, if somebody has stopped them.
+    WakeUp { session: SessionId, claim: ClaimId },
+    /// Ask for the end of an attempt.
+    Kill { session: SessionId, claim: ClaimId, grace: Duration },
+    /// Ask the kernel whether the attempt lives: [`Course::is_alive`].
+    IsAlive(ClaimId),
+    /// Connect to the supervisor of another driver: [`Course::joined`].
+    Join(SessionId),
+    /// Declare in the journal that it never started, if that is so: [`Course::voided`].
+    Void(ClaimId),
+    /// Ask the journal how it ended: [`Course::found`].
+    Look(ClaimId),
+    /// Wait for news, for a person, for this moment (epoch milliseconds), or for what others record.
+    Wait { wake_at: Option<i64> },
+    /// Driving is over.
+    End(Drive),
+    /// Something could not be done, and driving is over for that.
+    GiveUp,
+}
+
+/// A claimed unit with its values bound.
+#[derive(Debug)]
+pub struct Start {
+    pub claim: ClaimId,
+    pub unit: Unit,
+    pub prepared: Prepared,
+}
+
+/// What supervisors tell.
+#[derive(Debug)]
+pub enum News {
+    Ended(ClaimId),
+    Refused(ClaimId, Refusal),
+    /// No more news from this supervisor: it is dead, or hung up.
+    Gone(SessionId),
+}
+
+/// Everything a driver has in mind. None of it is needed by the next one.
+#[derive(Debug)]
+pub struct Course {
+    session: SessionId,
+    boot: String,
+    /// Of the run's `render` steps.
+    templates: Templates,
+    /// What goes into the next commit, with who asked.
+    queue: VecDeque<(Command, Option<String>)>,
+    /// Whether there may be something to commit that is not in the queue.
+    due: bool,
+    /// Units this commit has tried to claim.
+    tried: BTreeSet<Unit>,
+    /// Claims of the commit that is being made; startable once it is acknowledged.
+    planned: Vec<Start>,
+    starts: VecDeque<Start>,
+    inquiries: VecDeque<Inquiry>,
+    /// Attempts that were told to end, with the shortest grace told.
+    killing: BTreeMap<ClaimId, Duration>,
+    kills: VecDeque<Do>,
+    /// Attempts whose end is queued or recorded, so that no second look at them is taken.
+    ended: BTreeSet<ClaimId>,
+    leaving: bool,
+    failed: bool,
+}
+
+impl Course {
+    /// `session`: of the driver's own supervisor. `boot`: of the machine, now.
+    pub fn new(session: SessionId, boot: String) -> Course {
+        Course {
+            session,
+            boot,
+            templates: Templates::new(),
+            queue: VecDeque::new(),
+            due: true,
+            tried: BTreeSet::new(),
+            planned: Vec::new(),
+            starts: VecDeque::new(),
+            inquiries: VecDeque::new(),
+            killing: BTreeMap::new(),
+            kills: VecDeque::new(),
+            ended: BTreeSet::new(),
+            leaving: false,
+            failed: false,
+        }
+    }
+
+    /// Takes the run over: whatever an earlier driver claimed is adopted, or settled if it ended while nobody watched.
+    pub fn begin(&mut self, state: &RunState, templates: Templates) {
+        self.templates = templates;
+        let live = state.live().keys().filter_map(|claim| state.live_attempt(claim));
+        self.inquiries.extend(live.map(|(_, attempt)| Inquiry::adopt(attempt, &self.boot)));
+    }
+
+    /// What to do now.
+    pub fn next(&mut self, state: &RunState) -> Do {
+        if self.failed {
+            return Do::GiveUp;
+        }
+        if let Some(ask) = self.inquire(state) {
+            return ask;
+        }
+        if let Some(start) = self.starts.pop_front() {
+            return Do::Start(start);
+        }
+        if self.leaving {
+            return Do::End(Drive::Left);
+        }
+        if let Some(kill) = self.kills.pop_front() {
+            return kill;
+        }
+        if let Some(say) = self.say() {
+            return say;
+        }
+        if self.due || !self.queue.is_empty() {
+            return Do::Commit;
+        }
+        let todo = todo(state);
+        if state.status.is_terminal() {
+            return Do::End(Drive::Finished);
+        }
+        if todo.is_idle(state) {
+            return Do::End(Drive::Waiting);
+        }
+        Do::Wait { wake_at: todo.wake_at }
+    }
+
+    /// Commands of other people carry their own name, so they get a commit of their own.
+    fn say(&mut self) -> Option<Do> {
+        let at = self.queue.iter().position(|(_, actor)| actor.is_some())?;
+        let (command, actor) = self.queue.remove(at)?;
+        self.due = true;
+        Some(Do::Say { command, actor: actor? })
+    }
+
+    /// The next command of the commit that is being made. `claim` makes a claim whose journal is open: it is there before
+    /// the claim is recorded, because a claimed attempt without one has lost it. `None` of it ends the commit.
+    pub fn command(&mut self, state: &RunState, claim: impl FnOnce() -> Option<ClaimId>) -> Option<Command> {
+        if let Some((command, _)) = self.queue.pop_front() {
+            return Some(command);
+        }
+        let unit = todo(state).claims.into_iter().find(|unit| !self.tried.contains(unit))?;
+        self.tried.insert(unit);
+        match prepare(state, unit, &self.templates) {
+            Ok(prepared) => {
+                let claim = claim()?;
+                self.planned.push(Start { claim: claim.clone(), unit, prepared });
+                Some(Command::Claim { unit, claim, session: self.session.clone(), boot: self.boot.clone() })
+            }
+            Err(error) => Some(Command::Refuse { unit, error: error.to_string() }),
+        }
+    }
+
+    /// The commit is acknowledged; `state` is what came of it.
+    pub fn committed(&mut self, state: &RunState) {
+        self.due = false;
+        self.tried.clear();
+        let claimed = self.planned.drain(..).filter(|start| state.live().contains_key(&start.claim));
+        self.starts.extend(claimed);
+        self.end_what_must_end(state);
+    }
+
+    /// Something could not be done. Of a commit nobody knows whether it took effect: nothing of it may be started.
+    pub fn failed(&mut self) {
+        self.failed = true;
+    }
+
+    fn end_what_must_end(&mut self, state: &RunState) {
+        for (claim, grace) in todo(state).kills {
+            let told = self.killing.get(&claim);
+            if self.ended.contains(&claim) || told.is_some_and(|told| *told <= grace) {
+                continue;
+            }
+            let Some((_, attempt)) = state.live_attempt(&claim) else { continue };
+            let session = attempt.session.clone();
+            self.kills.push_back(Do::WakeUp { session: session.clone(), claim: claim.clone() });
+            self.kills.push_back(Do::Kill { session, claim: claim.clone(), grace });
+            self.killing.insert(claim, grace);
+        }
+    }
+
+    /// A supervisor has told something.
+    pub fn heard(&mut self, state: &RunState, news: News) {
+        self.due = true;
+        match news {
+            News::Ended(claim) => self.inquiries.push_back(Inquiry::look(claim)),
+            News::Refused(claim, reason @ (Refusal::Directory(_) | Refusal::Fork(_))) => {
+                self.inquiries.push_back(Inquiry::could_not_start(claim, reason.to_string()));
+            }
+            // It started before, or must not: the journal knows.
+            News::Refused(claim, _) => self.inquiries.push_back(Inquiry::look(claim)),
+            News::Gone(session) => {
+                let live = state.live().keys().filter_map(|claim| state.live_attempt(claim));
+                let lost = live.filter(|(_, attempt)| attempt.session == session);
+                self.inquiries.extend(lost.map(|(_, attempt)| Inquiry::look_after(attempt)));
+            }
+        }
+    }
+
+    /// A person asks for something.
+    pub fn asked(&mut self, command: Command, actor: String) {
+        self.queue.push_back((command, Some(actor)));
+    }
+
+    /// Driving is to end; what runs goes on.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// The moment has come that [`Do::Wait`] named.
+    pub fn woken(&mut self) {
+        self.queue.push_back((Command::Wake, None));
+    }
+
+    /// The state was read again.
+    pub fn looked(&mut self) {
+        self.due = true;
+    }
+
+    /// A claimed attempt cannot be launched: it provably never started.
+    pub fn not_launched(&mut self, claim: ClaimId, error: String) {
+        self.settle(Command::Settle { claim, report: Box::new(report::not_started(error)) });
+    }
+
+    /// What the first inquiry has to know, or what is already clear without asking.
+    fn inquire(&mut self, state: &RunState) -> Option<Do> {
+        while let Some(inquiry) = self.inquiries.front_mut() {
+            if self.ended.contains(inquiry.claim()) {
+                self.inquiries.pop_front();
+                continue;
+            }
+            match inquiry.next(state, &self.boot) {
+                Next::Ask(ask) => return Some(ask),
+                Next::Is(command) => self.answer(Some(command)),
+                Next::Nothing => self.answer(None),
+            }
+        }
+        None
+    }
+
+    /// The answer to [`Do::IsAlive`].
+    pub fn is_alive(&mut self, alive: bool) {
+        let watched = self.inquiries.front_mut().is_some_and(|inquiry| inquiry.is_alive(alive));
+        if watched {
+            self.inquiries.pop_front();
+        }
+    }
+
+    /// The answer to [`Do::Join`].
+    pub fn joined(&mut self, joined: bool) {
+        let Some(inquiry) = self.inquiries.front_mut() else { return };
+        if let Some(claim) = inquiry.joined(joined) {
+            self.queue.push_back((Command::Adopt { claim, session: self.session.clone() }, None));
+        }
+    }
+
+    /// The answer to [`Do::Void`].
+    pub fn voided(&mut self, never_started: bool) {
+        let settled = self.inquiries.front_mut().and_then(|inquiry| inquiry.voided(never_started));
+        if settled.is_some() {
+            self.answer(settled);
+        }
+    }
+
+    /// The answer to [`Do::Look`].
+    pub fn found(&mut self, found: Found) {
+        let command = self.inquiries.front().map(|inquiry| inquiry.found(found));
+        self.answer(command);
+    }
+
+    /// The first inquiry is over.
+    fn answer(&mut self, command: Option<Command>) {
+        self.inquiries.pop_front();
+        if let Some(command) = command {
+            self.settle(command);
+        }
+    }
+
+    /// Queues the end of an attempt, once.
+    fn settle(&mut self, command: Command) {
+        if let Command::Settle { claim, .. } | Command::Lose { claim, .. } | Command::Void { claim } = &command {
+            if !self.ended.insert(claim.clone()) {
+                return;
+            }
+            self.killing.remove(claim);
+        }
+        self.queue.push_back((command, None));
+    }
+}
