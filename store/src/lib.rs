@@ -19,5 +19,5 @@ pub use ledger::{
     Committed, LastRun, Ledger, NewRun, Next, PAST_ATTEMPTS_MAX, Reply, RunQuery, RunView, StoredEvent, Triggered,
     command,
 };
-pub use memory::MemoryLedger;
+pub use memory::{Fate, MemoryLedger, Surroundings};
 pub use sqlite::{Examined, SqliteLedger, Stats, examine};

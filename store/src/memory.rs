@@ -1,7 +1,10 @@
 //! The ledger in memory: for tests of everything above it. It forgets with its process.
+//!
+//! It keeps what the one on disk keeps, in the same way: events with their bodies and hashes, and rows that change with
+//! the units a commit touched. What time it is, and what becomes of a write, its [`Surroundings`] say.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use runward_engine::plan::history::PastRun;
@@ -14,9 +17,43 @@ use crate::chain;
 use crate::error::LedgerError;
 use crate::ledger::{Committed, Ledger, Linked, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
 
-#[derive(Debug, Default)]
 pub struct MemoryLedger {
     inner: Mutex<Inner>,
+    surroundings: Box<dyn Surroundings>,
+}
+
+/// What lies outside of a ledger in memory.
+pub trait Surroundings: Send + Sync {
+    /// Epoch milliseconds.
+    fn now_ms(&self) -> i64;
+
+    /// What becomes of the write that is asked for now.
+    fn fate(&self) -> Fate;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It takes effect, and whoever asked is told.
+    Done,
+    /// It is refused at once: nothing has happened.
+    Refused,
+    /// It takes no effect, and nobody knows.
+    Vanished,
+    /// It takes effect, and nobody knows.
+    Unanswered,
+}
+
+/// The clock of this machine, and no accidents.
+struct Calm;
+
+impl Surroundings for Calm {
+    fn now_ms(&self) -> i64 {
+        now_ms()
+    }
+
+    fn fate(&self) -> Fate {
+        Fate::Done
+    }
 }
 
 #[derive(Debug, Default)]
@@ -30,9 +67,11 @@ struct Inner {
 
 #[derive(Debug)]
 struct MemoryRun {
-    /// Always at the last event.
-    view: RunView,
     events: Vec<Linked>,
+    row: RunRow,
+    /// By position, length and name of the unit, as they are listed.
+    steps: BTreeMap<(u32, usize, String), StepRow>,
+    attempts: BTreeMap<(String, u32), AttemptRow>,
 }
 
 /// What is in memory is in nobody else's hands.
@@ -40,9 +79,23 @@ fn seal() -> Seal {
     Seal::new([0; Seal::BYTES])
 }
 
+impl Default for MemoryLedger {
+    fn default() -> MemoryLedger {
+        MemoryLedger::amid(Calm)
+    }
+}
+
 impl MemoryLedger {
+    pub fn amid(surroundings: impl Surroundings + 'static) -> MemoryLedger {
+        MemoryLedger { inner: Mutex::default(), surroundings: Box::new(surroundings) }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn with<T>(&self, f: impl FnOnce(&mut Inner) -> T) -> T {
-        f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.inner())
     }
 
     fn read<T>(&self, run: &RunId, f: impl FnOnce(&MemoryRun) -> T) -> Result<T, LedgerError> {
@@ -50,84 +103,160 @@ impl MemoryLedger {
     }
 }
 
+impl Fate {
+    fn before(self) -> Result<(), LedgerError> {
+        if self == Fate::Refused { Err(LedgerError::Other("busy".to_owned())) } else { Ok(()) }
+    }
+
+    /// Puts the change where it stays, or not, and tells of it, or not.
+    fn around(self, change: impl FnOnce()) -> Result<(), LedgerError> {
+        if self != Fate::Vanished {
+            change();
+        }
+        if self == Fate::Done { Ok(()) } else { Err(LedgerError::Other("no answer".to_owned())) }
+    }
+}
+
+impl MemoryRun {
+    fn new(view: &mut RunView, events: Vec<Linked>) -> MemoryRun {
+        let row = rows::run_row(&view.state);
+        let mut run = MemoryRun { events: Vec::new(), row, steps: BTreeMap::new(), attempts: BTreeMap::new() };
+        run.append(view, events);
+        run
+    }
+
+    /// Writes the events and the rows of the units they touched.
+    fn append(&mut self, view: &mut RunView, events: Vec<Linked>) {
+        self.events.extend(events);
+        self.row = rows::run_row(&view.state);
+        for unit in view.state.take_touched() {
+            if let Some(row) = rows::step_row(&view.state, unit) {
+                self.steps.insert((row.position, row.unit.len(), row.unit.clone()), row);
+            }
+            for row in rows::recent_attempt_rows(&view.state, unit) {
+                self.attempts.insert((row.unit.clone(), row.attempt), row);
+            }
+        }
+    }
+
+    /// Brings a view up to date, and says what was new.
+    fn catch_up(&self, view: &mut RunView) -> Result<Vec<Recorded>, LedgerError> {
+        let newer = self.events.get(view.state.seq as usize..).unwrap_or(&[]);
+        if newer.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (events, bodies): (Vec<_>, Vec<_>) = newer.iter().cloned().unzip();
+        let news = events.iter().map(|event| event.recorded.clone()).collect();
+        view.fold(events, &bodies)?;
+        Ok(news)
+    }
+
+    /// By time.
+    fn attempts(&self) -> Vec<AttemptRow> {
+        let mut attempts: Vec<AttemptRow> = self.attempts.values().cloned().collect();
+        attempts.sort_by(|a, b| (a.claimed_at, &a.claim).cmp(&(b.claimed_at, &b.claim)));
+        attempts
+    }
+
+    fn head(&self) -> &str {
+        self.events.last().map_or(chain::GENESIS, |(event, _)| event.hash.as_str())
+    }
+}
+
+impl Inner {
+    fn view(&self, id: &RunId) -> Result<RunView, LedgerError> {
+        let run = self.runs.get(id).ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
+        let hash = &run.row.definition;
+        let definition = self.definitions.get(hash).ok_or_else(|| LedgerError::NoSuchDefinition(hash.clone()))?;
+        let mut view = RunView::empty(id, definition)?;
+        run.catch_up(&mut view)?;
+        Ok(view)
+    }
+
+    fn refresh(&self, view: &mut RunView) -> Result<Vec<Recorded>, LedgerError> {
+        if view.stale {
+            *view = self.view(&view.state.id)?;
+            return Ok(Vec::new());
+        }
+        let run = self.runs.get(&view.state.id).ok_or_else(|| LedgerError::NoSuchRun(view.state.id.clone()))?;
+        run.catch_up(view)
+    }
+}
+
 #[async_trait]
 impl Ledger for MemoryLedger {
     async fn trigger(&self, new: NewRun) -> Result<Triggered, LedgerError> {
-        self.with(|inner| {
-            if let Some(key) = &new.key
-                && let Some(run) = inner.keys.get(key)
-            {
-                let existing = inner.runs.get(run);
-                let pruned = || LedgerError::KeyOfPruned { key: key.clone(), run: run.clone() };
-                return Ok(Triggered { view: existing.ok_or_else(pruned)?.view.clone(), created: false });
+        let fate = self.surroundings.fate();
+        fate.before()?;
+        let mut inner = self.inner();
+        if let Some(key) = &new.key
+            && let Some(run) = inner.keys.get(key).cloned()
+        {
+            if !inner.runs.contains_key(&run) {
+                return Err(LedgerError::KeyOfPruned { key: key.clone(), run });
             }
-            if let Some(run) = inner.runs.get(&new.id).filter(|_| new.parent.is_some()) {
-                return Ok(Triggered { view: run.view.clone(), created: false });
-            }
-            if let Some(last) = &new.only_after {
-                let newest = inner.runs.values().rev().find(|run| run.view.state.name == new.definition.name);
-                last.moved_on(newest.map(|run| rows::run_row(&run.view.state)).as_ref())?;
-            }
-            let mut view = RunView::empty(&new.id, &new.definition)?;
-            let events = view.begin(&new, &seal(), now_ms());
-            view.state.take_touched();
-            if let Some(key) = &new.key {
-                inner.keys.insert(key.clone(), new.id.clone());
+            return Ok(Triggered { view: inner.view(&run)?, created: false });
+        }
+        if inner.runs.contains_key(&new.id) && new.parent.is_some() {
+            return Ok(Triggered { view: inner.view(&new.id)?, created: false });
+        }
+        if let Some(last) = &new.only_after {
+            let newest = inner.runs.values().rev().find(|run| run.row.name == new.definition.name);
+            last.moved_on(newest.map(|run| &run.row))?;
+        }
+        let mut view = RunView::empty(&new.id, &new.definition)?;
+        let events = view.begin(&new, &seal(), self.surroundings.now_ms());
+        fate.around(|| {
+            let run = MemoryRun::new(&mut view, events);
+            if let Some(key) = new.key {
+                inner.keys.insert(key, new.id.clone());
             }
             inner.blobs.extend(new.blobs);
             for definition in new.called.into_iter().chain([new.definition]) {
                 inner.definitions.insert(definition.hash(), definition);
             }
-            inner.runs.insert(new.id, MemoryRun { view: view.clone(), events });
-            Ok(Triggered { view, created: true })
-        })
+            inner.runs.insert(new.id, run);
+        })?;
+        Ok(Triggered { view, created: true })
     }
 
     async fn load(&self, run: &RunId) -> Result<RunView, LedgerError> {
-        let (definition, events) = self.read(run, |run| (run.view.state.definition.clone(), run.events.clone()))?;
-        let mut view = RunView::empty(run, &self.definition(&definition).await?)?;
-        let (events, bodies): (Vec<_>, Vec<_>) = events.into_iter().unzip();
-        view.fold(events, &bodies)?;
-        Ok(view)
+        self.with(|inner| inner.view(run))
     }
 
     async fn refresh(&self, view: &mut RunView) -> Result<Vec<Recorded>, LedgerError> {
-        let (newer, news) = self.read(&view.state.id, |run| {
-            let news = run.events.iter().skip(view.state.seq as usize).map(|(event, _)| event.recorded.clone());
-            (run.view.clone(), news.collect::<Vec<_>>())
-        })?;
-        if view.stale || !news.is_empty() {
-            *view = newer;
-        }
-        Ok(news)
+        self.with(|inner| inner.refresh(view))
     }
 
     async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError> {
-        self.with(|inner| {
-            let run =
-                inner.runs.get_mut(&view.state.id).ok_or_else(|| LedgerError::NoSuchRun(view.state.id.clone()))?;
-            let (replies, events) = run.view.advance(next, now_ms(), actor);
-            run.view.state.take_touched();
-            run.events.extend(events);
-            let news = run.events.iter().skip(view.state.seq as usize).map(|(event, _)| event.recorded.clone());
-            let news = news.collect();
-            *view = run.view.clone();
-            Ok(Committed { replies, news })
-        })
+        let fate = self.surroundings.fate();
+        fate.before()?;
+        let mut inner = self.inner();
+        let mut news = inner.refresh(view)?;
+        let id = view.state.id.clone();
+        let run = inner.runs.get_mut(&id).ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
+        // From here on the view runs ahead of the ledger until the commit is acknowledged.
+        view.stale = true;
+        let (replies, events) = view.advance(next, self.surroundings.now_ms(), actor);
+        if !events.is_empty() {
+            news.extend(events.iter().map(|(event, _)| event.recorded.clone()));
+            fate.around(|| run.append(view, events))?;
+        }
+        view.stale = false;
+        Ok(Committed { replies, news })
     }
 
     async fn past(&self, name: &str, runs: u32) -> Result<Vec<PastRun>, LedgerError> {
-        let all = |run: &MemoryRun| rows::all(&run.view.state);
         self.with(|inner| {
-            let newest = inner.runs.values().rev().map(all);
-            let wanted = newest.filter(|(run, ..)| run.name == name && run.status == "succeeded").take(runs as usize);
-            Ok(wanted.map(|(run, _, attempts)| past_run(&run, &attempts)).collect())
+            let newest = inner.runs.values().rev();
+            let wanted = newest.filter(|run| run.row.name == name && run.row.status == "succeeded");
+            Ok(wanted.take(runs as usize).map(|run| past_run(&run.row, &run.attempts())).collect())
         })
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, LedgerError> {
         self.with(|inner| {
-            let rows = inner.runs.values().rev().map(|run| rows::run_row(&run.view.state));
+            let rows = inner.runs.values().rev().map(|run| run.row.clone());
             let wanted = rows.filter(|row| {
                 query.name.as_ref().is_none_or(|name| *name == row.name)
                     && (!query.unfinished || row.finished_at.is_none())
@@ -138,7 +267,7 @@ impl Ledger for MemoryLedger {
     }
 
     async fn rows(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>, Vec<AttemptRow>), LedgerError> {
-        self.read(run, |run| rows::all(&run.view.state))
+        self.read(run, |run| (run.row.clone(), run.steps.values().cloned().collect(), run.attempts()))
     }
 
     async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError> {
@@ -180,7 +309,7 @@ impl Ledger for MemoryLedger {
                 return Ok(event);
             }
             let previous = inner.administration.last().map_or(chain::GENESIS, |entry| entry.hash.as_str());
-            let (seq, at) = (inner.administration.len() as u64 + 1, now_ms());
+            let (seq, at) = (inner.administration.len() as u64 + 1, self.surroundings.now_ms());
             let hash = administration::link(previous, seq, at, actor, &event.body());
             inner.administration.push(AdminEntry { seq, at, actor: actor.to_owned(), event: event.clone(), hash });
             Ok(event)
@@ -208,7 +337,7 @@ fn past_run(run: &RunRow, attempts: &[AttemptRow]) -> PastRun {
 impl Inner {
     fn remove(&mut self, wanted: &PrunedRun) -> bool {
         let found = self.runs.get(&wanted.id);
-        let goes = found.is_some_and(|run| run.view.state.status.is_terminal() && run.view.head == wanted.head);
+        let goes = found.is_some_and(|run| run.row.finished_at.is_some() && run.head() == wanted.head);
         if goes {
             self.runs.remove(&wanted.id);
         }
@@ -217,7 +346,7 @@ impl Inner {
 
     /// Definitions that no run has and none of them calls, and files that no definition names.
     fn forget_unused(&mut self) {
-        let mut ahead: Vec<String> = self.runs.values().map(|run| run.view.state.definition.clone()).collect();
+        let mut ahead: Vec<String> = self.runs.values().map(|run| run.row.definition.clone()).collect();
         let mut used = BTreeSet::new();
         while let Some(hash) = ahead.pop() {
             let called = self.definitions.get(&hash).map(|one| &one.runbooks[..]).unwrap_or_default();

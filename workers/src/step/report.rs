@@ -19,31 +19,36 @@ use crate::supervisor::journal::{AttemptResult, End, Orphan};
 
 /// The report of an attempt that ended; reads the outputs it wrote.
 pub fn report(dir: &Path, step: &Step, result: &AttemptResult) -> Report {
-    let (outcome, mut error) = outcome(step, &result.end);
+    let own = matches!(step.action, Action::Http(_) | Action::Render(_));
+    let mut report = concluded(step, result, || if own { own_outputs(dir) } else { read_outputs(dir, step) });
+    if let (Outcome::Failed { .. }, true, Ok(Answer::Failed(why))) = (&report.outcome, own, own_answer(dir)) {
+        report.error = Some(why);
+    }
+    report.error = with_unkillable(report.error, &result.unkillable);
+    report
+}
+
+/// What the result of an attempt means; `outputs` is asked only of one that succeeded.
+pub fn concluded(step: &Step, result: &AttemptResult, outputs: impl FnOnce() -> Result<Outputs, String>) -> Report {
+    let (outcome, error) = outcome(step, &result.end);
     let mut report = Report {
         outcome,
         outputs: Outputs::new(),
-        error: None,
+        error,
         log: LogDigest { bytes: result.log.bytes, dropped: result.log.dropped, sha256: result.log.sha256.clone() },
         started_at: Some(result.started_at_ms as i64),
         ended_at: Some(result.ended_at_ms as i64),
         orphans: result.orphans.iter().map(|orphan| format!("{} {}", orphan.pid, orphan.command)).collect(),
     };
-    let own = matches!(step.action, Action::Http(_) | Action::Render(_));
     if report.outcome == Outcome::Succeeded {
-        let outputs = if own { own_outputs(dir) } else { read_outputs(dir, step) };
-        match outputs {
+        match outputs() {
             Ok(outputs) => report.outputs = outputs,
             Err(message) => {
                 report.outcome = Outcome::Failed { code: Some(0), signal: None };
-                error = Some(message);
+                report.error = Some(message);
             }
         }
     }
-    if let (Outcome::Failed { .. }, true, Ok(Answer::Failed(why))) = (&report.outcome, own, own_answer(dir)) {
-        error = Some(why);
-    }
-    report.error = with_unkillable(error, &result.unkillable);
     report
 }
 
