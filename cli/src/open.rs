@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use runward_engine::run::{ClaimId, RunId, RunState, SessionId, Unit};
+use runward_engine::runbook::model::Runbook;
 use runward_store::{Ledger, PrunedRun, RunQuery, SqliteLedger};
 use runward_workers::home::Home;
 use uuid::Uuid;
@@ -60,6 +61,18 @@ pub fn new_session() -> SessionId {
 /// Jitter is drawn from it.
 pub fn new_seed() -> u64 {
     Uuid::new_v4().as_u64_pair().1
+}
+
+/// The zone of this machine, where the runbook names times without one: the run keeps it. Without a name it is UTC.
+pub fn system_zone(runbook: &Runbook) -> Option<String> {
+    runbook.reads_system_zone().then(|| zone_name())
+}
+
+/// `Europe/Berlin`.
+pub fn zone_name() -> String {
+    let set = std::env::var("TZ").ok().map(|zone| zone.trim_start_matches(':').to_owned());
+    let named = set.filter(|zone| zone.parse::<chrono_tz::Tz>().is_ok());
+    named.or_else(|| iana_time_zone::get_timezone().ok()).unwrap_or_else(|| "UTC".to_owned())
 }
 
 /// The run somebody means by an id, the beginning or end of one, or `last`.

@@ -132,6 +132,9 @@ fn each_rule_has_its_sentence() {
         ("{run: a, name: '${{ run.id }}'}", "1 `name` is fixed text"),
         ("{run: a, <<: {b: c}}", "1 `<<` is not a key of a step (merge keys"),
         ("{wait: {for: 1s, until: x}}", "1 a wait has `for` and `until`"),
+        ("{wait: 31d}", "1 this waits for 31d; at most 30d 0h are possible"),
+        ("{wait: {until: '02:30'}}", "1 `02:30` names no zone"),
+        ("{wait: 1s, timeout: 1m}", "1 `timeout` means nothing for a step of the kind `wait`"),
         ("{run: a, secrets: [X]}", "1 `X` is not a secret of this runbook"),
     ];
     for (step, wanted) in cases {

@@ -47,6 +47,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         actor: "bench".into(),
         planned: None,
         only_after: None,
+        zone: None,
+        requester: Vec::new(),
     };
     let mut view = ledger.trigger(new).await?.view;
     let mut floor = std::fs::File::create(dir.join("floor"))?;

@@ -84,6 +84,8 @@ fn new_run(id: &str, key: Option<&str>) -> NewRun {
         actor: "tester".into(),
         planned: None,
         only_after: None,
+        zone: None,
+        requester: Vec::new(),
     }
 }
 

@@ -36,6 +36,10 @@ pub struct NewRun {
     pub planned: Option<Planned>,
     /// Only if no other run of the same runbook happened, nor this one went on, since somebody looked.
     pub only_after: Option<LastRun>,
+    /// The system's time zone, where the runbook names times without one.
+    pub zone: Option<String>,
+    /// Who asked for it, by every name they are known by, where that is more than the actor's login name.
+    pub requester: Vec<String>,
 }
 
 /// The newest run of a runbook, and its last event, as somebody saw it. `None`: there was none.
@@ -234,6 +238,8 @@ impl RunView {
             parent: new.parent.clone(),
             plan: Some(plan),
             planned: new.planned.clone(),
+            zone: new.zone.clone(),
+            requester: new.requester.clone(),
         };
         let recorded = create(&mut self.state, created, now, &new.actor);
         recorded.into_iter().map(|recorded| self.chain(recorded)).collect()

@@ -70,6 +70,8 @@ fn new_run(n: usize) -> NewRun {
         actor: "bench".into(),
         planned: None,
         only_after: None,
+        zone: None,
+        requester: Vec::new(),
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use runward_engine::bind::{Context, Expression, ShellScript, Template};
 use runward_engine::plan::params::shown;
-use runward_engine::runbook::model::{Action, Argument, Http, Items, OnLost, Param, Runbook, Script, Shell, Step};
+use runward_engine::runbook::model::{
+    Action, Argument, Http, Items, OnLost, Param, Runbook, Script, Shell, Step, Wait,
+};
 use runward_engine::units::format_duration;
 use serde_json::{Map, Value, json};
 
@@ -119,6 +121,9 @@ fn notes(step: &Step) -> Vec<String> {
         };
         notes.push(format!("for each of {items}"));
     }
+    if step.action.takes_no_worker() {
+        return notes;
+    }
     let mut line = format!("timeout {}", format_duration(step.timeout));
     match &step.retry {
         Some(retry) => {
@@ -152,6 +157,8 @@ fn command_lines(runbook: &Runbook, step: &Step, known: &Context) -> Vec<String>
                 |argument: &Argument| format!("  {}: {}", argument.name.value, value(argument.value.show(known)));
             lines.extend(call.with.iter().map(line));
         }
+        Action::Wait(Wait::Until(template)) => lines.push(format!("wait until {}", rendered(template, known))),
+        Action::Wait(wait) => lines.push(format!("wait {}", wait.shown())),
         Action::Http(http) => lines.extend(http_lines(runbook, step, http, known)),
         Action::Render(render) => {
             lines.push(format!("render {} to {}", render.template.value, rendered(&render.to, known)))

@@ -13,7 +13,7 @@ use crate::actor::actor;
 use crate::args::{RunArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{Opened, new_run, new_seed, open};
+use crate::open::{Opened, new_run, new_seed, open, system_zone};
 use crate::runbook_file::{Pinned, load, locate, pin, refuse_unbuilt};
 use crate::text;
 use crate::view::Showing;
@@ -43,6 +43,8 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
         actor: actor(),
         planned: None,
         only_after: None,
+        zone: system_zone(&file.runbook),
+        requester: Vec::new(),
     };
     let asked = Asked { name: file.name.clone(), definition: new.definition.hash(), params: new.params.clone() };
     // Before the run exists nobody can drive it; the lock is taken first, so that nobody else ever does.

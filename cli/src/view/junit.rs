@@ -193,7 +193,7 @@ fn ended(state: &RunState, unit: Unit, found: &UnitState) -> Ended {
         StepStatus::Succeeded => Ended::Well,
         StepStatus::Failed | StepStatus::TimedOut => Ended::Failure { kind: status, message },
         StepStatus::Lost | StepStatus::Held => Ended::Error { kind: status, message },
-        StepStatus::Running | StepStatus::Backoff => {
+        StepStatus::Running | StepStatus::Backoff | StepStatus::Waiting => {
             Ended::Error { kind: status, message: format!("{message}: the run was not at its end") }
         }
         StepStatus::Pending | StepStatus::Ready => Ended::Skipped { message: "not started".into() },

@@ -14,6 +14,7 @@ use unicode_width::UnicodeWidthStr;
 use super::paint::Painter;
 use super::plain::{self, symbol_of};
 use super::tail::{Tail, Tails};
+use super::waits;
 use super::words::{self, Marks};
 use crate::graph::Tally;
 use crate::text::{self, cells};
@@ -228,6 +229,7 @@ impl Look {
                 parts.push(format!("again in {}", wait.unwrap_or_default()));
                 parts.extend(found.error.as_deref().map(cells));
             }
+            StepStatus::Waiting => parts.extend(waits::sentence(state, unit, now())),
             status if status.is_terminal() && status != StepStatus::Succeeded => {
                 let word = || status.as_str().replace('_', " ");
                 parts.push(found.error.as_deref().map_or_else(word, cells));
@@ -249,7 +251,7 @@ impl Look {
         let code = match status {
             "succeeded" => "32",
             "failed" | "timed_out" => "31",
-            "lost" | "held" | "backoff" => "33",
+            "lost" | "held" | "backoff" | "waiting" => "33",
             "running" => "36",
             _ => "2",
         };
@@ -305,7 +307,7 @@ fn chosen(state: &RunState, rows: &[Row], room: usize) -> Vec<usize> {
         };
         let status = status(state, row);
         let rank = match status {
-            StepStatus::Running | StepStatus::Backoff | StepStatus::Held => 0,
+            StepStatus::Running | StepStatus::Backoff | StepStatus::Waiting | StepStatus::Held => 0,
             status if status.is_failure() => 1,
             StepStatus::Ready | StepStatus::Pending => {
                 coming += 1;

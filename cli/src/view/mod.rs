@@ -15,6 +15,7 @@ mod plain;
 mod printed;
 mod summary;
 pub mod tail;
+pub mod waits;
 pub mod words;
 
 use std::io::IsTerminal;

@@ -7,7 +7,7 @@ use runward_engine::units::{format_duration, format_size};
 
 use super::out::To;
 use super::tail::{Tail, Tails};
-use super::words;
+use super::{waits, words};
 use crate::graph::Tally;
 use crate::text;
 
@@ -139,6 +139,10 @@ pub fn note(recorded: &Recorded) -> Option<String> {
         }
         Event::RunPaused { reason } => on_pause(&recorded.actor, reason.as_ref()),
         Event::RunUnpaused => format!("▶ unpaused by {}", recorded.actor),
+        Event::WaitStarted { unit, until, .. } => {
+            format!("◦ {unit} waits until {}", waits::moment(*until, recorded.at))
+        }
+        Event::WaitEnded { unit, .. } => format!("✓ {unit}: its wait is over"),
         Event::SkipRequested { unit, reason } => {
             format!("− {unit} is to be skipped, by {}: {}", recorded.actor, text::safe(reason))
         }

@@ -10,6 +10,7 @@ pub fn symbol(status: &str) -> &'static str {
         "skipped" | "cancelled" => "−",
         "running" => "▶",
         "backoff" => "↻",
+        "waiting" => "◦",
         "paused" => "‖",
         _ => "·",
     }
@@ -62,6 +63,7 @@ impl Marks {
             (Marks::Ascii, "skipped" | "cancelled") => "-",
             (Marks::Ascii, "running") => ">",
             (Marks::Ascii, "backoff") => "~",
+            (Marks::Ascii, "waiting") => ":",
             (Marks::Ascii, "paused") => "=",
             (Marks::Ascii, _) => ".",
         }
@@ -100,6 +102,7 @@ fn ascii(c: char) -> char {
         '▶' => '>',
         '↻' => '~',
         '·' | '…' => '.',
+        '◦' => ':',
         '│' => '|',
         _ => '?',
     }
@@ -111,7 +114,7 @@ mod tests {
 
     #[test]
     fn our_own_signs_have_a_counterpart_in_ascii() {
-        for status in ["succeeded", "failed", "lost", "skipped", "running", "backoff", "pending"] {
+        for status in ["succeeded", "failed", "lost", "skipped", "running", "backoff", "waiting", "pending"] {
             assert_eq!(Marks::Ascii.text(symbol(status)), Marks::Ascii.symbol(status));
         }
         assert_eq!(Marks::Ascii.text("✗ 备份 │ é…"), "x ?? | ?.");

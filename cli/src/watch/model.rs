@@ -241,7 +241,7 @@ impl Output {
 /// What deserves a look first: what runs or waits, else what went wrong, else what came last.
 pub fn most_interesting(rows: impl Iterator<Item = (Unit, StepStatus)>) -> Option<Unit> {
     let rank = |status: StepStatus| match status {
-        StepStatus::Running | StepStatus::Backoff | StepStatus::Held => 4,
+        StepStatus::Running | StepStatus::Backoff | StepStatus::Waiting | StepStatus::Held => 4,
         StepStatus::Failed | StepStatus::TimedOut | StepStatus::Lost => 3,
         StepStatus::Ready => 2,
         StepStatus::Succeeded => 1,

@@ -94,7 +94,9 @@ impl Pen<'_> {
             Tone::Dim => style.add_modifier(Modifier::DIM),
             Tone::State("succeeded") => coloured(Color::Green),
             Tone::State("failed" | "timed_out") => coloured(Color::Red).add_modifier(Modifier::BOLD),
-            Tone::State("lost" | "held" | "backoff" | "paused") => coloured(Color::Yellow).add_modifier(Modifier::BOLD),
+            Tone::State("lost" | "held" | "backoff" | "waiting" | "paused") => {
+                coloured(Color::Yellow).add_modifier(Modifier::BOLD)
+            }
             Tone::State("running") => coloured(Color::Cyan),
             Tone::State(_) => style.add_modifier(Modifier::DIM),
         }

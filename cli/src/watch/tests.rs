@@ -53,6 +53,8 @@ impl Story {
             plan: None,
             planned: None,
             parent: None,
+            zone: None,
+            requester: Vec::new(),
         };
         create(&mut state, created, T0, "ann@db1 (terminal)");
         Story { state, now: T0 }

@@ -3,13 +3,17 @@
 
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use serde_json::Value;
 
 use super::again;
 use super::command::Resolution;
 use super::event::{Event, Outcome, Recorded, StopCause, Then};
+use super::gates;
 use super::ids::{ClaimId, Unit};
-use super::progress::{close, end_unit, make_ready, skip_unit, start_units, touch, unblock_roots, unit_mut};
+use super::progress::{
+    close, drop_timer, end_unit, make_ready, set_timer, skip_unit, start_units, touch, unblock_roots, unit_mut,
+};
 use super::state::{
     Act, Attempt, AttemptStatus, Cancel, ItemsState, Phase, RunState, RunStatus, StepStatus, UnitState,
 };
@@ -19,7 +23,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
     state.seq = record.seq;
     let at = record.at;
     match &record.event {
-        Event::RunCreated { name, definition, params, trigger, key, seed, plan, planned, parent } => {
+        Event::RunCreated { name, definition, params, trigger, key, seed, plan, planned, parent, zone, requester } => {
             state.name.clone_from(name);
             state.definition.clone_from(definition);
             state.params.clone_from(params);
@@ -30,7 +34,12 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             let open = || plan_hash(name, definition, &state.runbook, params, None);
             state.plan = plan.clone().unwrap_or_else(open);
             state.planned.clone_from(planned);
+            state.zone = zone.as_ref().and_then(|zone| zone.parse().ok()).unwrap_or(Tz::UTC);
             state.actor.clone_from(&record.actor);
+            state.requester = match &requester[..] {
+                [] => vec![record.actor.split('@').next().unwrap_or_default().to_owned()],
+                names => names.to_vec(),
+            };
             state.created_at = at;
             unblock_roots(state, 0, at);
         }
@@ -66,7 +75,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             unit.status = StepStatus::Running;
             unit.started_at.get_or_insert(at);
             unit.error = None;
-            unit.retry_at = None;
+            unit.due_at = None;
             unit.tries += 1;
             unit.attempts.push(Attempt {
                 no: *attempt,
@@ -131,10 +140,20 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
         }),
         Event::LateResult { .. } => {}
         Event::RetryDue { unit, .. } => with_unit(state, unit, |state, unit| {
-            if let Some(retry_at) = unit_mut(state, unit).retry_at.take() {
-                state.backoff.remove(&(retry_at, unit));
-            }
+            drop_timer(state, unit);
             make_ready(state, unit, at);
+        }),
+        Event::WaitStarted { unit, until, generation } => with_unit(state, unit, |state, unit| {
+            if *generation == state.generation {
+                gates::wait(state, unit, at);
+                set_timer(state, unit, *until);
+            }
+        }),
+        Event::WaitEnded { unit, generation } => with_unit(state, unit, |state, unit| {
+            if *generation == state.generation && unit_mut(state, unit).status == StepStatus::Waiting {
+                drop_timer(state, unit);
+                end_unit(state, unit, StepStatus::Succeeded, at);
+            }
         }),
         Event::CancelRequested { force, reason } => {
             state.cancel = Some(Cancel { by: record.actor.clone(), force: *force, reason: reason.clone() });
@@ -268,8 +287,7 @@ fn conclude(state: &mut RunState, unit: Unit, claim: &ClaimId, status: StepStatu
         Then::Retry { at } => {
             let unit_state = touch(state, unit);
             unit_state.status = StepStatus::Backoff;
-            unit_state.retry_at = Some(at);
-            state.backoff.insert((at, unit));
+            set_timer(state, unit, at);
         }
         Then::Hold => {
             touch(state, unit).status = StepStatus::Held;

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::command::{Command, Reject, Report};
 use super::event::{Event, Outcome, StopCause, Then};
 use super::ids::{ClaimId, Unit};
-use super::state::{AttemptStatus, Phase, RunState, UnitState};
-use super::{operator, retry, rows};
+use super::state::{AttemptStatus, Phase, RunState, StepStatus, UnitState};
+use super::{gates, operator, retry, rows};
 use crate::limits;
 use crate::runbook::model::OnLost;
 
@@ -179,8 +179,12 @@ fn wake(state: &RunState, now: i64) -> Vec<Event> {
     if state.phase == Phase::Main && state.stop.is_none() && state.deadline().is_some_and(|deadline| deadline <= now) {
         return vec![Event::RunStopping { because: StopCause::TimedOut }];
     }
-    let due = state.backoff.iter().take_while(|(at, _)| *at <= now);
-    due.map(|(_, unit)| Event::RetryDue { unit: state.unit_name(*unit), reason: None }).collect()
+    let due = state.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, unit)| *unit);
+    due.filter_map(|unit| match state.unit(unit)?.status {
+        StepStatus::Waiting => gates::over(state, unit),
+        _ => Some(Event::RetryDue { unit: state.unit_name(unit), reason: None }),
+    })
+    .collect()
 }
 
 /// Items of a `for-each` as they are stored.

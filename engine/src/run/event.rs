@@ -45,6 +45,12 @@ pub enum Event {
         /// It was started from a saved plan.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         planned: Option<Planned>,
+        /// The system's time zone, where the runbook names times without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+        /// Who asked for the run, by every name they are known by, where that is more than the actor's login name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        requester: Vec<String>,
     },
     /// The condition of a step holds (steps without one become ready without an event).
     StepReady {
@@ -117,6 +123,17 @@ pub enum Event {
         unit: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+    },
+    /// A unit waits until this time (epoch milliseconds), in this generation.
+    WaitStarted {
+        unit: String,
+        until: i64,
+        generation: u32,
+    },
+    /// Its time has come. One of another generation means nothing.
+    WaitEnded {
+        unit: String,
+        generation: u32,
     },
     /// Somebody wants to go on without it: it is left out when its turn comes.
     SkipRequested {
@@ -243,6 +260,8 @@ impl Event {
             Event::AttemptLost { .. } => "attempt_lost",
             Event::LateResult { .. } => "late_result",
             Event::RetryDue { .. } => "retry_due",
+            Event::WaitStarted { .. } => "wait_started",
+            Event::WaitEnded { .. } => "wait_ended",
             Event::SkipRequested { .. } => "skip_requested",
             Event::SkipDue { .. } => "skip_due",
             Event::RunPaused { .. } => "run_paused",

@@ -6,14 +6,15 @@ use serde_json::Value;
 
 use super::decide::items;
 use super::event::{Event, StopCause};
+use super::gates;
 use super::ids::Unit;
 use super::state::{Phase, RunState};
 use super::values;
 use crate::bind::{EvalError, Expression};
 use crate::runbook::model::Items;
 
-/// The next events, or none when the state is at rest. Apply them all before asking again.
-pub fn follow_up(state: &RunState) -> Vec<Event> {
+/// The next events, or none when the state is at rest. Apply them all before asking again. `now` in epoch milliseconds.
+pub fn follow_up(state: &RunState, now: i64) -> Vec<Event> {
     match state.phase {
         Phase::Main => {
             if let (None, Some(step)) = (&state.stop, state.failure) {
@@ -21,6 +22,9 @@ pub fn follow_up(state: &RunState) -> Vec<Event> {
             }
             if !state.due.is_empty() {
                 return evaluate_due(state);
+            }
+            if gates::may_begin(state) {
+                return gates::begin(state, now);
             }
             match (state.open[0], state.open[1]) {
                 (0, _) if let (None, Some(step)) = (&state.stop, state.left_out) => stop_failed(state, step),
@@ -31,6 +35,7 @@ pub fn follow_up(state: &RunState) -> Vec<Event> {
             }
         }
         Phase::Finally if !state.due.is_empty() => evaluate_due(state),
+        Phase::Finally if gates::may_begin(state) => gates::begin(state, now),
         Phase::Finally if state.open[1] == 0 => vec![Event::RunFinished { status: state.final_status() }],
         Phase::Finally | Phase::Done => Vec::new(),
     }
@@ -71,7 +76,7 @@ fn evaluate(state: &RunState, step: u32) -> Event {
 }
 
 /// What is wrong may repeat what was read.
-fn shown(state: &RunState, step: u32, expression: &Expression, error: EvalError) -> EvalError {
+pub(super) fn shown(state: &RunState, step: u32, expression: &Expression, error: EvalError) -> EvalError {
     let secret = state.runbook.reads_secret(state.spec(step), expression);
     if secret { error.discreet() } else { error }
 }

@@ -17,6 +17,7 @@ pub mod command;
 pub mod decide;
 pub mod event;
 pub mod follow;
+mod gates;
 pub mod ids;
 mod operator;
 pub mod outcome;
@@ -61,7 +62,7 @@ fn record(state: &mut RunState, mut events: Vec<Event>, now: i64, actor: &str) -
             apply::apply(state, &record);
             recorded.push(record);
         }
-        events = follow::follow_up(state);
+        events = follow::follow_up(state, now);
     }
     recorded
 }

@@ -62,12 +62,20 @@ pub(super) fn start_units(state: &mut RunState, step: u32, at: i64) {
 
 pub(super) fn make_ready(state: &mut RunState, unit: Unit, at: i64) {
     if state.is_open(state.section(unit.step)) {
-        touch(state, unit).status = StepStatus::Ready;
-        state.ready.insert(unit);
+        enqueue(state, unit);
     } else {
         let status = unstarted_status(state);
         end_unit(state, unit, status, at);
     }
+}
+
+/// Its turn: for a worker, or to begin by itself.
+fn enqueue(state: &mut RunState, unit: Unit) {
+    touch(state, unit).status = StepStatus::Ready;
+    match state.spec(unit.step).action.takes_no_worker() {
+        true => state.arrived.insert(unit),
+        false => state.ready.insert(unit),
+    };
 }
 
 fn unstarted_status(state: &RunState) -> StepStatus {
@@ -99,8 +107,7 @@ fn fill_window(state: &mut RunState, step: u32, at: i64) {
         }
         items.next += 1;
         items.open += 1;
-        touch(state, Unit::item(step, item)).status = StepStatus::Ready;
-        state.ready.insert(Unit::item(step, item));
+        enqueue(state, Unit::item(step, item));
     }
     let items = state.steps[step as usize].items.as_ref();
     if items.is_some_and(|items| items.open == 0 && items.next as usize == items.units.len()) {
@@ -139,7 +146,7 @@ pub(super) fn skip_unit(state: &mut RunState, unit: Unit, at: i64) {
         state.due.remove(&unit.step);
         close_items(state, unit.step, StepStatus::Skipped, at);
     }
-    drop_timer(state, unit);
+    leave_lists(state, unit);
     let unit_state = touch(state, unit);
     let outside = unit.item.is_some() && unit_state.status == StepStatus::Pending;
     pass_over(unit_state, at);
@@ -163,6 +170,7 @@ fn pass_over(unit: &mut UnitState, at: i64) {
 /// A unit has its final status.
 pub(super) fn end_unit(state: &mut RunState, unit: Unit, status: StepStatus, at: i64) {
     state.ready.remove(&unit);
+    state.arrived.remove(&unit);
     let unit_state = touch(state, unit);
     unit_state.status = status;
     unit_state.ended_at = Some(at);
@@ -224,7 +232,7 @@ pub(super) fn close(state: &mut RunState, section: usize, unstarted: StepStatus,
         if state.step(step).items.is_some() && state.step(step).whole.status == StepStatus::Running {
             fill_window(state, step, at);
         } else if let Some(status) = closed_status(&state.step(step).whole, unstarted) {
-            drop_timer(state, Unit::step(step));
+            leave_lists(state, Unit::step(step));
             end_unit(state, Unit::step(step), status, at);
         }
     }
@@ -236,7 +244,7 @@ fn close_items(state: &mut RunState, step: u32, unstarted: StepStatus, at: i64) 
     for item in 0..items.units.len() as u32 {
         let unit = Unit::item(step, item);
         let Some(status) = state.unit(unit).and_then(|state| closed_status(state, unstarted)) else { continue };
-        drop_timer(state, unit);
+        leave_lists(state, unit);
         let was_open = touch(state, unit).status != StepStatus::Pending;
         let unit_state = touch(state, unit);
         unit_state.status = status;
@@ -251,7 +259,7 @@ fn close_items(state: &mut RunState, step: u32, unstarted: StepStatus, at: i64) 
 /// What a unit that is not running becomes when nothing more starts; `None` for a running or a settled one.
 fn closed_status(unit: &UnitState, unstarted: StepStatus) -> Option<StepStatus> {
     match unit.status {
-        StepStatus::Pending | StepStatus::Ready => Some(unstarted),
+        StepStatus::Pending | StepStatus::Ready | StepStatus::Waiting => Some(unstarted),
         StepStatus::Backoff if unstarted == StepStatus::Skipped => Some(StepStatus::Failed),
         StepStatus::Backoff => Some(StepStatus::Cancelled),
         StepStatus::Held => Some(StepStatus::Lost),
@@ -259,10 +267,23 @@ fn closed_status(unit: &UnitState, unstarted: StepStatus) -> Option<StepStatus> 
     }
 }
 
-fn drop_timer(state: &mut RunState, unit: Unit) {
-    state.ready.remove(&unit);
-    state.held.remove(&unit);
-    if let Some(retry_at) = unit_mut(state, unit).retry_at.take() {
-        state.backoff.remove(&(retry_at, unit));
+/// It goes on by itself at this time, unless something else happens to it first.
+pub(super) fn set_timer(state: &mut RunState, unit: Unit, at: i64) {
+    drop_timer(state, unit);
+    unit_mut(state, unit).due_at = Some(at);
+    state.timers.insert((at, unit));
+}
+
+pub(super) fn drop_timer(state: &mut RunState, unit: Unit) {
+    if let Some(at) = unit_mut(state, unit).due_at.take() {
+        state.timers.remove(&(at, unit));
     }
+}
+
+/// Whatever a unit that has not ended stands in line for.
+fn leave_lists(state: &mut RunState, unit: Unit) {
+    state.ready.remove(&unit);
+    state.arrived.remove(&unit);
+    state.held.remove(&unit);
+    drop_timer(state, unit);
 }

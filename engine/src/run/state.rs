@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -39,6 +40,8 @@ pub enum StepStatus {
     Ready,
     Running,
     Backoff,
+    /// For a time or for people; it takes no worker.
+    Waiting,
     Held,
     Succeeded,
     Failed,
@@ -89,7 +92,11 @@ pub struct RunState {
     /// Whose step this run is.
     pub parent: Option<Parent>,
     pub actor: String,
+    /// Every name that whoever asked for it is known by.
+    pub requester: Vec<String>,
     pub(super) seed: u64,
+    /// Of times and windows that name no zone.
+    pub zone: Tz,
     pub status: RunStatus,
     pub phase: Phase,
     pub generation: u32,
@@ -112,7 +119,10 @@ pub struct RunState {
     pub(super) due: BTreeSet<u32>,
     pub(super) ready: BTreeSet<Unit>,
     pub(super) live: BTreeMap<ClaimId, Unit>,
-    pub(super) backoff: BTreeSet<(i64, Unit)>,
+    /// Units whose turn has come and that no worker carries out: they begin by themselves (`super::gates`).
+    pub(super) arrived: BTreeSet<Unit>,
+    /// When a unit that waits goes on by itself, in epoch milliseconds: a retry, the end of a wait.
+    pub(super) timers: BTreeSet<(i64, Unit)>,
     /// Steps without a final status, in the main part and in `finally`.
     pub(super) open: [usize; 2],
     pub(super) held: BTreeSet<Unit>,
@@ -153,7 +163,7 @@ pub struct ItemsState {
     pub units: Vec<UnitState>,
     /// The next item that has not entered the window.
     pub(super) next: u32,
-    /// Items ready, running or in backoff.
+    /// Items ready, running, waiting or in backoff.
     pub(super) open: u32,
     pub(super) failed: u32,
     /// What they were made from runs again: they may be others now.
@@ -169,7 +179,8 @@ pub struct UnitState {
     pub attempts: Vec<Attempt>,
     pub outputs: Outputs,
     pub error: Option<String>,
-    pub(super) retry_at: Option<i64>,
+    /// Of its timer, in epoch milliseconds.
+    pub(super) due_at: Option<i64>,
     pub started_at: Option<i64>,
     pub ended_at: Option<i64>,
     /// Skipped by its condition or by a person: those who need it go on.
@@ -245,7 +256,9 @@ impl RunState {
             key: None,
             parent: None,
             actor: String::new(),
+            requester: Vec::new(),
             seed: 0,
+            zone: Tz::UTC,
             status: RunStatus::Queued,
             phase: Phase::Main,
             generation: 1,
@@ -263,7 +276,8 @@ impl RunState {
             due: BTreeSet::new(),
             ready: BTreeSet::new(),
             live: BTreeMap::new(),
-            backoff: BTreeSet::new(),
+            arrived: BTreeSet::new(),
+            timers: BTreeSet::new(),
             open,
             held: BTreeSet::new(),
             failure: None,
@@ -413,7 +427,12 @@ impl RunState {
 impl UnitState {
     /// When it is tried again, in epoch milliseconds, while it waits for that.
     pub fn retry_at(&self) -> Option<i64> {
-        self.retry_at
+        self.due_at.filter(|_| self.status == StepStatus::Backoff)
+    }
+
+    /// When its wait ends by itself, in epoch milliseconds.
+    pub fn waits_until(&self) -> Option<i64> {
+        self.due_at.filter(|_| self.status == StepStatus::Waiting)
     }
 
     /// Who wants to go on without it, as long as its turn has not come: perhaps in the next generation.
@@ -464,6 +483,7 @@ impl StepStatus {
             StepStatus::Ready => "ready",
             StepStatus::Running => "running",
             StepStatus::Backoff => "backoff",
+            StepStatus::Waiting => "waiting",
             StepStatus::Held => "held",
             StepStatus::Succeeded => "succeeded",
             StepStatus::Failed => "failed",

@@ -15,6 +15,8 @@ use super::todo::todo;
 use super::*;
 use crate::runbook;
 
+mod gates;
+
 #[derive(Debug, Clone)]
 struct StepPlan {
     needs: Vec<usize>,
@@ -24,12 +26,22 @@ struct StepPlan {
     allow_failure: bool,
     condition: u8,
     items: Option<(u8, u8, u8)>,
+    waits: bool,
 }
 
 fn step_plan() -> impl Strategy<Value = StepPlan> {
     let items = prop::option::weighted(0.3, (0u8..5, 1u8..4, 1u8..3));
-    (prop::collection::vec(0usize..8, 0..3), any::<bool>(), 0u32..4, 0u8..3, any::<bool>(), 0u8..5, items).prop_map(
-        |(needs, follows, retry, on_lost, allow_failure, condition, items)| StepPlan {
+    (
+        prop::collection::vec(0usize..8, 0..3),
+        any::<bool>(),
+        0u32..4,
+        0u8..3,
+        any::<bool>(),
+        0u8..5,
+        items,
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(needs, follows, retry, on_lost, allow_failure, condition, items, waits)| StepPlan {
             needs,
             follows,
             retry,
@@ -37,8 +49,8 @@ fn step_plan() -> impl Strategy<Value = StepPlan> {
             allow_failure,
             condition,
             items,
-        },
-    )
+            waits,
+        })
 }
 
 /// The YAML of a runbook with these steps, the last `last` of them in `finally`.
@@ -52,17 +64,18 @@ fn yaml(steps: &[StepPlan], last: usize) -> String {
         if n == main {
             text += "finally:\n";
         }
-        text += &format!("  - id: s{n}\n    run: \"true\"\n");
+        text += &format!("  - id: s{n}\n    {}\n", if step.waits { "wait: 15ms" } else { "run: \"true\"" });
         if !step.follows {
             let needs: std::collections::BTreeSet<usize> =
                 step.needs.iter().filter(|_| n > start).map(|need| start + need % (n - start).max(1)).collect();
             let needs: Vec<String> = needs.iter().map(|need| format!("s{need}")).collect();
             text += &format!("    needs: [{}]\n", needs.join(", "));
         }
-        if step.retry > 1 {
+        if step.retry > 1 && !step.waits {
             text += &format!("    retry: {{attempts: {}, delay: 10ms}}\n", step.retry);
         }
         match step.on_lost {
+            _ if step.waits => {}
             1 => text += "    on-lost: hold\n",
             2 => text += "    on-lost: fail\n",
             _ => {}
@@ -108,6 +121,8 @@ impl World {
             plan: None,
             planned: None,
             parent: None,
+            zone: None,
+            requester: Vec::new(),
         };
         let events = create(&mut state, created, 1, "tester");
         World { state, events, now: 1, claims: 0 }
@@ -231,11 +246,15 @@ fn recount(state: &RunState) {
     let mut live: Vec<Unit> = state.live.values().copied().collect();
     live.sort();
     assert_eq!(live, running);
-    assert_eq!(state.ready.iter().copied().collect::<Vec<_>>(), with(StepStatus::Ready));
+    assert_eq!(state.ready.union(&state.arrived).copied().collect::<Vec<_>>(), with(StepStatus::Ready));
+    assert!(state.ready.is_disjoint(&state.arrived) && (state.arrived.is_empty() || state.paused.is_some()));
     assert_eq!(state.held.iter().copied().collect::<Vec<_>>(), with(StepStatus::Held));
-    let mut backoff: Vec<Unit> = state.backoff.iter().map(|(_, unit)| *unit).collect();
-    backoff.sort();
-    assert_eq!(backoff, with(StepStatus::Backoff));
+    let mut timers: Vec<Unit> = state.timers.iter().map(|(_, unit)| *unit).collect();
+    timers.sort();
+    let mut timed = with(StepStatus::Backoff);
+    timed.extend(with(StepStatus::Waiting));
+    timed.sort();
+    assert_eq!(timers, timed);
     for section in [0, 1] {
         let steps = (0..state.steps.len() as u32).filter(|step| state.section(*step) == section);
         let open = steps.filter(|step| !state.step(*step).whole.status.is_terminal()).count();
@@ -246,7 +265,8 @@ fn recount(state: &RunState) {
         assert_eq!(found.unmet as usize, unmet, "step {step}");
         if let Some(items) = &found.items {
             let is_open = |unit: &&state::UnitState| {
-                matches!(unit.status, StepStatus::Ready | StepStatus::Running | StepStatus::Backoff | StepStatus::Held)
+                use StepStatus::*;
+                matches!(unit.status, Ready | Running | Backoff | Waiting | Held)
             };
             assert_eq!(items.open as usize, items.units.iter().filter(is_open).count(), "items of step {step}");
         }
@@ -279,7 +299,9 @@ fn nothing_starts_in_a_pause(events: &[Recorded]) {
         match recorded.event {
             Event::RunPaused { .. } => paused = true,
             Event::RunUnpaused | Event::CancelRequested { .. } | Event::RunFinished { .. } => paused = false,
-            Event::AttemptClaimed { .. } | Event::FinallyStarted => assert!(!paused, "{recorded:?}"),
+            Event::AttemptClaimed { .. } | Event::WaitStarted { .. } | Event::FinallyStarted => {
+                assert!(!paused, "{recorded:?}")
+            }
             _ => {}
         }
     }

@@ -29,11 +29,11 @@ pub fn todo(state: &RunState) -> Todo {
     let free = (state.max_parallel() as usize).saturating_sub(state.live.len());
     let free = if state.paused.is_some() { 0 } else { free };
     let claims = state.ready.iter().take(free).copied().collect();
-    let retry_at = state.backoff.first().map(|(at, _)| *at);
+    let timer = state.timers.first().map(|(at, _)| *at);
     // Where everything waits for a person, the run waits too, and its time is looked at when it goes on.
-    let goes_on = !(state.live.is_empty() && state.ready.is_empty() && state.backoff.is_empty());
+    let goes_on = !(state.live.is_empty() && state.ready.is_empty() && state.timers.is_empty());
     let deadline = state.deadline().filter(|_| goes_on && state.phase == Phase::Main && state.stop.is_none());
-    let wake_at = retry_at.into_iter().chain(deadline).min();
+    let wake_at = timer.into_iter().chain(deadline).min();
     Todo { claims, kills: kills(state), wake_at }
 }
 

@@ -15,6 +15,7 @@
 
 pub mod calls;
 pub mod check;
+pub mod gates;
 pub mod graph;
 pub mod http;
 pub mod locate;

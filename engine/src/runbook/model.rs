@@ -9,6 +9,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::bind::{Condition, Document, Expression, JsonTemplate, Reference, ShellScript, Template, UrlTemplate};
+use crate::schedule::window::Window;
+use crate::units::format_duration;
 
 /// Bytes of the runbook file.
 pub type Span = Range<usize>;
@@ -142,8 +144,19 @@ pub enum Action {
     Http(Box<Http>),
     Render(Box<Render>),
     Runbook(Box<Call>),
+    /// Takes no worker.
+    Wait(Wait),
     /// A kind that is not built yet, by its key. It is also in [`Runbook::unbuilt`], so no such step is ever planned.
     Unbuilt(&'static str),
+}
+
+/// What a `wait` step waits for.
+#[derive(Debug)]
+pub enum Wait {
+    For(Duration),
+    /// Text that names a point in time ([`crate::schedule::moment`]).
+    Until(Template),
+    Window(Window),
 }
 
 /// A request, and what its answer has to be.
@@ -288,8 +301,27 @@ impl Step {
         match self.action {
             Action::Http(_) => Some(&["status", "headers", "body", "json"]),
             Action::Render(_) => Some(&["changed"]),
+            Action::Wait(_) => Some(&[]),
             Action::Shell { .. } | Action::Cmd(_) | Action::Runbook(_) | Action::Unbuilt(_) => None,
         }
+    }
+}
+
+impl Wait {
+    /// `for 10m`, `until 02:30 Europe/Berlin`, `for the window SAT 01:00-05:00`.
+    pub fn shown(&self) -> String {
+        match self {
+            Wait::For(duration) => format!("for {}", format_duration(*duration)),
+            Wait::Until(template) => format!("until {}", template.source()),
+            Wait::Window(window) => format!("for the window {}", window.text),
+        }
+    }
+}
+
+impl Action {
+    /// Whether a step of this kind begins by itself and is never claimed.
+    pub fn takes_no_worker(&self) -> bool {
+        matches!(self, Action::Wait(_))
     }
 }
 
@@ -328,6 +360,13 @@ impl Runbook {
     pub fn is_secret_file(&self, step: &Step, document: &Document) -> bool {
         document.references.iter().any(|(reference, _)| self.is_secret(step, reference))
             || document.reads_all_params && self.params.iter().any(|param| param.sensitive)
+    }
+
+    /// Whether a time in it means another moment in another time zone.
+    pub fn reads_system_zone(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(&step.action, Action::Wait(Wait::Window(window)) if window.zone.is_none()))
     }
 
     /// Whether the step at `index` belongs to `finally`.

@@ -12,7 +12,7 @@ use super::model::{
 use super::node::{Data, Node};
 use super::places::{Place, Places, Role};
 use super::report::Finding;
-use super::tables;
+use super::{gates, tables};
 use crate::limits;
 use crate::units::parse_duration;
 
@@ -134,21 +134,19 @@ fn link(node: &Node, index: usize, main_len: usize) -> Link {
 
 /// Keys of a step that mean nothing for its kind. (From `defaults` they are for the others.)
 fn idle_keys(places: &mut Places<'_>, node: &Node) {
-    let (kind, idle): (_, &[&str]) = if node.get("http").is_some() {
-        ("http", &["cwd", "orphans", "outputs"])
-    } else if node.get("render").is_some() {
-        ("render", &["orphans", "outputs"])
-    } else if node.get("runbook").is_some() {
-        ("runbook", &["cwd", "env", "grace", "host", "lease", "orphans", "outputs", "runs-on", "secrets"])
-    } else {
-        return;
-    };
+    let kinds: [(&str, &[&str]); 4] = [
+        ("http", &["cwd", "orphans", "outputs"]),
+        ("render", &["orphans", "outputs"]),
+        ("runbook", &["cwd", "env", "grace", "host", "lease", "orphans", "outputs", "runs-on", "secrets"]),
+        ("wait", gates::IDLE_KEYS),
+    ];
+    let Some((kind, idle)) = kinds.into_iter().find(|(kind, _)| node.get(kind).is_some()) else { return };
     for (key, _) in idle.iter().filter_map(|name| node.entry(name)) {
         let message = format!("`{}` means nothing for a step of the kind `{kind}`", key.text);
         let help = match (key.text.as_str(), kind) {
             ("outputs", "http") => "its outputs are `status`, `headers`, `body` and `json`, with their types",
             ("outputs", "render") => "its output is `changed`, true or false",
-            ("outputs", _) => "its outputs are those that the called runbook declares under `outputs:`",
+            ("outputs", "runbook") => "its outputs are those that the called runbook declares under `outputs:`",
             ("env", "runbook") => "give the called runbook parameters: `with: {name: value}`",
             (_, "runbook") => "write it in the called runbook",
             _ => "remove it",
@@ -185,6 +183,9 @@ fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, timeout: Duration, place:
     }
     if let Some(call) = keys.get("runbook").and_then(|node| call(places, keys.own, node, place)) {
         return Action::Runbook(Box::new(call));
+    }
+    if let Some(wait) = keys.get("wait").and_then(|node| gates::wait(places, node, place)) {
+        return Action::Wait(wait);
     }
     let kind = tables::KINDS.iter().find(|kind| keys.own.get(kind).is_some());
     Action::Unbuilt(kind.copied().unwrap_or("unknown"))
@@ -260,7 +261,7 @@ fn env<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Vec<(String
 
 /// A program writes its outputs; those of the other kinds are what they are.
 fn writes_outputs(node: &Node) -> bool {
-    ["http", "render", "runbook"].iter().all(|kind| node.get(kind).is_none())
+    ["http", "render", "runbook", "wait"].iter().all(|kind| node.get(kind).is_none())
 }
 
 fn outputs(keys: Keys<'_>) -> Vec<(String, ValueType)> {

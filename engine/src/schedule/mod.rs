@@ -1,6 +1,7 @@
-//! When things are due: cron with the meaning of Vixie cron, and maintenance windows.
+//! When things are due: cron with the meaning of Vixie cron, points in time, and maintenance windows.
 //!
 //! Nothing here reads a clock; the time comes in as an argument.
 
 pub mod cron;
+pub mod moment;
 pub mod window;

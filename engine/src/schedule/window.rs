@@ -1,6 +1,6 @@
 //! Maintenance windows as they are written: `SAT 01:00-05:00 Europe/Berlin`, `MON-FRI 22:00-04:00`.
 
-use chrono::{NaiveTime, Weekday};
+use chrono::{DateTime, Datelike, NaiveTime, Timelike, Utc, Weekday};
 use chrono_tz::Tz;
 
 use crate::runbook::report::did_you_mean;
@@ -9,11 +9,13 @@ use crate::runbook::syntax::{Complaint, zone};
 /// A time of day on some days of the week; `to` before or at `from` means the next day.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Window {
+    /// As it was written.
+    pub text: String,
     /// Sunday first.
     pub days: [bool; 7],
     pub from: NaiveTime,
     pub to: NaiveTime,
-    /// `None`: the system's zone.
+    /// `None`: the system's zone, where the run was started.
     pub zone: Option<Tz>,
 }
 
@@ -37,12 +39,39 @@ impl Window {
             return Err((format!("`{times}` begins where it ends"), Some("a whole day is `00:00-24:00`".into())));
         }
         let zone = zone_name.map(|name| zone(name).map(|()| name.parse::<Tz>().ok())).transpose()?.flatten();
-        Ok(Window { days, from, to, zone })
+        Ok(Window { text: text.to_owned(), days, from, to, zone })
     }
 
     pub fn has(&self, day: Weekday) -> bool {
         self.days[day.num_days_from_sunday() as usize]
     }
+
+    /// Whether it is open at this moment, as the clocks of its zone show it. `system`: the zone of one that names none.
+    pub fn is_open(&self, at: DateTime<Utc>, system: Tz) -> bool {
+        let wall = at.with_timezone(&self.zone.unwrap_or(system)).naive_local();
+        let (time, today) = (wall.time(), wall.weekday());
+        match self.from < self.to {
+            true => self.has(today) && self.from <= time && time < self.to,
+            // Over midnight: the evening of a day it has, and the morning after.
+            false => self.has(today) && self.from <= time || self.has(today.pred()) && time < self.to,
+        }
+    }
+
+    /// When it is open next, `now` included, in epoch milliseconds.
+    pub fn opens(&self, now: i64, system: Tz) -> Option<i64> {
+        let now = DateTime::from_timestamp_millis(now)?;
+        minutes_from(now).take(WEEK_MINUTES).find(|at| self.is_open(*at, system)).map(|at| at.timestamp_millis())
+    }
+}
+
+/// A week and a day: what has not come by then because of summer time comes in the second.
+pub(super) const WEEK_MINUTES: usize = 8 * 24 * 60;
+
+/// This moment, and the beginning of each minute after it: windows open and close with a minute.
+pub(super) fn minutes_from(now: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
+    let full = now.with_second(0).and_then(|at| at.with_nanosecond(0)).unwrap_or(now);
+    let minutes = (1..).map_while(move |n| full.checked_add_signed(chrono::Duration::minutes(n)));
+    std::iter::once(now).chain(minutes)
 }
 
 fn parse_days(text: &str) -> Result<[bool; 7], Complaint> {

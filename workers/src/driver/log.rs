@@ -47,6 +47,8 @@ fn one(state: &RunState, event: &Event) {
         }
         Event::UnitFailed { unit, .. } => info!(%run, step = unit, "failed without an attempt"),
         Event::RetryDue { unit, .. } => info!(%run, step = unit, "its retry is due"),
+        Event::WaitStarted { unit, until, .. } => info!(%run, step = unit, until, "waits"),
+        Event::WaitEnded { unit, .. } => info!(%run, step = unit, "its wait is over"),
         Event::SkipRequested { unit, .. } => info!(%run, step = unit, "to be skipped, by an operator"),
         Event::SkipDue { unit } => info!(%run, step = unit, "skipped"),
         Event::RunPaused { .. } => info!(%run, "paused: nothing new starts"),

@@ -112,6 +112,8 @@ impl Story {
             parent: None,
             plan: None,
             planned: None,
+            zone: None,
+            requester: Vec::new(),
         };
         create(&mut state, created, T0, "ann");
         Story { state }

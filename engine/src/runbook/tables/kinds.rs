@@ -25,7 +25,7 @@ pub const KEYS: &[Key] = &[
     Key::new("sql", Shape::Object(&SQL), "A statement on a named connection; values become bind parameters.").unbuilt(),
     Key::new("render", Shape::Object(&RENDER), "A template file, written to a path in one piece."),
     Key::new("approve", Shape::Object(&APPROVE), "Waits for people.").unbuilt(),
-    Key::new("wait", WAITING, "Waits for a time.").unbuilt(),
+    Key::new("wait", WAITING, "Waits for a time; takes no worker, and survives restarts."),
     Key::new("runbook", Shape::Text(Syntax::Free), "Another runbook, as a child run; `with` holds its parameters.")
         .unbuilt(),
     Key::new("notify", Shape::Object(&NOTIFY), "A text to a channel.").unbuilt(),
@@ -109,7 +109,7 @@ static WAIT: Object = Object {
         "a wait",
         &[&[
             Key::new("for", SOME_TIME, "A duration."),
-            Key::new("until", Shape::Template, "A point in time."),
+            Key::new("until", Shape::Template, "A point in time, with its zone: `2026-11-22 02:30 Europe/Berlin`."),
             Key::new("window", Shape::Text(Syntax::Window), "Until this window opens."),
         ]],
     )

@@ -1,0 +1,94 @@
+//! Steps that no worker carries out: how they begin when their turn has come, and when their waiting is over.
+//!
+//! Whoever has to wait is [`Waiting`](StepStatus::Waiting). When a wait ends is decided once, as it begins, and is on the
+//! record: no restart, no clock that was set and no edited file changes it.
+
+use std::time::Duration;
+
+use super::event::Event;
+use super::follow::shown;
+use super::ids::Unit;
+use super::progress::touch;
+use super::state::{RunState, StepStatus};
+use super::values;
+use crate::bind::Template;
+use crate::limits;
+use crate::runbook::model::{Action, Wait};
+use crate::schedule::moment;
+use crate::units::format_duration;
+
+/// Whether something begins by itself now. A pause holds it back; what waits already goes on waiting.
+pub(super) fn may_begin(state: &RunState) -> bool {
+    state.paused.is_none() && !state.arrived.is_empty()
+}
+
+/// How those begin whose turn has come. Each of them leaves the list of those that have arrived.
+pub(super) fn begin(state: &RunState, now: i64) -> Vec<Event> {
+    state.arrived.iter().flat_map(|unit| begin_one(state, *unit, now)).collect()
+}
+
+fn begin_one(state: &RunState, unit: Unit, now: i64) -> Vec<Event> {
+    let name = state.unit_name(unit);
+    let failed = |error: String| vec![Event::UnitFailed { unit: name.clone(), error }];
+    match &state.spec(unit.step).action {
+        Action::Wait(wait) => match until(state, unit, wait, now) {
+            Err(error) => failed(error),
+            Ok(until) => {
+                let started = Event::WaitStarted { unit: name.clone(), until, generation: state.generation };
+                let ended = (until <= now).then(|| Event::WaitEnded { unit: name, generation: state.generation });
+                std::iter::once(started).chain(ended).collect()
+            }
+        },
+        _ => failed("nothing begins this kind of step".to_owned()),
+    }
+}
+
+/// What ends the waiting of a unit whose time has come.
+pub(super) fn over(state: &RunState, unit: Unit) -> Option<Event> {
+    let ended = Event::WaitEnded { unit: state.unit_name(unit), generation: state.generation };
+    matches!(state.spec(unit.step).action, Action::Wait(_)).then_some(ended)
+}
+
+/// A unit waits from now on.
+pub(super) fn wait(state: &mut RunState, unit: Unit, at: i64) {
+    state.arrived.remove(&unit);
+    state.steps[unit.step as usize].whole.started_at.get_or_insert(at);
+    let unit = touch(state, unit);
+    unit.status = StepStatus::Waiting;
+    unit.started_at.get_or_insert(at);
+    unit.error = None;
+}
+
+/// When a wait ends, in epoch milliseconds.
+fn until(state: &RunState, unit: Unit, wait: &Wait, now: i64) -> Result<i64, String> {
+    let until = match wait {
+        Wait::For(duration) => now.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        Wait::Until(template) => {
+            let text = render(state, unit, template)?;
+            moment::parse(&text, now).map_err(|(message, help)| match help {
+                Some(help) => format!("`wait.until`: {message}; {help}"),
+                None => format!("`wait.until`: {message}"),
+            })?
+        }
+        Wait::Window(window) => {
+            window.opens(now, state.zone).ok_or_else(|| "`wait.window`: this window never opens".to_owned())?
+        }
+    };
+    if until.saturating_sub(now) > limits::WAIT_MS_MAX as i64 {
+        let (until, most) = (moment::shown(until), format_duration(Duration::from_millis(limits::WAIT_MS_MAX)));
+        return Err(format!("this wait would end at {until}, and at most {most} are possible"));
+    }
+    Ok(until)
+}
+
+fn render(state: &RunState, unit: Unit, template: &Template) -> Result<String, String> {
+    let context = values::context(state, unit, values::references(template));
+    template.render(&context).map_err(|error| {
+        let secret = template.expressions().find(|(it, _)| state.runbook.reads_secret(state.spec(unit.step), it));
+        let error = match secret {
+            Some((expression, _)) => shown(state, unit.step, expression, error),
+            None => error,
+        };
+        format!("`wait.until`: {error}")
+    })
+}

@@ -1,0 +1,119 @@
+//! Steps that wait, for a time or for people.
+
+use super::*;
+
+fn wake_at(world: &World) -> Option<i64> {
+    todo(&world.state).wake_at
+}
+
+fn wake(world: &mut World, now: i64) {
+    world.now = now;
+    world.send(Command::Wake).unwrap();
+    recount(&world.state);
+}
+
+#[test]
+fn a_wait_takes_no_worker_and_ends_when_its_time_has_come() {
+    let mut world = World::new(
+        "max-parallel: 1\nsteps:\n  - {id: w, wait: 1m}\n  - {id: side, needs: [], run: \"true\"}\n  - {id: b, needs: [w], run: \"true\"}\n",
+    );
+    assert_eq!((world.status(0), todo(&world.state).claims), (StepStatus::Waiting, vec![Unit::step(1)]));
+    assert_eq!((wake_at(&world), world.state.status), (Some(60_001), RunStatus::Queued));
+    wake(&mut world, 60_000);
+    assert_eq!(world.status(0), StepStatus::Waiting);
+    wake(&mut world, 60_001);
+    assert_eq!((world.status(0), world.status(2)), (StepStatus::Succeeded, StepStatus::Ready));
+    world.finish();
+    assert_eq!(world.state.status, RunStatus::Succeeded);
+}
+
+#[test]
+fn the_end_of_a_wait_is_on_the_record_and_is_not_decided_again() {
+    let mut world = World::new("steps:\n  - {id: w, wait: 1m}\n");
+    let due = replay(&world.state, &world.events).step(0).whole.waits_until();
+    assert_eq!(due, Some(60_001));
+    world.now = 50_000;
+    world.send(Command::Wake).unwrap();
+    assert_eq!(replay(&world.state, &world.events).step(0).whole.waits_until(), due);
+}
+
+#[test]
+fn a_wait_that_is_over_already_succeeds_at_once() {
+    let text = "steps:\n  - {id: w, wait: {until: '1970-01-01T00:00:00Z'}}\n  - {id: b, run: \"true\"}\n";
+    let world = World::new(text);
+    assert_eq!((world.status(0), todo(&world.state).claims), (StepStatus::Succeeded, vec![Unit::step(1)]));
+}
+
+#[test]
+fn a_wait_that_cannot_be_fails_its_step() {
+    for (wait, said) in [
+        ("{until: \"${{ params.yes }}\"}", "`wait.until`: `true` is not a point in time"),
+        ("{until: '2026-11-22 02:30 UTC'}", "would end at 2026-11-22T02:30:00Z, and at most 30d 0h are possible"),
+    ] {
+        let world = World::new(&format!(
+            "params: {{yes: {{type: bool}}}}\nsteps:\n  - id: w\n    if: params.yes\n    wait: {wait}\n"
+        ));
+        let error = world.state.step(0).whole.error.clone().unwrap_or_default();
+        assert!(error.contains(said), "{error}");
+        assert_eq!(world.state.status, RunStatus::Failed);
+    }
+}
+
+#[test]
+fn a_timer_of_an_earlier_generation_means_nothing() {
+    let text = "steps:\n  - {id: a, run: \"true\"}\n  - {id: w, wait: 1m}\n";
+    let mut world = World::new(text);
+    world.claim(0);
+    world.settle(0, Outcome::Succeeded);
+    world.send(Command::Cancel { force: false, reason: None }).unwrap();
+    assert_eq!((world.status(1), wake_at(&world)), (StepStatus::Cancelled, None));
+    world.send(Command::Resume { from: None, reason: None }).unwrap();
+    assert_eq!(world.status(1), StepStatus::Waiting);
+    let stale = Event::WaitEnded { unit: "w".into(), generation: 1 };
+    let record = Recorded { seq: world.state.seq + 1, at: 99, actor: "late".into(), event: stale };
+    let mut state = world.state.clone();
+    apply::apply(&mut state, &record);
+    assert_eq!(state.step(1).whole.status, StepStatus::Waiting);
+}
+
+#[test]
+fn the_time_of_a_wait_goes_on_during_a_pause_and_nothing_new_begins() {
+    let text = "steps:\n  - {id: w, wait: 1m}\n  - {id: x, wait: 1m}\n";
+    let mut world = World::new(text);
+    world.send(Command::Pause { reason: None }).unwrap();
+    wake(&mut world, 60_001);
+    assert_eq!((world.status(0), world.status(1)), (StepStatus::Succeeded, StepStatus::Ready));
+    world.now = 100_000;
+    world.send(Command::Unpause).unwrap();
+    assert_eq!((world.status(1), wake_at(&world)), (StepStatus::Waiting, Some(160_000)));
+}
+
+#[test]
+fn a_skip_ends_a_wait_and_those_after_it_go_on() {
+    let mut world = World::new("steps:\n  - {id: w, wait: 1h}\n  - {id: b, run: \"true\"}\n");
+    world.skip(0).unwrap();
+    assert_eq!((world.status(0), todo(&world.state).claims), (StepStatus::Skipped, vec![Unit::step(1)]));
+    assert_eq!(wake_at(&world), None);
+}
+
+#[test]
+fn each_item_of_a_for_each_has_its_own_wait() {
+    let text = "steps:\n  - id: w\n    for-each: ['1970-01-01T00:01:00Z', '1970-01-01T00:02:00Z', '1970-01-01T00:03:00Z']\n    \
+                max-parallel: 2\n    wait: {until: \"${{ item }}\"}\n";
+    let mut world = World::new(text);
+    assert_eq!(wake_at(&world), Some(60_000));
+    wake(&mut world, 60_000);
+    assert_eq!(wake_at(&world), Some(120_000));
+    wake(&mut world, 200_000);
+    assert_eq!(world.state.status, RunStatus::Succeeded);
+}
+
+#[test]
+fn waits_count_against_the_time_of_the_run_once_a_step_has_run() {
+    let mut world = World::new("timeout: 30s\nsteps:\n  - {id: a, run: \"true\"}\n  - {id: w, wait: 1m}\n");
+    world.claim(0);
+    world.settle(0, Outcome::Succeeded);
+    assert_eq!(wake_at(&world), Some(30_001));
+    wake(&mut world, 30_001);
+    assert_eq!((world.state.status, world.status(1)), (RunStatus::TimedOut, StepStatus::Cancelled));
+}

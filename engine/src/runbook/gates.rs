@@ -1,0 +1,63 @@
+//! A `wait` step of the tree -> its model, and what cannot be right about it.
+
+use std::time::Duration;
+
+use super::check::visible;
+use super::model::Wait;
+use super::node::{Data, Node};
+use super::places::{Place, Places};
+use super::report::Finding;
+use super::steps::time;
+use crate::limits;
+use crate::schedule::moment;
+use crate::schedule::window::Window;
+use crate::units::format_duration;
+
+/// Nothing is started, so nothing can be said about how.
+pub const IDLE_KEYS: &[&str] = &[
+    "timeout", "grace", "retry", "on-lost", "lease", "orphans", "outputs", "env", "cwd", "secrets", "runs-on", "host",
+    "check", "undo",
+];
+
+/// `None` where it is wrong, which has been reported.
+pub fn wait<'n>(places: &mut Places<'n>, node: &'n Node, place: Place) -> Option<Wait> {
+    if let Data::Map(_) = node.data {
+        if let Some(node) = node.get("until") {
+            return until(places, node, place);
+        }
+        if let Some(node) = node.get("window") {
+            return Window::parse(node.text()?).ok().map(Wait::Window);
+        }
+        return duration(places, node.get("for")?).map(Wait::For);
+    }
+    duration(places, node).map(Wait::For)
+}
+
+/// A time to wait, which has its limit.
+pub fn duration(places: &mut Places<'_>, node: &Node) -> Option<Duration> {
+    let duration = time(Some(node))?;
+    if duration.as_millis() > u128::from(limits::WAIT_MS_MAX) {
+        let message = format!("this waits for {}; at most {} are possible", duration_of(node), most());
+        places.findings.push(Finding::new(&visible(node), "too long", message));
+    }
+    Some(duration)
+}
+
+fn duration_of(node: &Node) -> String {
+    node.text().unwrap_or_default().to_owned()
+}
+
+fn most() -> String {
+    format_duration(Duration::from_millis(limits::WAIT_MS_MAX))
+}
+
+/// Fixed text is looked at now; what comes from a value when its turn has come.
+fn until<'n>(places: &mut Places<'n>, node: &'n Node, place: Place) -> Option<Wait> {
+    let template = places.template(node, place)?;
+    if template.expressions().next().is_none()
+        && let Err((message, help)) = moment::parse(&template.source(), 0)
+    {
+        places.findings.push(Finding::new(&visible(node), "not right", message).maybe_help(help));
+    }
+    Some(Wait::Until(template))
+}
