@@ -30,6 +30,8 @@ mod flow;
 mod fmt;
 #[path = "stories/formats.rs"]
 mod formats;
+#[path = "stories/gates.rs"]
+mod gates;
 #[path = "stories/graph.rs"]
 mod graph;
 #[path = "stories/hostile.rs"]

@@ -65,7 +65,7 @@ pub fn new_seed() -> u64 {
 
 /// The zone of this machine, where the runbook names times without one: the run keeps it. Without a name it is UTC.
 pub fn system_zone(runbook: &Runbook) -> Option<String> {
-    runbook.reads_system_zone().then(|| zone_name())
+    runbook.reads_system_zone().then(zone_name)
 }
 
 /// `Europe/Berlin`.

@@ -35,7 +35,7 @@ fn begin_one(state: &RunState, unit: Unit, now: i64) -> Vec<Event> {
             Err(error) => failed(error),
             Ok(until) => {
                 let started = Event::WaitStarted { unit: name.clone(), until, generation: state.generation };
-                let ended = (until <= now).then(|| Event::WaitEnded { unit: name, generation: state.generation });
+                let ended = (until <= now).then_some(Event::WaitEnded { unit: name, generation: state.generation });
                 std::iter::once(started).chain(ended).collect()
             }
         },

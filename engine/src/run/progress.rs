@@ -72,7 +72,7 @@ pub(super) fn make_ready(state: &mut RunState, unit: Unit, at: i64) {
 /// Its turn: for a worker, or to begin by itself.
 fn enqueue(state: &mut RunState, unit: Unit) {
     touch(state, unit).status = StepStatus::Ready;
-    match state.spec(unit.step).action.takes_no_worker() {
+    match unit.part == Part::Step && state.spec(unit.step).action.takes_no_worker() {
         true => state.arrived.insert(unit),
         false => state.ready.insert(unit),
     };

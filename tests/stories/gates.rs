@@ -1,0 +1,57 @@
+//! Steps that wait for a time.
+
+use crate::harness::{Scene, kill_9, step_of, wait};
+
+/// A marker file lets the step after the wait see that it was waited for.
+const WAITS: &str = "params: {dir: {type: path, required: true}}\nsteps:\n  - id: pause\n    wait: 3s\n  - id: after\n    \
+                     run: date +%s%3N > ${{ params.dir }}/after\n";
+
+fn waiting(scene: &Scene) -> bool {
+    scene.path("state/ledger.db").exists() && step_of(&scene.last(), "pause")["status"] == "waiting"
+}
+
+#[test]
+fn a_wait_survives_the_death_of_its_driver_and_ends_when_it_was_to_end() {
+    let scene = Scene::new();
+    scene.file("waits.yaml", WAITS);
+    let mut driver = scene.start(&["run", "waits.yaml", "-p", &scene.dir()]);
+    wait("the wait", || scene.runs_recorded() > 0 && waiting(&scene));
+    kill_9(&mut driver);
+    let events = scene.json(&["show", "last", "--events"]);
+    let started = events["events"].as_array().unwrap().iter().find(|it| it["event"]["kind"] == "wait_started");
+    let until = started.expect("it is on the record")["event"]["until"].as_i64().unwrap();
+    assert!(scene.expect(0, &["resume", "last"]).stdout.contains("pause: its wait is over"));
+    assert!(scene.read("after").trim().parse::<i64>().unwrap() >= until);
+    let show = scene.last();
+    assert!(step_of(&show, "pause")["ended_at"].as_i64().unwrap() >= until);
+    assert_eq!(show["attempts"].as_array().unwrap().len(), 1, "a wait is no attempt");
+}
+
+#[test]
+fn a_wait_whose_time_is_over_does_not_wait() {
+    let scene = Scene::new();
+    scene.file(
+        "over.yaml",
+        "params: {at: {type: string, required: true}}\nsteps:\n  - {id: pause, wait: {until: \"${{ params.at }}\"}}\n  - {id: b, run: echo on}\n",
+    );
+    scene.expect(0, &["run", "over.yaml", "-p", "at=2020-01-01 02:30 Europe/Berlin"]);
+    let refused = scene.expect(1, &["run", "over.yaml", "-p", "at=02:30"]);
+    assert!(refused.stdout.contains("`02:30` names no zone"), "{}", refused.stdout);
+    assert!(scene.expect(0, &["plan", "over.yaml", "-p", "at=02:30 UTC"]).stdout.contains("wait until 02:30 UTC"));
+}
+
+#[test]
+fn somebody_skips_a_wait_and_somebody_cancels_one() {
+    let scene = Scene::new();
+    let text = WAITS.replace("3s", "7d");
+    scene.file("waits.yaml", &text);
+    let mut driver = scene.start(&["run", "waits.yaml", "-p", &scene.dir()]);
+    wait("the wait", || scene.runs_recorded() > 0 && waiting(&scene));
+    scene.expect(0, &["skip", "last", "pause", "--reason", "we are in a hurry"]);
+    assert!(driver.wait().unwrap().success());
+    let mut driver = scene.start(&["run", "waits.yaml", "-p", &scene.dir()]);
+    wait("the wait", || waiting(&scene));
+    scene.expect(0, &["cancel", "last"]);
+    assert_eq!(driver.wait().unwrap().code(), Some(4));
+    assert_eq!(step_of(&scene.last(), "pause")["status"], "cancelled");
+}
