@@ -3,15 +3,20 @@
 use crate::harness::{Scene, wait};
 use crate::screen::Terminal;
 
-/// Sixty steps, three at a time; the twenty-first fails, and may.
+/// Sixty steps, three at a time; the twenty-first fails, and may. After the thirtieth they wait for a file `go`.
 fn sixty() -> Scene {
     let step = |n: usize| match n {
         20 => "  - {id: s20, needs: [s17], run: 'echo boom; exit 3', allow-failure: true}\n".to_owned(),
         n if n < 3 => format!("  - {{id: s{n}, needs: [], run: 'sleep 0.05'}}\n"),
+        30..33 => {
+            format!("  - {{id: s{n}, needs: [s{}], run: 'until test -e \"$DIR/go\"; do sleep 0.05; done'}}\n", n - 3)
+        }
         n => format!("  - {{id: s{n}, needs: [s{}], run: 'sleep 0.05'}}\n", n - 3),
     };
     let scene = Scene::new();
-    scene.file("book.yaml", format!("name: 六十步\nsteps:\n{}", (0..60).map(step).collect::<String>()));
+    let steps: String = (0..60).map(step).collect();
+    let top = "name: 六十步\nparams: {dir: {required: true}}\ndefaults: {env: {DIR: '${{ params.dir }}'}}\n";
+    scene.file("book.yaml", format!("{top}steps:\n{steps}"));
     scene
 }
 
@@ -19,12 +24,13 @@ fn sixty() -> Scene {
 fn a_picture_taller_than_the_screen_leaves_no_copy_of_itself_and_eats_nothing() {
     let scene = sixty();
     let terminal = scene.terminal(80, 24, &[("NO_COLOR", "1")]);
-    terminal.types("seq 1 40; runward run book.yaml");
-    let during = terminal.shows("/60 running");
+    terminal.types(&format!("seq 1 40; runward run book.yaml -p {}", scene.dir()));
+    let during = terminal.shows("30/60 running");
     assert!(
         during.contains("六十步  ") && during.contains("more to come") && during.contains("Ctrl-C cancels"),
         "{during}"
     );
+    scene.file("go", "");
     terminal.shows("六十步 succeeded");
     let all = terminal.scrollback();
     let lines: Vec<&str> = all.lines().map(str::trim_end).collect();

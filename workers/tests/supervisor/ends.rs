@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 use runward_workers::supervisor::client::Event;
-use runward_workers::supervisor::journal::{End, Mark, Reported, is_alive, read_mark, try_void};
+use runward_workers::supervisor::journal::{AttemptResult, End, Mark, Reported, is_alive, read_mark, try_void};
 use runward_workers::supervisor::protocol::Refusal;
 use runward_workers::supervisor::spool::Stream;
 
@@ -85,24 +85,35 @@ async fn what_cannot_be_executed_is_explained() {
     assert!(error.contains("interpreter"), "{error}");
 }
 
+/// Runs it until it was ready before its timeout: its result, what it printed, and the timeout.
+async fn timed_out_when_ready(script: &str, grace_ms: u64) -> (AttemptResult, Vec<u8>, u64) {
+    let mut world = World::new();
+    for timeout_ms in TIMEOUTS_MS {
+        let mut launch = world.launch(&format!("after-{timeout_ms}"), script);
+        (launch.timeout_ms, launch.grace_ms) = (timeout_ms, grace_ms);
+        let result = world.run(&launch).await;
+        let printed = output(&launch, Stream::Out);
+        if printed.starts_with(b"ready\n") {
+            return (result, printed, timeout_ms);
+        }
+    }
+    panic!("it was never ready");
+}
+
 #[tokio::test]
 async fn a_timeout_asks_first_and_keeps_what_the_step_answered() {
-    let mut world = World::new();
-    let mut launch = world.launch("polite", "trap 'echo cleaning; exit 9' TERM; echo ready; sleep 600 & wait");
-    launch.timeout_ms = 300;
-    let result = world.run(&launch).await;
+    let script = "trap 'echo cleaning; exit 9' TERM; echo ready; sleep 600 & wait";
+    let (result, printed, _) = timed_out_when_ready(script, 10_000).await;
     assert_eq!(result.end, End::TimedOut { reported: Some(Reported::Exited { code: 9 }) });
-    assert_eq!(output(&launch, Stream::Out), b"ready\ncleaning\n");
+    assert_eq!(printed, b"ready\ncleaning\n");
 }
 
 #[tokio::test]
 async fn a_step_that_ignores_term_is_killed_after_its_grace() {
-    let mut world = World::new();
-    let mut launch = world.launch("stubborn", "trap '' TERM; echo ready; while :; do sleep 0.05; done");
-    (launch.timeout_ms, launch.grace_ms) = (200, 200);
-    let result = world.run(&launch).await;
+    let script = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
+    let (result, _, timeout_ms) = timed_out_when_ready(script, 200).await;
     assert_eq!(result.end, End::TimedOut { reported: Some(Reported::Signaled { signal: Signal::SIGKILL as i32 }) });
-    assert!(result.ended_at_ms - result.started_at_ms >= 400);
+    assert!(result.ended_at_ms - result.started_at_ms >= timeout_ms + 200);
 }
 
 #[tokio::test]

@@ -16,17 +16,24 @@ fn daemon(file: &str) -> String {
 #[tokio::test]
 async fn a_timeout_kills_the_whole_tree_of_this_attempt_only() {
     let mut world = World::new();
-    let mut victim = world.launch("victim", &format!("{} sleep 600", daemon("victim.pid")));
-    (victim.timeout_ms, victim.grace_ms) = (700, 200);
     let other = world.launch("other", &format!("{} while [ ! -e go ]; do sleep 0.01; done", daemon("other.pid")));
     world.requests.start(other.clone()).unwrap();
     let other_daemon = pid_in(&world.path("other.pid"));
-    world.requests.start(victim.clone()).unwrap();
-    let victim_daemon = pid_in(&world.path("victim.pid"));
-    let result = world.ended(&victim).await;
-    assert!(matches!(result.end, End::TimedOut { .. }), "{result:?}");
-    assert!(!is_alive(victim_daemon) && is_alive(other_daemon));
-    assert_eq!(result.unkillable, []);
+    for timeout_ms in TIMEOUTS_MS {
+        let name = format!("victim-{timeout_ms}");
+        let mut victim = world.launch(&name, &format!("{} sleep 600", daemon(&format!("{name}.pid"))));
+        (victim.timeout_ms, victim.grace_ms) = (timeout_ms, 200);
+        let result = world.run(&victim).await;
+        assert!(matches!(result.end, End::TimedOut { .. }), "{result:?}");
+        assert_eq!(result.unkillable, []);
+        let pid = world.path(&format!("{name}.pid"));
+        if std::fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n')) {
+            assert!(!is_alive(pid_in(&pid)));
+            break;
+        }
+        assert!(timeout_ms != TIMEOUTS_MS[3], "the daemon never had its turn");
+    }
+    assert!(is_alive(other_daemon));
 
     std::fs::write(world.path("go"), "").unwrap();
     let result = world.ended(&other).await;
@@ -66,10 +73,16 @@ async fn two_hundred_children_are_swept() {
 #[tokio::test]
 async fn a_filter_that_ends_with_its_input_is_not_an_orphan() {
     let mut world = World::new();
-    let launch = world.launch("tee", "exec > >(sleep 0.03; cat); echo last words");
-    let result = world.run(&launch).await;
-    assert_eq!((result.end, result.orphans), (End::Exited { code: 0 }, Vec::new()));
-    assert_eq!(output(&launch, Stream::Out), b"last words\n");
+    for round in 0.. {
+        let launch = world.launch(&format!("tee{round}"), "exec > >(sleep 0.03; cat); echo last words");
+        let result = world.run(&launch).await;
+        assert_eq!(result.end, End::Exited { code: 0 });
+        // It has a tenth of a second, and a busy machine may give it no turn in that.
+        if result.orphans.is_empty() {
+            return assert_eq!(output(&launch, Stream::Out), b"last words\n");
+        }
+        assert!(round < 100, "{result:?}");
+    }
 }
 
 #[tokio::test]
