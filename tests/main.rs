@@ -12,6 +12,8 @@ mod actor;
 mod backup;
 #[path = "stories/bench.rs"]
 mod bench;
+#[path = "stories/cancel.rs"]
+mod cancel;
 #[path = "stories/care.rs"]
 mod care;
 #[path = "stories/code_base.rs"]
@@ -34,6 +36,8 @@ mod formats;
 mod gates;
 #[path = "stories/graph.rs"]
 mod graph;
+#[path = "stories/held.rs"]
+mod held;
 #[path = "stories/hostile.rs"]
 mod hostile;
 #[path = "stories/http.rs"]

@@ -1,9 +1,14 @@
-//! The command line.
+//! The command line. Here are the commands and what is given to those that are about runs.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub use files::*;
+pub use ledger::*;
+
+mod files;
+mod ledger;
 
 /// Runs operations runbooks: durable, at most once, on the record
 #[derive(Debug, Parser)]
@@ -154,84 +159,6 @@ pub struct ShowingArgs {
 }
 
 #[derive(Debug, ClapArgs)]
-pub struct InitArgs {
-    /// Folder to put the runbook into
-    #[arg(default_value = "runbooks")]
-    pub folder: PathBuf,
-}
-
-/// What `new` starts from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Template {
-    /// The main ideas in four steps
-    Hello,
-    /// A folder into an archive that was restored and compared before it gets its name
-    Backup,
-    /// A release beside the others, switched to, checked, and switched back if it does not work
-    Deploy,
-    /// SQL files on SQLite, each once, with a lock and a checked backup
-    Migrate,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ShellName {
-    Bash,
-    Zsh,
-    Fish,
-    Elvish,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct CompletionsArgs {
-    #[arg(value_enum)]
-    pub shell: ShellName,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct ManArgs {
-    /// The command, `audit verify` for example [default: runward itself]
-    pub command: Vec<String>,
-    /// Write every page into this folder
-    #[arg(long, value_name = "DIR", conflicts_with = "command")]
-    pub out: Option<PathBuf>,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct NewArgs {
-    /// The name of the runbook: `backup`, `db/backup`
-    #[arg(required_unless_present = "list")]
-    pub name: Option<String>,
-    #[arg(short, long, value_enum, default_value = "hello")]
-    pub template: Template,
-    /// List the templates
-    #[arg(long)]
-    pub list: bool,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct ValidateArgs {
-    /// Runbook files, or names in the runbooks folder
-    #[arg(required = true, value_name = "RUNBOOK")]
-    pub runbooks: Vec<String>,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct FmtArgs {
-    /// Runbook files, folders, names in the runbooks folder, or `-`: from standard input to standard output [default: the
-    /// runbooks folders]
-    #[arg(value_name = "RUNBOOK")]
-    pub runbooks: Vec<String>,
-    /// Change nothing, name the files that would change; exit code 1 if there are any
-    #[arg(long)]
-    pub check: bool,
-    /// Change nothing, show what would change
-    #[arg(long)]
-    pub diff: bool,
-}
-
-#[derive(Debug, ClapArgs)]
 pub struct ParamArgs {
     /// A parameter of the runbook; may be repeated
     #[arg(short, long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
@@ -251,27 +178,6 @@ pub struct PlanArgs {
     pub format: Format,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum GraphFormat {
-    /// For people, layer by layer
-    Text,
-    /// For wikis and READMEs
-    Mermaid,
-    /// For Graphviz
-    Dot,
-    /// A picture in one file
-    Svg,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct GraphArgs {
-    /// A runbook file, a name under ./runbooks, the id of a run or its last characters, or `last`
-    #[arg(value_name = "RUNBOOK|RUN")]
-    pub of: String,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: GraphFormat,
-}
-
 #[derive(Debug, ClapArgs)]
 pub struct RunArgs {
     /// A runbook file, or a name in the runbooks folder
@@ -289,14 +195,6 @@ pub struct RunArgs {
     /// A repeated call with the same key is the same run: it is followed to its end, never started again
     #[arg(long, value_parser = idempotency_key)]
     pub key: Option<String>,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct ListArgs {
-    /// Folder of runbooks [default: those of the configuration, else ./runbooks]
-    pub folder: Option<PathBuf>,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -453,60 +351,6 @@ pub struct ResolveArgs {
     /// Why, for the record
     #[arg(long)]
     pub reason: Option<String>,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Every setting, its value, and where the value comes from
-    Show {
-        #[arg(long, value_enum, default_value = "text")]
-        format: Format,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum AuditCommand {
-    /// Verify the hash chain of every run, and that its rows are what its events say
-    Verify {
-        /// Only this run: its id, its last characters, or `last`
-        run: Option<String>,
-        #[arg(long, value_enum, default_value = "text")]
-        format: Format,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum DbCommand {
-    /// Where the ledger is, what is in it, and how much room it takes
-    Status {
-        #[arg(long, value_enum, default_value = "text")]
-        format: Format,
-    },
-    /// Compare the ledger, every folder and all output with the record; exit code 1 if anything is not as it should be
-    Check {
-        #[arg(long, value_enum, default_value = "text")]
-        format: Format,
-    },
-    /// Remove runs that are over, with their output; never one that lives
-    ///
-    /// With both --older-than and --keep a run goes only if both let it go; what is not given is taken from the
-    /// configuration. What was removed stays on the record, and the key of a removed run stays taken.
-    Prune(PruneArgs),
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct PruneArgs {
-    /// Only runs that ended longer ago than this: `90d`, `12h`
-    #[arg(long, value_name = "DURATION", value_parser = runward_engine::units::parse_duration)]
-    pub older_than: Option<Duration>,
-    /// Of each runbook, keep this many of the runs that ended last
-    #[arg(long, value_name = "COUNT")]
-    pub keep: Option<u32>,
-    /// Say what would go, and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
 }

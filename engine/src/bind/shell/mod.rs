@@ -1,7 +1,7 @@
 //! `${{ }}` in shell scripts: the author's text is read once, and each value becomes a reference to a private
 //! environment variable, quoted for the place where it stands. The script's text never contains a value.
 //!
-//! - `lexer`, `expansions`, `here`: words, quotes, expansions, here-documents: where does a value stand?
+//! - `lexer`, `quotes`, `expansions`, `here`: words, quotes, expansions, here-documents: where does a value stand?
 //! - `grammar`, `compound`: lists, pipelines, simple and compound commands
 //! - `flow`: what reaches an interpreter from elsewhere in the script
 //! - `commands`: which commands evaluate what they are given
@@ -25,6 +25,7 @@ mod here;
 mod interpreters;
 mod lexer;
 mod programs;
+mod quotes;
 mod refusal;
 
 use std::ops::Range;

@@ -1,0 +1,114 @@
+//! What is given to commands that are about runbooks and other files, not about runs.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, ValueEnum};
+
+use super::Format;
+
+#[derive(Debug, ClapArgs)]
+pub struct InitArgs {
+    /// Folder to put the runbook into
+    #[arg(default_value = "runbooks")]
+    pub folder: PathBuf,
+}
+
+/// What `new` starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// The main ideas in four steps
+    Hello,
+    /// A folder into an archive that was restored and compared before it gets its name
+    Backup,
+    /// A release beside the others, switched to, checked, and switched back if it does not work
+    Deploy,
+    /// SQL files on SQLite, each once, with a lock and a checked backup
+    Migrate,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct NewArgs {
+    /// The name of the runbook: `backup`, `db/backup`
+    #[arg(required_unless_present = "list")]
+    pub name: Option<String>,
+    #[arg(short, long, value_enum, default_value = "hello")]
+    pub template: Template,
+    /// List the templates
+    #[arg(long)]
+    pub list: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ValidateArgs {
+    /// Runbook files, or names in the runbooks folder
+    #[arg(required = true, value_name = "RUNBOOK")]
+    pub runbooks: Vec<String>,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct FmtArgs {
+    /// Runbook files, folders, names in the runbooks folder, or `-`: from standard input to standard output [default: the
+    /// runbooks folders]
+    #[arg(value_name = "RUNBOOK")]
+    pub runbooks: Vec<String>,
+    /// Change nothing, name the files that would change; exit code 1 if there are any
+    #[arg(long)]
+    pub check: bool,
+    /// Change nothing, show what would change
+    #[arg(long)]
+    pub diff: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ListArgs {
+    /// Folder of runbooks [default: those of the configuration, else ./runbooks]
+    pub folder: Option<PathBuf>,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// For people, layer by layer
+    Text,
+    /// For wikis and READMEs
+    Mermaid,
+    /// For Graphviz
+    Dot,
+    /// A picture in one file
+    Svg,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct GraphArgs {
+    /// A runbook file, a name under ./runbooks, the id of a run or its last characters, or `last`
+    #[arg(value_name = "RUNBOOK|RUN")]
+    pub of: String,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: GraphFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ShellName {
+    Bash,
+    Zsh,
+    Fish,
+    Elvish,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct CompletionsArgs {
+    #[arg(value_enum)]
+    pub shell: ShellName,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ManArgs {
+    /// The command, `audit verify` for example [default: runward itself]
+    pub command: Vec<String>,
+    /// Write every page into this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub out: Option<PathBuf>,
+}

@@ -1,0 +1,61 @@
+//! What is given to commands that are about the ledger and the configuration.
+
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::Format;
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Every setting, its value, and where the value comes from
+    Show {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Verify the hash chain of every run, and that its rows are what its events say
+    Verify {
+        /// Only this run: its id, its last characters, or `last`
+        run: Option<String>,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Where the ledger is, what is in it, and how much room it takes
+    Status {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Compare the ledger, every folder and all output with the record; exit code 1 if anything is not as it should be
+    Check {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Remove runs that are over, with their output; never one that lives
+    ///
+    /// With both --older-than and --keep a run goes only if both let it go; what is not given is taken from the
+    /// configuration. What was removed stays on the record, and the key of a removed run stays taken.
+    Prune(PruneArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct PruneArgs {
+    /// Only runs that ended longer ago than this: `90d`, `12h`
+    #[arg(long, value_name = "DURATION", value_parser = runward_engine::units::parse_duration)]
+    pub older_than: Option<Duration>,
+    /// Of each runbook, keep this many of the runs that ended last
+    #[arg(long, value_name = "COUNT")]
+    pub keep: Option<u32>,
+    /// Say what would go, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
