@@ -21,6 +21,7 @@ pub async fn run(config: &Config, args: CancelArgs) -> Result<i32, Failure> {
     let mut view = opened.ledger.load(&id).await?;
     let cancel = Command::Cancel { force: args.force, reason: args.reason };
     command(&opened.ledger, &mut view, cancel, &actor()).await??;
+    let what = format!("{} {}", view.state.name, words::short(&id.0));
     let mut code = 0;
     let driver = match DriverLock::take(&opened.home, &id) {
         Ok(lock) => {
@@ -33,12 +34,13 @@ pub async fn run(config: &Config, args: CancelArgs) -> Result<i32, Failure> {
     match (args.format, driver) {
         (Format::Json, driver) => print_json(&json!({"run": id, "cancelled": true, "driver_pid": driver})),
         (Format::Text, Some(pid)) => {
-            print_line(&format!("cancelling {}: process {pid} ends its steps", words::short(&id.0)));
+            print_line(&format!("cancelling {what}: process {pid} ends its steps"));
         }
         (Format::Text, None) if code == Verdict::Unknown.exit_code() => {
-            print_line(&format!("cancelled; the outcome of a step is unknown: runward show {}", words::short(&id.0)));
+            let show = format!("runward show {}", words::short(&id.0));
+            print_line(&format!("cancelled {what}; the outcome of a step is unknown: {show}"));
         }
-        (Format::Text, None) => print_line(&format!("cancelled {}", words::short(&id.0))),
+        (Format::Text, None) => print_line(&format!("cancelled {what}")),
     }
     Ok(0)
 }

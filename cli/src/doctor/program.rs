@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use runward_engine::plan::params::VARIABLE_PREFIX;
 use runward_engine::runbook::report::did_you_mean;
+use runward_workers::step::launch::own_variables;
 
 use super::check::Check;
 use crate::config::{Config, NAMED_BY, SETTINGS};
@@ -62,25 +63,14 @@ pub fn configuration(loaded: &Result<Config, Failure>) -> Check {
     }
 }
 
-/// What runward gives to the steps it starts; they may start runward themselves.
-const OF_STEPS: [&str; 8] = [
-    "RUNWARD_RUN_ID",
-    "RUNWARD_RUNBOOK",
-    "RUNWARD_STEP",
-    "RUNWARD_ATTEMPT",
-    "RUNWARD_FENCE",
-    "RUNWARD_GENERATION",
-    "RUNWARD_OUTPUT",
-    "RUNWARD_WORKSPACE",
-];
-
 pub fn environment() -> Check {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
     judge_environment(names.filter(|name| name.starts_with("RUNWARD_")).collect())
 }
 
 fn judge_environment(mut set: Vec<String>) -> Check {
-    let known: Vec<&str> = SETTINGS.iter().map(|setting| setting.env).chain([NAMED_BY]).chain(OF_STEPS).collect();
+    let settings = SETTINGS.iter().map(|setting| setting.env);
+    let known: Vec<&str> = settings.chain([NAMED_BY]).chain(own_variables()).collect();
     set.sort();
     set.retain(|name| !known.contains(&name.as_str()) && !name.starts_with(VARIABLE_PREFIX));
     if set.is_empty() {

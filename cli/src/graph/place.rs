@@ -235,7 +235,7 @@ mod tests {
 
     fn overlaps(placed: &Placed) -> bool {
         let mut boxes = placed.boxes.clone();
-        boxes.sort_by(|a, b| (a.along, a.across).partial_cmp(&(b.along, b.across)).unwrap());
+        boxes.sort_by(|a, b| a.along.cmp(&b.along).then(a.across.total_cmp(&b.across)));
         boxes.windows(2).any(|two| two[0].along == two[1].along && two[1].across - two[0].across < 0.999)
     }
 

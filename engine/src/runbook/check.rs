@@ -2,7 +2,7 @@
 
 use super::model::{Span, Unbuilt};
 use super::node::{Data, Key as NodeKey, Node};
-use super::report::{Finding, GUESSES_MAX, did_you_mean};
+use super::report::{Finding, GUESSES_MAX, did_you_mean, quoted};
 use super::shape::{Key, Object, Shape, Word};
 use super::syntax::{Syntax, is_duration};
 use crate::limits;
@@ -100,6 +100,10 @@ impl Checker {
                 did_you_mean(&text.replace("yes", "true").replace("no", "false"), ["true", "false"])
             }
             (_, Data::Null) => Some("write a value, or remove the key".into()),
+            (_, Data::Map(entries)) if self.place() == "`steps`" => {
+                let id = entries.first().map_or("backup", |(key, _)| key.text.as_str());
+                Some(format!("write a list, in which each step says its name: `- id: {}`", quoted(id)))
+            }
             (_, Data::Int(n)) if self.place() == "`retry`" => Some(format!("write `retry: {{attempts: {n}}}`")),
             (_, Data::Text(text)) if self.place() == "`cmd`" => {
                 let words: Vec<&str> = text.split_whitespace().collect();
@@ -258,6 +262,10 @@ impl Checker {
         }
         let help = match key.text.as_str() {
             "<<" => Some("merge keys are not part of YAML 1.2: use `defaults:`".to_owned()),
+            text if let Some(keys) = object.called_elsewhere(text) => Some(format!(
+                "did you mean {}?",
+                keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(" or ")
+            )),
             text => did_you_mean(text, object.keys().map(|key| key.name)).or_else(|| {
                 let names: Vec<&str> = object.keys().map(|key| key.name).collect();
                 (names.len() <= 12).then(|| format!("one of: {}", names.join(", ")))

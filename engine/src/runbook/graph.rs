@@ -49,8 +49,8 @@ fn named(
                         did_you_mean(name, links.iter().map(|link| link.id.as_str()).filter(|id| *id != links[step].id))
                     })
                     .flatten();
-                findings
-                    .push(Finding::new(span, "unknown step", format!("no step has the id `{name}`")).maybe_help(help));
+                let finding = Finding::new(span, "unknown step", format!("no step has the id `{name}`"));
+                findings.push(finding.help(help.unwrap_or_else(|| ids(links, step))));
             }
             Some(&target) if (target < main_len) != (step < main_len) => {
                 let help = "a step of `finally` runs after all main steps and may read them without `needs`";
@@ -65,6 +65,18 @@ fn named(
         }
     }
     edges
+}
+
+/// What `needs` can name.
+fn ids(links: &[Link], step: usize) -> String {
+    const SHOWN_MAX: usize = 12;
+    let others = || links.iter().map(|link| link.id.as_str()).filter(|id| *id != links[step].id);
+    let shown: Vec<&str> = others().take(SHOWN_MAX).collect();
+    match others().count() {
+        0 => "`needs` names the ids of other steps, and there is no other: `needs: []`".to_owned(),
+        n if n <= SHOWN_MAX => format!("the other steps are: {}", shown.join(", ")),
+        n => format!("the other steps are: {}, and {} more", shown.join(", "), n - SHOWN_MAX),
+    }
 }
 
 /// At most this many cycles are named, each with at most this many of its steps.

@@ -4,6 +4,7 @@
 //! built. It is data: the checker, the JSON Schema and the list of unbuilt keys all read the same tables.
 
 use super::syntax::Syntax;
+use super::tables;
 
 /// Which values may stand at a place.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +100,12 @@ impl Object {
 
     pub fn keys(&self) -> impl Iterator<Item = &'static Key> + use<> {
         self.keys.iter().flat_map(|group| group.iter())
+    }
+
+    /// The keys that mean what another tool calls so.
+    pub fn called_elsewhere(&self, name: &str) -> Option<&'static [&'static str]> {
+        let (_, keys) = tables::ELSEWHERE.iter().find(|(names, _)| names.contains(&name))?;
+        keys.iter().all(|key| self.key(key).is_some()).then_some(*keys)
     }
 
     pub fn key(&self, name: &str) -> Option<&'static Key> {

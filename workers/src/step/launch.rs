@@ -32,6 +32,34 @@ pub enum LaunchError {
     Cwd { path: String, problem: &'static str },
 }
 
+/// One start of a step.
+struct Start<'a> {
+    home: &'a Home,
+    state: &'a RunState,
+    unit: Unit,
+    attempt: &'a Attempt,
+    dir: &'a Path,
+}
+
+type Value = fn(&Start) -> String;
+
+/// What runward itself gives to every step.
+const OWN: [(&str, Value); 8] = [
+    ("RUNWARD_RUN_ID", |start| start.state.id.0.clone()),
+    ("RUNWARD_RUNBOOK", |start| start.state.name.clone()),
+    ("RUNWARD_STEP", |start| start.state.unit_name(start.unit)),
+    ("RUNWARD_ATTEMPT", |start| start.attempt.no.to_string()),
+    ("RUNWARD_FENCE", |start| start.attempt.no.to_string()),
+    ("RUNWARD_GENERATION", |start| start.state.generation.to_string()),
+    ("RUNWARD_OUTPUT", |start| output_file(start.dir).display().to_string()),
+    ("RUNWARD_WORKSPACE", |start| start.home.workspace(&start.state.id).display().to_string()),
+];
+
+/// The names of the variables that runward itself gives to every step. Steps may start runward themselves.
+pub fn own_variables() -> impl Iterator<Item = &'static str> {
+    OWN.iter().map(|(name, _)| *name)
+}
+
 /// Puts the script where the shell finds it, and says what to start.
 pub fn launch(
     home: &Home,
@@ -61,17 +89,8 @@ pub fn launch(
     };
 
     let mut env = environment::base();
-    let own = [
-        ("RUNWARD_RUN_ID", state.id.0.clone()),
-        ("RUNWARD_RUNBOOK", state.name.clone()),
-        ("RUNWARD_STEP", state.unit_name(unit)),
-        ("RUNWARD_ATTEMPT", attempt.no.to_string()),
-        ("RUNWARD_FENCE", attempt.no.to_string()),
-        ("RUNWARD_GENERATION", state.generation.to_string()),
-        ("RUNWARD_OUTPUT", output_file(&dir).display().to_string()),
-        ("RUNWARD_WORKSPACE", home.workspace(&state.id).display().to_string()),
-    ];
-    env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    let start = Start { home, state, unit, attempt, dir: &dir };
+    env.extend(OWN.iter().map(|(name, value)| ((*name).to_owned(), value(&start))));
     for (name, value) in prepared.env {
         env.retain(|(known, _)| *known != name);
         env.push((name, value));

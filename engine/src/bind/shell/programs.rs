@@ -37,8 +37,12 @@ pub(super) const fn script(
     Interpreter { names, first: First::Script, code, argument, data: "", file, reads: true }
 }
 
+/// They take arguments after `-c TEXT NAME`, and that reaches them wherever they run.
+pub(super) const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "rbash"];
+
 pub(super) const INTERPRETERS: &[Interpreter] = &[
-    script(&["sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "rbash", "fish", "csh", "tcsh"], "c", "oO", ""),
+    script(SHELLS, "c", "oO", ""),
+    script(&["fish", "csh", "tcsh"], "c", "oO", ""),
     script(&["python", "python2", "python3", "pypy3"], "c", "WX", "m"),
     script(&["perl"], "eE", "", ""),
     script(&["ruby"], "e", "IrC", ""),
@@ -328,7 +332,8 @@ pub(super) const WRAPPER_FLAGS: &[&str] = &[
     "--wait",
 ];
 
-/// Programs that start others somewhere else; their options are too many to know, so the interpreter is searched for.
+/// Programs that start others in a container or another machine; their options are too many to know, so the interpreter
+/// is searched for.
 pub(super) const REMOTE: &[&str] = &[
     "docker",
     "podman",
@@ -344,3 +349,11 @@ pub(super) const REMOTE: &[&str] = &[
     "systemd-nspawn",
     "vagrant",
 ];
+/// Programs of other tables that start others as somebody else or elsewhere, in another environment.
+const AS_ANOTHER: &[&str] = &["ssh", "rsh", "pdsh", "su", "runuser", "sudo", "doas"];
+
+/// Whether a variable that is set here is empty in what this program starts.
+pub(super) fn changes_environment(program: &str) -> bool {
+    let another_network_only = program == "ip";
+    REMOTE.contains(&program) && !another_network_only || AS_ANOTHER.contains(&program)
+}

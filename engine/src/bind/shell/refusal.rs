@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::super::expression::{Expression, ExpressionError, Reference};
+use super::programs::{SHELLS, changes_environment};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -134,7 +135,7 @@ impl Refusal {
                 format!("assign it on its own line first (`{name}=${{{{ {} }}}}`), or {then}", expression.source)
             }
             Evaluated(_) => format!("{env}; the shell can read `${name}` itself, without evaluating it a second time"),
-            Interpreter(program) | InterpreterInput(program) if ELSEWHERE.contains(&program) => format!(
+            Interpreter(program) | InterpreterInput(program) if changes_environment(program) => format!(
                 "{env}; `{program}` does not hand variables on, so send it in: `printf '%s' \"${name}\" | {program} ... '{name}=$(cat); ...'`"
             ),
             Interpreter(shell) if SHELLS.contains(&shell) => {
@@ -154,32 +155,6 @@ impl Refusal {
         }
     }
 }
-
-/// What is started through them sees another environment: a variable that is only set here is empty there.
-const ELSEWHERE: &[&str] = &[
-    "ssh",
-    "rsh",
-    "pdsh",
-    "su",
-    "runuser",
-    "sudo",
-    "doas",
-    "docker",
-    "podman",
-    "nerdctl",
-    "crictl",
-    "ctr",
-    "kubectl",
-    "oc",
-    "lxc",
-    "incus",
-    "machinectl",
-    "systemd-nspawn",
-    "vagrant",
-];
-
-/// They take arguments after `-c TEXT NAME`, and that reaches them wherever they run.
-const SHELLS: &[&str] = &["sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "rbash"];
 
 /// The name an author would give it: `params.db_host` -> `DB_HOST`.
 fn variable_name(expression: &Expression) -> String {

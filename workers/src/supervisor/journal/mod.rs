@@ -83,6 +83,19 @@ pub enum End {
     Interrupted,
 }
 
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            End::Exited { code } => write!(f, "it ended with exit code {code}"),
+            End::Signaled { signal } => write!(f, "signal {signal} ended it"),
+            End::TimedOut { .. } => f.write_str("it took too long and was ended"),
+            End::Killed { .. } => f.write_str("it was killed by request"),
+            End::NotStarted { error, hint } => write!(f, "it could not be started: {error}: {hint}"),
+            End::Interrupted => f.write_str("its supervisor died, and it was killed with it"),
+        }
+    }
+}
+
 impl From<Reported> for End {
     fn from(reported: Reported) -> End {
         match reported {
