@@ -178,6 +178,13 @@ pub struct PlanArgs {
     pub format: Format,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PriorityName {
+    High,
+    Normal,
+    Low,
+}
+
 #[derive(Debug, ClapArgs)]
 pub struct RunArgs {
     /// A runbook file, or a name in the runbooks folder
@@ -192,6 +199,9 @@ pub struct RunArgs {
     pub check: bool,
     #[command(flatten)]
     pub showing: ShowingArgs,
+    /// Who goes first of those that wait for the same concurrency group
+    #[arg(long, value_enum, default_value = "normal")]
+    pub priority: PriorityName,
     /// A repeated call with the same key is the same run: it is followed to its end, never started again
     #[arg(long, value_parser = idempotency_key)]
     pub key: Option<String>,

@@ -24,6 +24,10 @@ pub const RUNBOOK_NAME_CHARS_MAX: usize = 200;
 pub const ATTEMPTS_MAX: u32 = 100;
 /// Items of one `for-each`.
 pub const ITEMS_MAX: usize = 10_000;
+/// The name of a concurrency group, in characters.
+pub const GROUP_CHARS_MAX: usize = 200;
+/// Runs that wait for one concurrency group, where the configuration says nothing.
+pub const QUEUED_MAX: u32 = 10_000;
 /// The key of a run (`--key`), in characters.
 pub const KEY_CHARS_MAX: usize = 200;
 /// All parameters of a run together, as JSON, in bytes.

@@ -21,7 +21,6 @@ fn the_example_of_the_contract_is_right_and_its_unbuilt_keys_are_named() {
             "on.schedule",
             "on.webhook",
             "windows",
-            "concurrency",
             "secrets",
             "objectives",
             "steps[0].secrets",
@@ -32,7 +31,7 @@ fn the_example_of_the_contract_is_right_and_its_unbuilt_keys_are_named() {
             "finally[0].notify",
         ]
     );
-    assert_eq!(&EXAMPLE[runbook.unbuilt[8].span.clone()], "approve");
+    assert_eq!(&EXAMPLE[runbook.unbuilt[7].span.clone()], "approve");
     let ids: Vec<&str> = runbook.steps.iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids, ["backup", "agree", "upgrade", "verify", "finally_1"]);
     assert_eq!(runbook.steps[0].on_lost, OnLost::Retry);

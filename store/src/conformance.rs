@@ -14,6 +14,10 @@ use runward_engine::run::rows::AttemptRow;
 use runward_engine::run::{Command, Reject, RunId, RunStatus, Unit};
 use serde_json::{Map, json};
 
+mod groups;
+
+pub use groups::*;
+
 use crate::administration::{AdminEvent, PrunedRun};
 use crate::check;
 use crate::error::LedgerError;
@@ -46,6 +50,13 @@ macro_rules! ledger_conformance {
             a_run_knows_the_hash_of_its_plan,
             the_past_is_that_of_the_newest_runs_that_succeeded,
             a_run_that_is_only_wanted_after_another_is_refused_after_a_newer_one,
+            a_group_takes_no_more_runs_than_its_limit,
+            nothing_is_claimed_without_the_permit,
+            whoever_does_not_wait_ends_at_once,
+            a_run_that_nobody_drives_is_passed_over,
+            who_is_paused_or_cancelled_keeps_nobody_waiting,
+            priority_goes_before_age,
+            a_full_queue_refuses_the_next,
             a_pruned_run_is_gone_and_on_the_record,
             the_key_of_a_pruned_run_stays_taken,
             a_run_that_lives_or_moved_on_is_not_pruned,
@@ -78,6 +89,9 @@ fn new_run(id: &str, key: Option<&str>) -> NewRun {
         blobs: vec![(sha256(&script), script)],
         params: Map::from_iter([("who".to_owned(), json!("备份 'x'\n"))]),
         trigger: "test".into(),
+        group: None,
+        priority: Default::default(),
+        queued_max: 10_000,
         key: key.map(str::to_owned),
         parent: None,
         seed: 42,

@@ -36,6 +36,9 @@ pub enum LedgerError {
     /// The newest run of the runbook is not what it was when somebody looked; nothing was started.
     #[error("another run of `{}` happened since: {}, by {}", newest.name, newest.id, newest.actor)]
     MovedOn { newest: Box<RunRow> },
+    /// Nothing was recorded.
+    #[error("{queued} runs wait for the group `{group}` already, and {max} are possible; nothing was started")]
+    GroupFull { group: String, queued: usize, max: u32 },
     /// The pinned definition of a run cannot be read by this version.
     #[error("the pinned definition of run {run} cannot be read: {message}")]
     Definition { run: RunId, message: String },
@@ -83,6 +86,10 @@ impl LedgerError {
                 "somebody changed the ledger by other means than runward; `runward audit verify` checks the whole of it",
             ),
             LedgerError::MovedOn { .. } => Some("look at it with `runward show`, and plan again"),
+            LedgerError::GroupFull { .. } => Some(
+                "`runward runs --unfinished` lists them: `runward cancel RUN` takes one out of the queue; the limit is \
+                 `limits.queued-runs` of the configuration",
+            ),
             LedgerError::KeyOfPruned { .. } => Some("use a new key for a new job"),
             LedgerError::Definition { .. } => Some("use the version of runward that started the run"),
             LedgerError::NoSuchDefinition(_) | LedgerError::Other(_) => None,

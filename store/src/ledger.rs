@@ -6,8 +6,11 @@ use async_trait::async_trait;
 use runward_engine::plan::history::PastRun;
 use runward_engine::plan::{Definition, Seal, plan_hash};
 use runward_engine::run::event::Planned;
+use runward_engine::run::group::{Group, Member, Permit, Priority, Standing};
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
-use runward_engine::run::{Command, Event, Parent, Recorded, Reject, RunId, RunState, apply::apply, create, execute};
+use runward_engine::run::{
+    Command, Env, Event, Parent, Recorded, Reject, RunId, RunState, apply::apply, create, execute,
+};
 use runward_engine::runbook;
 use serde_json::{Map, Value};
 
@@ -26,6 +29,11 @@ pub struct NewRun {
     pub blobs: Vec<(String, Vec<u8>)>,
     pub params: Map<String, Value>,
     pub trigger: String,
+    /// Runs that it must not overlap with; `None` for a child, which runs under the permit of its parent.
+    pub group: Option<Group>,
+    pub priority: Priority,
+    /// With so many runs waiting for its group already, it is refused.
+    pub queued_max: u32,
     /// A second trigger with the same key is the same run.
     pub key: Option<String>,
     /// Whose step it is. Then its id says which run it is, and a second trigger of it is the same run.
@@ -155,6 +163,9 @@ pub trait Ledger: Send + Sync {
     /// The rows of one run: steps in file order, attempts by time.
     async fn rows(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>, Vec<AttemptRow>), LedgerError>;
 
+    /// The runs that hold a permit of this group, by the time they took it; then those that wait for one, by their turn.
+    async fn group(&self, name: &str) -> Result<Vec<Member>, LedgerError>;
+
     /// Events with `seq > after`, in order.
     async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError>;
 
@@ -176,6 +187,18 @@ pub trait Ledger: Send + Sync {
 
     /// What was done to the ledger, in order; a broken chain is an error.
     async fn administration(&self) -> Result<Vec<AdminEntry>, LedgerError>;
+}
+
+impl NewRun {
+    /// `members`: of its group.
+    pub(crate) fn fits(&self, members: &[Member]) -> Result<(), LedgerError> {
+        let Some(group) = self.group.as_ref().filter(|group| group.when_busy.waits()) else { return Ok(()) };
+        let queued = members.iter().filter(|member| member.permit == Permit::Waits).count();
+        if queued < self.queued_max as usize {
+            return Ok(());
+        }
+        Err(LedgerError::GroupFull { group: group.name.clone(), queued, max: self.queued_max })
+    }
 }
 
 impl RunView {
@@ -212,16 +235,27 @@ impl RunView {
     }
 
     /// Decides commands one after the other; the events come back with their bodies and hashes, ready to be stored.
-    pub(crate) fn advance(&mut self, next: &mut Next<'_>, now: i64, actor: &str) -> (Vec<Reply>, Vec<Linked>) {
+    pub(crate) fn advance(&mut self, next: &mut Next<'_>, env: &Env, actor: &str) -> (Vec<Reply>, Vec<Linked>) {
         let mut stored = Vec::new();
         let mut replies = Vec::new();
         while let Some(command) = next(&self.state) {
-            let reply = execute(&mut self.state, &command, now, actor);
+            let reply = execute(&mut self.state, &command, env, actor);
             replies.push(reply.map(|recorded| {
                 stored.extend(recorded.into_iter().map(|recorded| self.chain(recorded)));
             }));
         }
         (replies, stored)
+    }
+
+    /// The group whose others count before the run can execute, while it holds no permit of it.
+    pub(crate) fn asks(&self) -> Option<&str> {
+        self.state.group.as_ref().filter(|_| self.state.permit_at.is_none()).map(|group| group.name.as_str())
+    }
+
+    /// What the ledger knows, beside the run itself. `members`: of the group it asks for.
+    pub(crate) fn env(&self, now: i64, members: Option<Vec<Member>>) -> Env {
+        let standing = members.map(|members| Standing::new(&members, &self.state.id, self.state.priority));
+        Env { now, standing }
     }
 
     /// The first events of a run.
@@ -240,6 +274,8 @@ impl RunView {
             planned: new.planned.clone(),
             zone: new.zone.clone(),
             requester: new.requester.clone(),
+            group: new.group.clone(),
+            priority: new.priority,
         };
         let recorded = create(&mut self.state, created, now, &new.actor);
         recorded.into_iter().map(|recorded| self.chain(recorded)).collect()

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use runward_engine::plan::history::PastRun;
 use runward_engine::plan::{Definition, Seal};
+use runward_engine::run::group::Member;
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
 
@@ -164,6 +165,13 @@ impl MemoryRun {
 }
 
 impl Inner {
+    fn members(&self, group: &str) -> Vec<Member> {
+        let of_group = self.runs.values().filter(|run| run.row.group.as_deref() == Some(group));
+        let mut members: Vec<Member> = of_group.filter_map(|run| Member::of(&run.row)).collect();
+        members.sort_by_key(Member::order);
+        members
+    }
+
     fn view(&self, id: &RunId) -> Result<RunView, LedgerError> {
         let run = self.runs.get(id).ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
         let hash = &run.row.definition;
@@ -204,6 +212,9 @@ impl Ledger for MemoryLedger {
             let newest = inner.runs.values().rev().find(|run| run.row.name == new.definition.name);
             last.moved_on(newest.map(|run| &run.row))?;
         }
+        if let Some(group) = &new.group {
+            new.fits(&inner.members(&group.name))?;
+        }
         let mut view = RunView::empty(&new.id, &new.definition)?;
         let events = view.begin(&new, &seal(), self.surroundings.now_ms());
         fate.around(|| {
@@ -234,10 +245,11 @@ impl Ledger for MemoryLedger {
         let mut inner = self.inner();
         let mut news = inner.refresh(view)?;
         let id = view.state.id.clone();
+        let members = view.asks().map(|group| inner.members(group));
         let run = inner.runs.get_mut(&id).ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
         // From here on the view runs ahead of the ledger until the commit is acknowledged.
         view.stale = true;
-        let (replies, events) = view.advance(next, self.surroundings.now_ms(), actor);
+        let (replies, events) = view.advance(next, &view.env(self.surroundings.now_ms(), members), actor);
         if !events.is_empty() {
             news.extend(events.iter().map(|(event, _)| event.recorded.clone()));
             fate.around(|| run.append(view, events))?;
@@ -268,6 +280,10 @@ impl Ledger for MemoryLedger {
 
     async fn rows(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>, Vec<AttemptRow>), LedgerError> {
         self.read(run, |run| (run.row.clone(), run.steps.values().cloned().collect(), run.attempts()))
+    }
+
+    async fn group(&self, name: &str) -> Result<Vec<Member>, LedgerError> {
+        self.with(|inner| Ok(inner.members(name)))
     }
 
     async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError> {

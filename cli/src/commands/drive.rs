@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
+use runward_engine::run::group::{Member, Permit};
 use runward_engine::run::{Recorded, Reject, RunId, RunState, Verdict};
 use runward_store::{Ledger, RunView};
 use runward_workers::driver::{Drive, Driver, Observer, Setting};
@@ -112,6 +113,10 @@ struct Seen<'a>(&'a RefCell<Screen>);
 impl Observer for Seen<'_> {
     fn changed(&mut self, state: &RunState, news: &[Recorded]) {
         self.0.borrow_mut().changed(state, news);
+    }
+
+    fn waiting(&mut self, state: &RunState, members: &[Member]) {
+        self.0.borrow_mut().waiting(state, members);
     }
 
     fn refused(&mut self, reject: &Reject) {
@@ -248,6 +253,9 @@ pub async fn follow(opened: &Opened, id: &RunId, showing: Showing) -> Result<Fol
             }
         }
         screen.changed(&view.state, &news);
+        if let (Some(group), Some(Permit::Waits)) = (&view.state.group, view.state.permit()) {
+            screen.waiting(&view.state, &opened.ledger.group(&group.name).await?);
+        }
         screen.tick();
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use runward_engine::plan;
 use runward_engine::run::RunState;
+use runward_engine::run::group::Priority;
 use runward_store::{Ledger, NewRun};
 use runward_workers::home::{DriverLock, DriverLockError};
 use serde_json::{Map, Value};
@@ -10,7 +12,7 @@ use serde_json::{Map, Value};
 use super::drive::{Followed, detach, drive, follow, named, refuse_unseen_report, show_end};
 use super::{params, preview};
 use crate::actor::actor;
-use crate::args::{RunArgs, RunFormat};
+use crate::args::{PriorityName, RunArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Opened, new_run, new_seed, open, system_zone};
@@ -25,6 +27,8 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     let showing = Showing { file: Some(file.path.clone()), ..Showing::of(&args.showing)? };
     refuse_unseen_report(args.detach, &showing)?;
     let params = params::resolve(&file.runbook, &args.params, true)?.params;
+    let group = plan::group(&file.runbook, &params)
+        .map_err(|message| Failure::usage(message).help("nothing was started; give parameters that name a group"))?;
     let Pinned { definition, called, blobs } = pin(&file)?;
     if args.check {
         return preview::check(&file, &params, showing.format);
@@ -37,6 +41,13 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
         blobs,
         params,
         trigger: "cli".to_owned(),
+        group,
+        priority: match args.priority {
+            PriorityName::High => Priority::High,
+            PriorityName::Normal => Priority::Normal,
+            PriorityName::Low => Priority::Low,
+        },
+        queued_max: config.settings.queued_max,
         key: args.key.clone(),
         parent: None,
         seed: new_seed(),

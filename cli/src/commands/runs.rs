@@ -1,5 +1,6 @@
 //! `runward runs`: runs, newest first.
 
+use runward_engine::run::group::Permit;
 use runward_engine::run::rows::RunRow;
 use runward_store::{Ledger, RunQuery};
 use runward_workers::home::{DriverLock, Home};
@@ -45,6 +46,7 @@ fn cells(home: &Home, row: RunRow) -> [String; 6] {
     let status = match (row.held, unattended) {
         (true, _) => format!("{} (held)", row.status),
         (false, true) => format!("{} (no driver)", row.status),
+        (false, false) if row.permit == Some(Permit::Waits) && row.status == "queued" => "queued (waits)".to_owned(),
         (false, false) => row.status,
     };
     let (created, took) = (text::time(row.created_at), text::took(row.started_at, row.finished_at));

@@ -1,5 +1,6 @@
 //! `runward show`: what one run did.
 
+use runward_engine::run::group::{Member, Priority};
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::state::Act;
 use runward_engine::run::{RunState, Verdict};
@@ -16,7 +17,7 @@ use crate::failure::Failure;
 use crate::open::{Opened, find_run, open};
 use crate::refusal::act;
 use crate::text;
-use crate::view::words;
+use crate::view::{self, words};
 
 pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
@@ -30,6 +31,10 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
     }
     let verdict = Verdict::of(&view.state);
     let driver = DriverLock::holder(&opened.home, &id);
+    let members = match &view.state.group {
+        Some(group) => opened.ledger.group(&group.name).await?,
+        None => Vec::new(),
+    };
     match args.format {
         Format::Json => print_json(&json!({
             "run": run,
@@ -37,12 +42,17 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
             "exit_code": verdict.exit_code(),
             "driver_pid": driver,
             "paused": view.state.paused,
+            "group": view.state.group.as_ref().map(|group| json!({
+                "name": group.name, "limit": group.limit, "when_busy": group.when_busy, "members": members,
+            })),
             "steps": steps,
             "attempts": attempts,
             "events": events.iter().map(event_json).collect::<Vec<_>>(),
         })),
         Format::Text => {
             header(&opened, &run, driver.as_deref(), verdict, view.state.paused.as_ref());
+            in_group(&opened, &view.state, &members);
+            print_line("");
             let mut by_unit: BTreeMap<&str, Vec<&AttemptRow>> = BTreeMap::new();
             attempts.iter().for_each(|attempt| by_unit.entry(&attempt.unit).or_default().push(attempt));
             let mut rows = steps.iter().peekable();
@@ -95,7 +105,21 @@ fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict,
         print_line(&format!("param       {name} = {}", text::safe(&value.to_string())));
     }
     print_line(&format!("folder      {}", opened.home.run(&run.id).display()));
-    print_line("");
+}
+
+/// The group whose runs it must not overlap with, and how it stands there.
+fn in_group(opened: &Opened, state: &RunState, members: &[Member]) {
+    let Some(group) = &state.group else { return };
+    let runs = if group.limit.get() == 1 { "1 run" } else { &format!("{} runs", group.limit) };
+    let standing = match state.permit_at {
+        Some(at) => format!("; this one holds a permit since {}", text::time(at)),
+        None => String::new(),
+    };
+    print_line(&format!("group       {}, at most {runs} at once{standing}", text::safe(&group.name)));
+    if state.priority != Priority::Normal {
+        print_line(&format!("priority    {}", state.priority.as_str()));
+    }
+    view::group::lines(&opened.home, state, members).iter().for_each(|line| print_line(line));
 }
 
 /// Somebody wants to go on without it, and its turn has not come.
@@ -175,6 +199,7 @@ fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, p
                 "`runward logs {short}` shows what was printed, `runward resume {short}` tries again what did not succeed"
             )
         }
+        (Verdict::Busy, ..) => format!("nothing of it was executed; `runward resume {short}` asks its group again"),
         (Verdict::Succeeded, ..) => return,
     };
     print_line("");

@@ -21,6 +21,8 @@ pub struct Settings {
     pub retention: Retention,
     /// Output kept of one attempt, in bytes.
     pub log_bytes_max: u64,
+    /// Runs that may wait for one concurrency group.
+    pub queued_max: u32,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +69,7 @@ impl Default for Settings {
             log: Log { level: Level::Warn, format: LogFormat::Text, file: None },
             retention: Retention::default(),
             log_bytes_max: limits::LOG_BYTES_MAX,
+            queued_max: limits::QUEUED_MAX,
         }
     }
 }
@@ -192,9 +195,7 @@ pub const SETTINGS: &[Setting] = &[
         default: "none",
         about: "`runward db prune` keeps so many of the runs of each runbook that ended last, where it is not told by a flag",
         read: |settings, texts| {
-            let text = one(texts)?;
-            let count = text.parse().map_err(|_| format!("`{text}` is not a number from 0 to {}", u32::MAX))?;
-            settings.retention.keep = Some(count);
+            settings.retention.keep = Some(count(texts)?);
             Ok(())
         },
         show: |settings| json!(settings.retention.keep),
@@ -216,6 +217,16 @@ pub const SETTINGS: &[Setting] = &[
         },
         show: |settings| json!(format_size(settings.log_bytes_max)),
     },
+    Setting {
+        key: "limits.queued-runs",
+        env: "RUNWARD_LIMITS_QUEUED_RUNS",
+        flag: None,
+        takes: Takes::Count,
+        default: "`10000`",
+        about: "Runs that wait for one concurrency group; the next one is refused",
+        read: |settings, texts| count(texts).map(|count| settings.queued_max = count),
+        show: |settings| json!(settings.queued_max),
+    },
 ];
 
 /// Less of a step's output explains nothing.
@@ -227,6 +238,11 @@ fn one(texts: &[String]) -> Result<&str, String> {
         [_] => Err("it is empty".to_owned()),
         _ => Err("it takes one value".to_owned()),
     }
+}
+
+fn count(texts: &[String]) -> Result<u32, String> {
+    let text = one(texts)?;
+    text.parse().map_err(|_| format!("`{text}` is not a number from 0 to {}", u32::MAX))
 }
 
 fn path(texts: &[String]) -> Result<PathBuf, String> {

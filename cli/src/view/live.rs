@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use runward_engine::run::group::Permit;
 use runward_engine::run::state::UnitState;
 use runward_engine::run::{Event, Outcome, Recorded, RunState, StepStatus, Unit, Verdict};
 use runward_engine::runbook::model::Step;
@@ -37,6 +38,8 @@ const LAST_LINES_MAX: usize = 500;
 pub struct Live {
     look: Look,
     pub footer: &'static str,
+    /// Whom it waits for, while it waits for others of its group.
+    pub waiting: Vec<String>,
     /// A copy, not older than [`COPY_EVERY`] and the driver's next look: copying a long run at every step would slow it.
     state: Option<RunState>,
     copied: Instant,
@@ -68,6 +71,7 @@ impl Live {
         Live {
             look: Look { colour, marks: Marks::of_environment() },
             footer: "Ctrl-C cancels, d leaves it running",
+            waiting: Vec::new(),
             state: None,
             copied: Instant::now(),
             painter: Painter::default(),
@@ -167,7 +171,10 @@ impl Live {
         // The name gives way: what must be seen stands behind it.
         let name = text::cut(&cells(&state.name), width.saturating_sub(counts.len() + 1).max(8));
         let mut lines = vec![format!("{name}{counts}")];
-        lines.extend(self.look.frame(state, Some(tails), self.frame, height.saturating_sub(3).max(1)));
+        let waiting = if state.permit() == Some(Permit::Waits) { self.waiting.as_slice() } else { &[] };
+        let room = height.saturating_sub(3 + waiting.len()).max(1);
+        lines.extend(self.look.frame(state, Some(tails), self.frame, room));
+        lines.extend(waiting.iter().map(|line| self.look.paint("held", &cells(line))));
         lines.push(match &state.paused {
             Some(paused) => self.look.paint("held", &plain::on_pause(&paused.by, paused.reason.as_ref())),
             None => self.look.dim(self.footer),

@@ -6,6 +6,7 @@
 
 mod events;
 mod github;
+pub mod group;
 mod junit;
 pub mod keys;
 mod live;
@@ -24,7 +25,8 @@ use std::time::Duration;
 
 use nix::unistd::AccessFlags;
 use runward_engine::plan::Definition;
-use runward_engine::run::{Recorded, Reject, RunState, Verdict};
+use runward_engine::run::group::{Member, Permit};
+use runward_engine::run::{Recorded, Reject, RunId, RunState, Verdict};
 use runward_workers::home::Home;
 
 use crate::args::{RunFormat, ShowingArgs};
@@ -88,6 +90,8 @@ pub struct Screen {
     home: Home,
     tails: Tails,
     report: Option<PathBuf>,
+    /// Whom the run waited for when that was said last.
+    waited_for: Vec<RunId>,
 }
 
 enum Kind {
@@ -117,7 +121,13 @@ impl Screen {
             }
             Showing { quiet, .. } => Kind::Plain(Plain::new(*quiet, To::Output)),
         };
-        Screen { kind, home: home.clone(), tails: Tails::new(home.clone()), report: showing.report }
+        Screen {
+            kind,
+            home: home.clone(),
+            tails: Tails::new(home.clone()),
+            report: showing.report,
+            waited_for: Vec::new(),
+        }
     }
 
     pub fn is_live(&self) -> bool {
@@ -146,6 +156,24 @@ impl Screen {
             Kind::Json => events::changed(state, news),
             Kind::Github(github) => github.changed(state, news),
             Kind::Silent => {}
+        }
+    }
+
+    /// The run waits for a permit of its group. On a page of lines it is said again only when others hold one.
+    pub fn waiting(&mut self, state: &RunState, members: &[Member]) {
+        let holders = members.iter().filter(|member| member.permit == Permit::Holds);
+        let holders: Vec<RunId> = holders.map(|member| member.run.clone()).collect();
+        let again = !self.waited_for.is_empty() && self.waited_for == holders;
+        if again && !self.is_live() {
+            return;
+        }
+        let lines = group::lines(&self.home, state, members);
+        self.waited_for = holders;
+        match &mut self.kind {
+            Kind::Live(live) => live.waiting = lines,
+            Kind::Plain(plain) | Kind::Junit(plain) => plain.say(&lines.join("\n")),
+            Kind::Github(_) => say(To::Output, &lines.join("\n")),
+            Kind::Json | Kind::Silent => {}
         }
     }
 

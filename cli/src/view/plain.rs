@@ -150,6 +150,9 @@ pub fn note(recorded: &Recorded) -> Option<String> {
         Event::RetryDue { unit, reason: Some(reason) } => {
             format!("↻ {unit} starts now, by {}: {}", recorded.actor, text::safe(reason))
         }
+        Event::RunStopping { because: StopCause::Busy { group, .. } } => {
+            format!("! the group `{}` has no room, and this run does not wait", text::safe(group))
+        }
         Event::RunStopping { because: StopCause::TimedOut } => "! the run's time is over".to_owned(),
         Event::FinallyStarted => "▶ finally".to_owned(),
         Event::LateResult { unit, .. } => format!("? {unit}: a result came after it was given up"),
@@ -179,6 +182,10 @@ pub fn ending(state: &RunState, verdict: Verdict) -> Vec<String> {
 /// The command that helps next.
 pub fn advice(state: &RunState, verdict: Verdict) -> String {
     let short = words::short(&state.id.0);
+    if let (Verdict::Busy, Some(StopCause::Busy { holders, .. })) = (verdict, &state.stop) {
+        let holders: Vec<&str> = holders.iter().take(3).map(|run| words::short(&run.0)).collect();
+        return format!("who was there: runward show {}; try again: runward resume {short}", holders.join(", "));
+    }
     match (verdict, state.held().first()) {
         (Verdict::Succeeded, _) => {
             format!("runward logs {short} (what was printed), runward show {short}")
@@ -195,7 +202,7 @@ pub fn symbol_of(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Succeeded => "succeeded",
         Verdict::Failed | Verdict::TimedOut => "failed",
-        Verdict::Cancelled => "cancelled",
+        Verdict::Cancelled | Verdict::Busy => "cancelled",
         Verdict::Unknown | Verdict::Unfinished => "lost",
     }
 }

@@ -27,6 +27,7 @@ pub fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Failed => "failed",
         Verdict::TimedOut => "timed out",
         Verdict::Cancelled => "cancelled",
+        Verdict::Busy => "did nothing: its group is busy",
         Verdict::Unknown => "outcome unknown",
         Verdict::Unfinished => "not finished",
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use runward_engine::run::group::Permit;
 use runward_engine::run::rows::RunRow;
 use runward_engine::run::{RunId, RunState, StepStatus, Unit, Verdict};
 
@@ -194,6 +195,9 @@ impl RunLine {
             (_, None) if self.row.held => "waits for you: r".to_owned(),
             _ if self.is_paused() => "unpause it: r".to_owned(),
             (_, None) if self.driving == Driving::Nobody => "resume it: r".to_owned(),
+            (_, None) if self.row.permit == Some(Permit::Waits) => {
+                format!("waits for {}", self.row.group.as_deref().unwrap_or_default())
+            }
             (About::Read(about), None) => about.running.join(", "),
             (About::Read(about), Some(_)) => format!("exit {}", about.verdict.exit_code()),
             (About::Unreadable, _) => "unreadable".to_owned(),

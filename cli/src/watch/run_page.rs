@@ -1,5 +1,6 @@
 //! One run as rows: layer by layer as `runward graph` draws it, with the items of a for-each that went wrong.
 
+use runward_engine::run::group::Permit;
 use runward_engine::run::state::UnitState;
 use runward_engine::run::{RunId, RunState, RunStatus, StepStatus, Unit, Verdict};
 
@@ -24,6 +25,8 @@ pub struct RunPage {
     pub cancel: Option<(String, bool)>,
     /// By whom, and why.
     pub paused: Option<String>,
+    /// The group it waits for.
+    pub waits_for: Option<String>,
     /// The first unit that waits for a person.
     pub held: Option<String>,
     pub driving: Driving,
@@ -87,6 +90,7 @@ impl RunPage {
             paused: state.paused.as_ref().map(|paused| {
                 paused.reason.as_ref().map_or_else(|| paused.by.clone(), |reason| format!("{}: {reason}", paused.by))
             }),
+            waits_for: state.group.as_ref().filter(|_| state.permit() == Some(Permit::Waits)).map(|it| it.name.clone()),
             held: state.held().first().map(|unit| state.unit_name(*unit)),
             driving: Driving::Unknown,
             lives_on: false,
@@ -133,6 +137,9 @@ impl RunPage {
             }
             (Verdict::Unfinished, _, Driving::Nobody) => {
                 ("lost", format!("nobody drives this run: runward resume {short}"))
+            }
+            (Verdict::Unfinished, _, Driving::Process(pid)) if let Some(group) = &self.waits_for => {
+                ("paused", format!("waits for the group {group}, in process {pid}: runward show {short} says for whom"))
             }
             (Verdict::Unfinished, _, Driving::Process(pid)) => {
                 ("running", format!("{}driven by process {pid}", self.cancelling()))

@@ -55,6 +55,8 @@ impl Story {
             parent: None,
             zone: None,
             requester: Vec::new(),
+            group: None,
+            priority: Default::default(),
         };
         create(&mut state, created, T0, "ann@db1 (terminal)");
         Story { state, now: T0 }

@@ -23,7 +23,21 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
     state.seq = record.seq;
     let at = record.at;
     match &record.event {
-        Event::RunCreated { name, definition, params, trigger, key, seed, plan, planned, parent, zone, requester } => {
+        Event::RunCreated {
+            name,
+            definition,
+            params,
+            trigger,
+            key,
+            seed,
+            plan,
+            planned,
+            parent,
+            zone,
+            requester,
+            group,
+            priority,
+        } => {
             state.name.clone_from(name);
             state.definition.clone_from(definition);
             state.params.clone_from(params);
@@ -31,6 +45,8 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             state.key.clone_from(key);
             state.parent.clone_from(parent);
             state.seed = *seed;
+            state.group.clone_from(group);
+            state.priority = *priority;
             let open = || plan_hash(name, definition, &state.runbook, params, None);
             state.plan = plan.clone().unwrap_or_else(open);
             state.planned.clone_from(planned);
@@ -43,6 +59,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             state.created_at = at;
             unblock_roots(state, 0, at);
         }
+        Event::PermitTaken { .. } => state.permit_at = Some(at),
         Event::StepReady { step } => with_step(state, step, |state, step| {
             state.due.remove(&step);
             start_units(state, step, at);
@@ -168,7 +185,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             state.status = state.standing();
             let unstarted = match because {
                 StopCause::Failed { .. } => StepStatus::Skipped,
-                StopCause::Cancelled | StopCause::TimedOut => StepStatus::Cancelled,
+                StopCause::Cancelled | StopCause::TimedOut | StopCause::Busy { .. } => StepStatus::Cancelled,
             };
             close(state, 0, unstarted, at);
         }
@@ -181,6 +198,10 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             unblock_roots(state, 1, at);
         }
         Event::RunFinished { status } => {
+            if state.phase == Phase::Main && state.open[1] > 0 {
+                close(state, 1, StepStatus::Cancelled, at);
+            }
+            state.permit_at = None;
             state.status = *status;
             state.phase = Phase::Done;
             state.paused = None;

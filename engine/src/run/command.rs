@@ -1,13 +1,18 @@
 //! What can be asked of a run, and how it is refused.
 
+use std::collections::BTreeSet;
+
 use super::event::Outcome;
-use super::ids::{ClaimId, SessionId, Unit};
+use super::ids::{ClaimId, RunId, SessionId, Unit};
 use super::outputs::Outputs;
 use super::state::{Act, RunStatus};
 
 /// Every command is safe to repeat: the second time it changes nothing, or is refused with what happened meanwhile.
 #[derive(Debug, Clone)]
 pub enum Command {
+    /// A driver asks for a permit of the run's group, before anything executes. `passing`: runs that are not waited for,
+    /// although it would be their turn: nobody drives them.
+    Enter { passing: BTreeSet<RunId> },
     /// A driver takes a ready unit. Must be committed, and the commit acknowledged, before anything starts.
     Claim { unit: Unit, claim: ClaimId, session: SessionId, boot: String },
     /// A ready unit cannot start: a value it needs is missing or refused. It fails without an attempt.
@@ -70,6 +75,12 @@ pub struct Report {
 pub enum Reject {
     #[error("{unit} is not ready to start (it is {status})")]
     NotReady { unit: String, status: &'static str },
+    #[error("the run holds no permit of the group `{group}`")]
+    NoPermit { group: String },
+    #[error("the group `{group}` is busy: no more than {limit} of its runs execute at once")]
+    GroupBusy { group: String, limit: u32 },
+    #[error("the run has nothing to start now")]
+    NothingToStart,
     #[error("no more than {limit} steps of this run execute at once")]
     Busy { limit: u32 },
     #[error("no attempt of this run has the claim {claim}")]

@@ -6,13 +6,15 @@ use super::command::{Command, Reject, Report};
 use super::event::{Event, Outcome, StopCause, Then};
 use super::ids::{ClaimId, Unit};
 use super::state::{AttemptStatus, Phase, RunState, StepStatus, UnitState};
-use super::{gates, operator, retry, rows};
+use super::{Env, gates, group, operator, retry, rows};
 use crate::limits;
 use crate::runbook::model::OnLost;
 
 /// The direct events of `command`; what follows from them is [`follow_up`](super::follow::follow_up)'s business.
-pub fn decide(state: &RunState, command: &Command, now: i64) -> Result<Vec<Event>, Reject> {
+pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Event>, Reject> {
+    let now = env.now;
     match command {
+        Command::Enter { passing } => group::enter(state, passing, env.standing.as_ref()),
         Command::Claim { unit, claim, session, boot } => {
             if state.live.contains_key(claim) {
                 return Ok(Vec::new());
@@ -76,6 +78,9 @@ fn ready(state: &RunState, unit: Unit) -> Result<&UnitState, Reject> {
     let not_ready = Reject::NotReady { unit: state.unit_name(unit), status };
     if !state.ready.contains(&unit) {
         return Err(not_ready);
+    }
+    if let (Some(group), None) = (&state.group, state.permit_at) {
+        return Err(Reject::NoPermit { group: group.name.clone() });
     }
     state.unit(unit).ok_or(not_ready)
 }

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::child::Parent;
 use super::command::Resolution;
-use super::ids::{ClaimId, SessionId};
+use super::group::{Group, Priority};
+use super::ids::{ClaimId, RunId, SessionId};
 use super::outputs::Outputs;
 use super::state::RunStatus;
 
@@ -51,6 +52,15 @@ pub enum Event {
         /// Who asked for the run, by every name they are known by, where that is more than the actor's login name.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         requester: Vec<String>,
+        /// Runs that it must not overlap with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<Group>,
+        #[serde(default, skip_serializing_if = "Priority::is_normal")]
+        priority: Priority,
+    },
+    /// The run may execute until its end, which gives the permit back.
+    PermitTaken {
+        group: String,
     },
     /// The condition of a step holds (steps without one become ready without an event).
     StepReady {
@@ -239,9 +249,16 @@ fn is_zero(n: &u64) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum StopCause {
-    Failed { step: String },
+    Failed {
+        step: String,
+    },
     Cancelled,
     TimedOut,
+    /// Its group had no room, and it does not wait: nothing of it executes, `finally` included.
+    Busy {
+        group: String,
+        holders: Vec<RunId>,
+    },
 }
 
 impl Event {
@@ -249,6 +266,7 @@ impl Event {
     pub fn kind(&self) -> &'static str {
         match self {
             Event::RunCreated { .. } => "run_created",
+            Event::PermitTaken { .. } => "permit_taken",
             Event::StepReady { .. } => "step_ready",
             Event::StepSkipped { .. } => "step_skipped",
             Event::ItemsExpanded { .. } => "items_expanded",

@@ -29,6 +29,7 @@ pub fn follow_up(state: &RunState, now: i64) -> Vec<Event> {
             match (state.open[0], state.open[1]) {
                 (0, _) if let (None, Some(step)) = (&state.stop, state.left_out) => stop_failed(state, step),
                 (0, 0) => vec![Event::RunFinished { status: state.final_status() }],
+                (0, _) if state.was_kept_out() => vec![Event::RunFinished { status: state.final_status() }],
                 (0, _) if state.paused.is_some() => Vec::new(),
                 (0, _) => vec![Event::FinallyStarted],
                 _ => Vec::new(),

@@ -18,6 +18,7 @@ pub mod decide;
 pub mod event;
 pub mod follow;
 mod gates;
+pub mod group;
 pub mod ids;
 mod operator;
 pub mod outcome;
@@ -41,12 +42,38 @@ pub use ids::{ClaimId, Part, RunId, SessionId, Unit};
 pub use outcome::Verdict;
 pub use state::{RunState, RunStatus, StepStatus};
 
+/// What the ledger knows and the run does not.
+#[derive(Debug, Clone, Default)]
+pub struct Env {
+    /// The ledger's clock in epoch milliseconds.
+    pub now: i64,
+    /// The others of the run's group, where it has one and holds no permit of it.
+    pub standing: Option<group::Standing>,
+}
+
+impl From<&Env> for Env {
+    fn from(env: &Env) -> Env {
+        env.clone()
+    }
+}
+
+impl From<i64> for Env {
+    fn from(now: i64) -> Env {
+        Env { now, standing: None }
+    }
+}
+
 /// Decides `command`, applies what follows from it, and returns every event in order. On a refusal nothing changed.
-///
-/// `now` is the ledger's clock in epoch milliseconds, `actor` who asked.
-pub fn execute(state: &mut RunState, command: &Command, now: i64, actor: &str) -> Result<Vec<Recorded>, Reject> {
-    let events = decide::decide(state, command, now)?;
-    Ok(record(state, events, now, actor))
+/// `actor` is who asked.
+pub fn execute(
+    state: &mut RunState,
+    command: &Command,
+    env: impl Into<Env>,
+    actor: &str,
+) -> Result<Vec<Recorded>, Reject> {
+    let env = env.into();
+    let events = decide::decide(state, command, &env)?;
+    Ok(record(state, events, env.now, actor))
 }
 
 /// The first events of a run: `created`, and what follows from it.

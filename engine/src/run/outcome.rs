@@ -1,5 +1,6 @@
 //! What a run came to, as one word and as the exit code (docs/running.md).
 
+use super::event::StopCause;
 use super::state::{RunState, RunStatus, StepStatus};
 
 /// How a run ends for whoever waits for it.
@@ -10,6 +11,8 @@ pub enum Verdict {
     Failed,
     TimedOut,
     Cancelled,
+    /// Its group had no room, and it does not wait: nothing of it was executed.
+    Busy,
     /// A step is lost or held: whether it ran to an end cannot be known.
     Unknown,
     /// Not at its end yet.
@@ -26,6 +29,9 @@ impl Verdict {
             RunStatus::Succeeded => Verdict::Succeeded,
             _ if !state.held().is_empty() => Verdict::Unknown,
             status if status.is_terminal() && (0..state.steps().len()).any(lost) => Verdict::Unknown,
+            RunStatus::Cancelled | RunStatus::Failed if matches!(state.stop, Some(StopCause::Busy { .. })) => {
+                Verdict::Busy
+            }
             RunStatus::Cancelled => Verdict::Cancelled,
             RunStatus::Failed | RunStatus::TimedOut if state.cancel.is_some() => Verdict::Cancelled,
             RunStatus::Failed => Verdict::Failed,
@@ -39,6 +45,7 @@ impl Verdict {
             Verdict::Succeeded => 0,
             Verdict::Failed | Verdict::TimedOut => 1,
             Verdict::Cancelled => 4,
+            Verdict::Busy => 5,
             Verdict::Unknown | Verdict::Unfinished => 8,
         }
     }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::group::{Permit, Priority};
 use super::ids::{Part, RunId, Unit};
 use super::state::{Attempt, RunState, StepStatus, UnitState};
 
@@ -24,6 +25,12 @@ pub struct RunRow {
     /// Sensitive ones are only named.
     pub params: Map<String, Value>,
     pub definition: String,
+    /// The group whose runs it must not overlap with, and what it has of it.
+    pub group: Option<String>,
+    pub permit: Option<Permit>,
+    /// When it took the permit that it holds.
+    pub permit_at: Option<i64>,
+    pub priority: Priority,
     pub created_at: i64,
     pub started_at: Option<i64>,
     pub finished_at: Option<i64>,
@@ -81,6 +88,10 @@ pub fn run_row(state: &RunState) -> RunRow {
         parent_step: state.parent.as_ref().map(|parent| parent.step.clone()),
         params: state.shown_params(),
         definition: state.definition.clone(),
+        group: state.group.as_ref().map(|group| group.name.clone()),
+        permit: state.permit(),
+        permit_at: state.permit_at,
+        priority: state.priority,
         created_at: state.created_at,
         started_at: state.started_at,
         finished_at: state.finished_at,

@@ -10,12 +10,13 @@ use serde_json::{Map, Value};
 
 use super::child::Parent;
 use super::event::{Event, LogDigest, Planned, StopCause};
+use super::group::{Group, Permit, Priority};
 use super::ids::{ClaimId, RunId, SessionId, Unit, split_unit_name};
 use super::outputs::Outputs;
 use crate::bind::Reference;
 use crate::limits;
 use crate::plan::params::{HIDDEN, shown};
-use crate::runbook::model::{Runbook, Step};
+use crate::runbook::model::{Runbook, Step, WhenBusy};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -97,6 +98,11 @@ pub struct RunState {
     pub(super) seed: u64,
     /// Of times and windows that name no zone.
     pub zone: Tz,
+    /// Runs that it must not overlap with. A child has none: it runs under the permit of its parent.
+    pub group: Option<Group>,
+    pub priority: Priority,
+    /// When it took its permit, while it holds one.
+    pub permit_at: Option<i64>,
     pub status: RunStatus,
     pub phase: Phase,
     pub generation: u32,
@@ -259,6 +265,9 @@ impl RunState {
             requester: Vec::new(),
             seed: 0,
             zone: Tz::UTC,
+            group: None,
+            priority: Priority::Normal,
+            permit_at: None,
             status: RunStatus::Queued,
             phase: Phase::Main,
             generation: 1,
@@ -365,9 +374,29 @@ impl RunState {
             Some(StopCause::Failed { .. }) => RunStatus::Failed,
             Some(StopCause::Cancelled) => RunStatus::Cancelled,
             Some(StopCause::TimedOut) => RunStatus::TimedOut,
+            Some(StopCause::Busy { .. }) => match self.group.as_ref().map(|group| group.when_busy) {
+                Some(WhenBusy::Fail) => RunStatus::Failed,
+                _ => RunStatus::Cancelled,
+            },
             None if self.finally_failed => RunStatus::Failed,
             None => RunStatus::Succeeded,
         }
+    }
+
+    /// What it has of its group. One that nothing can start in, because it is paused or waits for a person, keeps nobody
+    /// waiting who came later.
+    pub fn permit(&self) -> Option<Permit> {
+        self.group.as_ref()?;
+        match self.permit_at {
+            Some(_) => Some(Permit::Holds),
+            None => (self.paused.is_none() && !self.ready.is_empty()).then_some(Permit::Waits),
+        }
+    }
+
+    /// Whether it came to its end, or to a stop, before anything of this generation could execute.
+    pub(super) fn was_kept_out(&self) -> bool {
+        let left = matches!(self.stop, Some(StopCause::Busy { .. } | StopCause::Cancelled));
+        left && self.group.is_some() && self.permit_at.is_none()
     }
 
     pub fn max_parallel(&self) -> u32 {

@@ -123,6 +123,8 @@ impl World {
             parent: None,
             zone: None,
             requester: Vec::new(),
+            group: None,
+            priority: Default::default(),
         };
         let events = create(&mut state, created, 1, "tester");
         World { state, events, now: 1, claims: 0 }

@@ -4,11 +4,14 @@
 use std::time::Duration;
 
 use super::event::StopCause;
+use super::group::Permit;
 use super::ids::{ClaimId, Unit};
 use super::state::{Phase, RunState};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Todo {
+    /// Ask for a permit of its group: nothing can be claimed without.
+    pub enter: bool,
     /// Units to claim, in order, no more than may run at once.
     pub claims: Vec<Unit>,
     /// Running attempts that have to be ended, with the time between TERM and KILL.
@@ -21,20 +24,25 @@ impl Todo {
     /// Nothing runs, nothing can start and no timer will change that: the run is over, or a step is held. A pause is for
     /// a while: whoever drives waits for its end.
     pub fn is_idle(&self, state: &RunState) -> bool {
-        state.paused.is_none() && self.claims.is_empty() && self.wake_at.is_none() && state.live.is_empty()
+        state.paused.is_none()
+            && !self.enter
+            && self.claims.is_empty()
+            && self.wake_at.is_none()
+            && state.live.is_empty()
     }
 }
 
 pub fn todo(state: &RunState) -> Todo {
     let free = (state.max_parallel() as usize).saturating_sub(state.live.len());
-    let free = if state.paused.is_some() { 0 } else { free };
+    let enter = state.permit() == Some(Permit::Waits);
+    let free = if state.paused.is_some() || enter { 0 } else { free };
     let claims = state.ready.iter().take(free).copied().collect();
     let timer = state.timers.first().map(|(at, _)| *at);
     // Where everything waits for a person, the run waits too, and its time is looked at when it goes on.
     let goes_on = !(state.live.is_empty() && state.ready.is_empty() && state.timers.is_empty());
     let deadline = state.deadline().filter(|_| goes_on && state.phase == Phase::Main && state.stop.is_none());
     let wake_at = timer.into_iter().chain(deadline).min();
-    Todo { claims, kills: kills(state), wake_at }
+    Todo { enter, claims, kills: kills(state), wake_at }
 }
 
 fn kills(state: &RunState) -> Vec<(ClaimId, Duration)> {

@@ -30,6 +30,7 @@ pub struct Runbook {
     pub description: Option<String>,
     /// In file order.
     pub params: Vec<Param>,
+    pub concurrency: Option<Concurrency>,
     /// The whole run, from its first executing step.
     pub timeout: Option<Duration>,
     pub max_parallel: Option<NonZeroU32>,
@@ -45,6 +46,30 @@ pub struct Runbook {
     pub call_reads: Vec<CallRead>,
     /// Parameters that nothing in the file reads. A template of a `render` step may; see [`super::templates`].
     pub unread: Vec<String>,
+}
+
+/// Runs that must not overlap.
+#[derive(Debug)]
+pub struct Concurrency {
+    /// Reads parameters only, none of them sensitive.
+    pub group: Template,
+    pub limit: NonZeroU32,
+    pub when_busy: WhenBusy,
+}
+
+/// What becomes of a run whose group has no room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenBusy {
+    /// It waits for its turn.
+    #[default]
+    Queue,
+    /// It ends as cancelled, without having done anything.
+    Skip,
+    /// It ends as failed, without having done anything.
+    Fail,
+    /// Runs that came before it and hold a permit are cancelled; it waits until they have ended.
+    CancelRunning,
 }
 
 /// A key whose behaviour is not built yet, for example `steps[2].approve`.
@@ -293,6 +318,28 @@ pub enum OnLost {
 pub enum Orphans {
     Kill,
     Leave,
+}
+
+impl WhenBusy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            WhenBusy::Queue => "queue",
+            WhenBusy::Skip => "skip",
+            WhenBusy::Fail => "fail",
+            WhenBusy::CancelRunning => "cancel-running",
+        }
+    }
+
+    pub fn named(word: &str) -> Option<WhenBusy> {
+        [WhenBusy::Queue, WhenBusy::Skip, WhenBusy::Fail, WhenBusy::CancelRunning]
+            .into_iter()
+            .find(|one| one.as_str() == word)
+    }
+
+    /// Whether a run may come to wait.
+    pub fn waits(self) -> bool {
+        matches!(self, WhenBusy::Queue | WhenBusy::CancelRunning)
+    }
 }
 
 impl Step {

@@ -9,7 +9,7 @@ use super::node::{self, Data, Node};
 use super::places::{Place, Places, Role};
 use super::references::{self, Scope};
 use super::report::{Finding, Report};
-use super::{http, params, steps, tables, triggers};
+use super::{concurrency, http, params, steps, tables, triggers};
 use crate::bind::Reference;
 use crate::limits;
 
@@ -39,6 +39,7 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
     let mut places = Places::new(document.source, &declared);
     scan_top(&mut places, root);
     let outputs = outputs(&mut places, root);
+    let concurrency = root.get("concurrency").and_then(|node| concurrency::read(&mut places, node, &declared));
     let nodes: Vec<&Node> = main.iter().chain(last).collect();
     let steps = main.len() + last.len();
     let defaults_fit = root.get("defaults").is_none_or(|node| steps::fit(node, steps, &mut findings));
@@ -71,6 +72,7 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         description: root.get("description").and_then(Node::text).map(str::to_owned),
         unread: declared.iter().map(|param| param.name.clone()).filter(|name| !read.params.contains(name)).collect(),
         params: declared,
+        concurrency,
         timeout: steps::time(root.get("timeout")),
         max_parallel: root.get("max-parallel").and_then(Node::int).and_then(steps::count),
         files: files(root),
@@ -138,7 +140,7 @@ fn files(root: &Node) -> Vec<Spanned<String>> {
     items.iter().filter_map(|item| Some(Spanned { value: item.text()?.to_owned(), span: item.span.clone() })).collect()
 }
 
-/// Expressions outside of steps: `concurrency.group` and whatever else of the top level is not built yet.
+/// Expressions of keys of the top level that are not built yet.
 fn scan_top<'n>(places: &mut Places<'n>, root: &'n Node) {
     let place = Place { step: None, role: Role::Top };
     for (key, node) in root.entries() {

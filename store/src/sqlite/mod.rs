@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use runward_engine::plan::Seal;
 use runward_engine::plan::definition::{self, Definition};
 use runward_engine::plan::history::PastRun;
+use runward_engine::run::group::Member;
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
 use sqlx::{Connection, SqliteConnection};
@@ -82,6 +83,9 @@ impl Ledger for SqliteLedger {
             let newest = read::runs(&mut tx, &query).await.map_err(|error| self.error(error))?;
             last.moved_on(newest.first())?;
         }
+        if let Some(group) = &new.group {
+            new.fits(&read::members(&mut tx, &group.name).await.map_err(|error| self.error(error))?)?;
+        }
         let mut view = RunView::empty(&new.id, &new.definition)?;
         let seal = read::seal(&mut tx).await.map_err(|error| self.error(error))?;
         let events = view.begin(&new, &seal, now_ms());
@@ -109,9 +113,13 @@ impl Ledger for SqliteLedger {
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))?;
         pace.locked(&view.state.id);
         let mut news = read::catch_up(&mut tx, view).await.map_err(|error| error.at(&self.path))?;
+        let members = match view.asks() {
+            Some(group) => Some(read::members(&mut tx, group).await.map_err(|error| self.error(error))?),
+            None => None,
+        };
         // From here on the view runs ahead of the ledger until the commit is acknowledged.
         view.stale = true;
-        let (replies, events) = view.advance(next, now_ms(), actor);
+        let (replies, events) = view.advance(next, &view.env(now_ms(), members), actor);
         if !events.is_empty() {
             write::changes(&mut tx, view, &events).await.map_err(|error| self.error(error))?;
             tx.commit().await.map_err(|error| self.error(error))?;
@@ -140,6 +148,11 @@ impl Ledger for SqliteLedger {
         let steps = read::steps(&mut tx, run).await.map_err(|error| self.error(error))?;
         let attempts = read::attempts(&mut tx, run).await.map_err(|error| self.error(error))?;
         Ok((row, steps, attempts))
+    }
+
+    async fn group(&self, name: &str) -> Result<Vec<Member>, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        read::members(&mut connection, name).await.map_err(|error| self.error(error))
     }
 
     async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError> {

@@ -2,6 +2,7 @@
 
 use runward_engine::plan::history::PastRun;
 use runward_engine::plan::{Definition, Seal};
+use runward_engine::run::group::{Member, Permit, Priority};
 use runward_engine::run::ids::split_unit_name;
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
@@ -14,7 +15,7 @@ use crate::error::LedgerError;
 use crate::ledger::{PAST_ATTEMPTS_MAX, RunQuery, RunView, StoredEvent};
 
 const RUN_COLUMNS: &str = "SELECT id, name, status, generation, held, trigger, actor, key, parent, parent_step, params, \
-     definition, created_at, started_at, finished_at, seq FROM runs";
+     definition, grp, permit, permit_at, priority, created_at, started_at, finished_at, seq FROM runs";
 
 pub(super) async fn load(connection: &mut SqliteConnection, run: &RunId) -> Result<RunView, ReadError> {
     let hash: Option<String> = sqlx::query_scalar("SELECT definition FROM runs WHERE id = $1")
@@ -144,6 +145,42 @@ pub(super) async fn past(
     Ok(past.into_iter().map(|(_, run)| run).collect())
 }
 
+/// The runs that hold a permit of a group, and those that wait for one, by their turn.
+pub(super) async fn members(connection: &mut SqliteConnection, group: &str) -> Result<Vec<Member>, sqlx::Error> {
+    let sql = "SELECT id, name, actor, status, held, priority, permit, permit_at, created_at FROM runs \
+               WHERE grp = $1 AND permit IS NOT NULL";
+    let rows = sqlx::query(sql).bind(group).fetch_all(connection).await?;
+    let mut members: Vec<Member> =
+        rows.iter().filter_map(|row| member_of(row).transpose()).collect::<Result<_, _>>()?;
+    members.sort_by_key(Member::order);
+    Ok(members)
+}
+
+fn member_of(row: &SqliteRow) -> Result<Option<Member>, sqlx::Error> {
+    let Some(permit) = permit(row)? else { return Ok(None) };
+    let taken_at: Option<i64> = row.try_get("permit_at")?;
+    Ok(Some(Member {
+        run: RunId(row.try_get("id")?),
+        name: row.try_get("name")?,
+        actor: row.try_get("actor")?,
+        status: row.try_get("status")?,
+        held: row.try_get("held")?,
+        priority: priority(row)?,
+        permit,
+        since: taken_at.map_or_else(|| row.try_get("created_at"), Ok)?,
+    }))
+}
+
+fn permit(row: &SqliteRow) -> Result<Option<Permit>, sqlx::Error> {
+    let word: Option<String> = row.try_get("permit")?;
+    Ok(word.map(|word| if word == Permit::Holds.as_str() { Permit::Holds } else { Permit::Waits }))
+}
+
+fn priority(row: &SqliteRow) -> Result<Priority, sqlx::Error> {
+    let at: i64 = row.try_get("priority")?;
+    Ok(usize::try_from(at).ok().and_then(|at| Priority::ALL.get(at)).copied().unwrap_or_default())
+}
+
 pub(super) async fn run(connection: &mut SqliteConnection, run: &RunId) -> Result<Option<RunRow>, sqlx::Error> {
     let sql = format!("{RUN_COLUMNS} WHERE id = $1");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&run.0).fetch_optional(connection).await?;
@@ -219,6 +256,10 @@ fn run_of(row: &SqliteRow) -> Result<RunRow, sqlx::Error> {
         parent_step: row.try_get("parent_step")?,
         params: json(row, "params")?,
         definition: row.try_get("definition")?,
+        group: row.try_get("grp")?,
+        permit: permit(row)?,
+        permit_at: row.try_get("permit_at")?,
+        priority: priority(row)?,
         created_at: row.try_get("created_at")?,
         started_at: row.try_get("started_at")?,
         finished_at: row.try_get("finished_at")?,

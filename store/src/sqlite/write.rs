@@ -4,6 +4,7 @@
 //! statements. Its shape depends only on how many rows of each kind there are: the next change of the same shape finds
 //! its statements prepared.
 
+use runward_engine::run::group::Permit;
 use runward_engine::run::rows::{self, AttemptRow, StepRow};
 use serde_json::{Map, Value};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
@@ -42,13 +43,15 @@ pub(super) async fn run(
     let row = rows::run_row(&view.state);
     let mut batch = Batch::new(
         "INSERT INTO runs (id, name, status, generation, held, trigger, actor, key, parent, parent_step, params, \
-         definition, created_at, started_at, finished_at, seq, head) VALUES (",
+         definition, grp, permit, permit_at, priority, created_at, started_at, finished_at, seq, head) VALUES (",
     );
     let mut values = batch.text.separated(", ");
     values.push_bind(row.id.0).push_bind(row.name).push_bind(row.status).push_bind(i64::from(row.generation));
     values.push_bind(row.held).push_bind(row.trigger).push_bind(row.actor).push_bind(row.key);
     values.push_bind(row.parent.map(|parent| parent.0)).push_bind(row.parent_step);
-    values.push_bind(json(&row.params)).push_bind(row.definition).push_bind(row.created_at);
+    values.push_bind(json(&row.params)).push_bind(row.definition).push_bind(row.group);
+    values.push_bind(row.permit.map(Permit::as_str)).push_bind(row.permit_at).push_bind(row.priority as i64);
+    values.push_bind(row.created_at);
     values.push_bind(row.started_at).push_bind(row.finished_at).push_bind(row.seq as i64).push_bind(view.head.clone());
     batch.text.push(")");
     batch.append(connection, view, events).await
@@ -67,6 +70,8 @@ pub(super) async fn changes(
     values.push("status = ").push_bind_unseparated(row.status);
     values.push("generation = ").push_bind_unseparated(i64::from(row.generation));
     values.push("held = ").push_bind_unseparated(row.held);
+    values.push("permit = ").push_bind_unseparated(row.permit.map(Permit::as_str));
+    values.push("permit_at = ").push_bind_unseparated(row.permit_at);
     values.push("started_at = ").push_bind_unseparated(row.started_at);
     values.push("finished_at = ").push_bind_unseparated(row.finished_at);
     values.push("seq = ").push_bind_unseparated(row.seq as i64);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use runward_engine::run::prepare::{Prepared, prepare};
 use runward_engine::run::todo::todo;
-use runward_engine::run::{ClaimId, Command, RunState, SessionId, Unit};
+use runward_engine::run::{ClaimId, Command, RunId, RunState, SessionId, Unit};
 use runward_engine::runbook::templates::Templates;
 
 use super::Drive;
@@ -75,6 +75,8 @@ pub struct Course {
     queue: VecDeque<(Command, Option<String>)>,
     /// Whether there may be something to commit that is not in the queue.
     due: bool,
+    /// Ask the group of the run for a permit, and do not wait for these runs: nobody drives them.
+    knock: Option<BTreeSet<RunId>>,
     /// Units this commit has tried to claim.
     tried: BTreeSet<Unit>,
     /// Claims of the commit that is being made; startable once it is acknowledged.
@@ -99,6 +101,7 @@ impl Course {
             templates: Templates::new(),
             queue: VecDeque::new(),
             due: true,
+            knock: None,
             tried: BTreeSet::new(),
             planned: Vec::new(),
             starts: VecDeque::new(),
@@ -159,13 +162,22 @@ impl Course {
         Some(Do::Say { command, actor: actor? })
     }
 
+    /// Whether to ask for a permit in the next commit, where the run needs one, and which runs are not waited for.
+    pub fn knock(&mut self, passing: Option<BTreeSet<RunId>>) {
+        self.knock = passing;
+    }
+
     /// The next command of the commit that is being made. `claim` makes a claim whose journal is open: it is there before
     /// the claim is recorded, because a claimed attempt without one has lost it. `None` of it ends the commit.
     pub fn command(&mut self, state: &RunState, claim: impl FnOnce() -> Option<ClaimId>) -> Option<Command> {
         if let Some((command, _)) = self.queue.pop_front() {
             return Some(command);
         }
-        let unit = todo(state).claims.into_iter().find(|unit| !self.tried.contains(unit))?;
+        let todo = todo(state);
+        if todo.enter {
+            return self.knock.take().map(|passing| Command::Enter { passing });
+        }
+        let unit = todo.claims.into_iter().find(|unit| !self.tried.contains(unit))?;
         self.tried.insert(unit);
         match prepare(state, unit, &self.templates) {
             Ok(prepared) => {

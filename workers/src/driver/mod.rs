@@ -10,11 +10,13 @@ pub mod course;
 mod crew;
 pub mod inquiry;
 mod log;
+mod permit;
 mod recover;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use runward_engine::run::group::Member;
 use runward_engine::run::{ClaimId, Command, Recorded, Reject, RunState, SessionId};
 use runward_store::{Ledger, LedgerError, RunView};
 use tokio::sync::mpsc;
@@ -26,6 +28,7 @@ use crate::supervisor::journal;
 use crate::supervisor::protocol::Launch;
 use course::{Course, Do, Start};
 use crew::{Crew, CrewEvent};
+use permit::Door;
 
 /// How often a driver looks whether somebody else changed its run (a cancel from another terminal).
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -45,6 +48,9 @@ pub enum Ask {
 /// Told of every change, as it becomes durable, and now and then that there was none.
 pub trait Observer {
     fn changed(&mut self, state: &RunState, news: &[Recorded]);
+
+    /// The run waits for a permit of its group, and these hold one or wait, too.
+    fn waiting(&mut self, state: &RunState, members: &[Member]);
 
     /// What somebody asked of the driver was refused.
     fn refused(&mut self, reject: &Reject);
@@ -103,13 +109,14 @@ pub struct Driver<'a> {
     view: RunView,
     crew: Crew,
     course: Course,
+    door: Door,
 }
 
 impl<'a> Driver<'a> {
     pub fn new(setting: Setting<'a>, lock: DriverLock, view: RunView) -> Driver<'a> {
         let crew = Crew::new(setting.home.clone(), setting.supervisor.clone(), setting.session.clone());
         let course = Course::new(setting.session.clone(), setting.boot.clone());
-        Driver { setting, _lock: lock, view, crew, course }
+        Driver { setting, _lock: lock, view, crew, course, door: Door::default() }
     }
 
     /// Starts the supervisor before it is needed: it gets ready while the ledger is being written.
@@ -180,6 +187,8 @@ impl<'a> Driver<'a> {
     }
 
     async fn commit(&mut self, observer: &mut dyn Observer) -> Result<(), DriveError> {
+        let passing = self.knock(observer).await?;
+        self.course.knock(passing);
         let (setting, course) = (&self.setting, &mut self.course);
         let mut trouble = None;
         let next = &mut |state: &RunState| {

@@ -114,6 +114,8 @@ impl Story {
             planned: None,
             zone: None,
             requester: Vec::new(),
+            group: None,
+            priority: Default::default(),
         };
         create(&mut state, created, T0, "ann");
         Story { state }
