@@ -8,6 +8,8 @@ mod screen;
 
 #[path = "stories/actor.rs"]
 mod actor;
+#[path = "stories/approvals.rs"]
+mod approvals;
 #[path = "stories/backup.rs"]
 mod backup;
 #[path = "stories/bench.rs"]

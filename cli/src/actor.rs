@@ -73,6 +73,13 @@ const SERVICES: &[Service] = &[
     Service { name: "CI", sets: "CI", link: &[], person: None },
 ];
 
+/// Whom a job of CI runs for, as it says.
+pub fn ci_person() -> Option<String> {
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let service = SERVICES.iter().find(|service| env(service.sets).is_some_and(|set| set != "false"))?;
+    service.person.and_then(env).map(|name| clean(&name))
+}
+
 fn service(env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     let service = SERVICES.iter().find(|service| env(service.sets).is_some_and(|set| set != "false"))?;
     let parts = service.link.iter().map(|part| match part {
@@ -89,7 +96,7 @@ fn service(env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
 const CLAIM_CHARS_MAX: usize = 200;
 
 /// A claim is one word: nothing in it can end the parentheses, begin a line or turn the text around.
-fn clean(claim: &str) -> String {
+pub fn clean(claim: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-._~:/?#@!$&*+=%".contains(c);
     claim.chars().take(CLAIM_CHARS_MAX).map(|c| if plain(c) { c } else { '?' }).collect()
 }

@@ -67,6 +67,13 @@ pub enum Command {
     Watch(WatchArgs),
     /// Stop a run: running steps are ended, `finally` still runs
     Cancel(CancelArgs),
+    /// Agree to the plan that a run waits with
+    ///
+    /// What is agreed to is the plan with this hash, in this generation of this run, and nothing else. One person has one
+    /// voice. A run that nobody drives goes on with `runward resume`, or with --resume at once.
+    Approve(ApproveArgs),
+    /// Refuse the plan that a run waits with: the step fails, and the run with it
+    Reject(RejectArgs),
     /// Let nothing new start in a run; what runs goes on to its end
     Pause(PauseArgs),
     /// Let a paused run go on
@@ -297,6 +304,44 @@ pub struct UnpauseArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+pub struct ApproveArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
+    /// The step that asks, where several do
+    pub step: Option<String>,
+    /// Only if this is the plan's hash, or its beginning
+    #[arg(long, value_name = "HASH", value_parser = plan_hash)]
+    pub plan: Option<String>,
+    /// For the record, and for the steps after it
+    #[arg(long, value_parser = reason)]
+    pub comment: Option<String>,
+    /// Carry the run on in the background, if nobody drives it
+    #[arg(long)]
+    pub resume: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RejectArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
+    /// The step that asks, where several do
+    pub step: Option<String>,
+    /// Only if this is the plan's hash, or its beginning
+    #[arg(long, value_name = "HASH", value_parser = plan_hash)]
+    pub plan: Option<String>,
+    /// Why, for the record
+    #[arg(long, value_parser = reason)]
+    pub comment: String,
+    /// Carry the run to its end in the background, if nobody drives it
+    #[arg(long)]
+    pub resume: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
 pub struct SkipArgs {
     /// The run's id, or its last characters, or `last`
     pub run: String,
@@ -363,6 +408,15 @@ pub struct ResolveArgs {
     pub reason: Option<String>,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+fn plan_hash(text: &str) -> Result<String, String> {
+    const LEAST: usize = 8;
+    let hash = text.to_ascii_lowercase();
+    match hash.bytes().all(|byte| byte.is_ascii_hexdigit()) && (LEAST..=64).contains(&hash.len()) {
+        true => Ok(hash),
+        false => Err(format!("a plan's hash, or at least its first {LEAST} characters")),
+    }
 }
 
 fn reason(text: &str) -> Result<String, String> {

@@ -14,6 +14,7 @@ mod formatter;
 mod graph;
 mod logging;
 mod open;
+mod person;
 mod refusal;
 mod runbook_file;
 mod slips;

@@ -1,5 +1,6 @@
 //! A refused command in words: who was faster and when, or what has to be done first.
 
+use runward_engine::run::approval::Ended;
 use runward_engine::run::state::Act;
 use runward_engine::run::{Reject, RunId, RunStatus};
 
@@ -11,6 +12,12 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
     let short = words::short(&run.0);
     let show = format!("`runward show {short}` says where the run stands");
     let message = match &reject {
+        Reject::Decided { unit, ended: Ended::Approved(was) } => format!("{unit} was already approved by {}", act(was)),
+        Reject::Decided { unit, ended: Ended::Rejected(was) } => format!("{unit} was already rejected by {}", act(was)),
+        Reject::Decided { unit, ended: Ended::Expired { at } } => {
+            format!("{unit} was not approved in time: that ended at {}", text::time(*at))
+        }
+        Reject::AlreadyApproved { unit, was } => format!("you have already approved {unit}: {}", act(was)),
         Reject::NotFailed { last: Some(last), .. } => {
             format!("{reject}; the run was last continued by {}", act(last))
         }
@@ -24,6 +31,11 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
         Reject::NotResumable { .. } => {
             format!("let it end, or stop it first: `runward cancel {short}`; then repeat this")
         }
+        Reject::NotAllowed { by, .. } | Reject::IsRequester { by, .. } => who_may(by),
+        Reject::AlreadyApproved { .. } => format!("one person has one voice: somebody else has to agree; {show}"),
+        Reject::NotSkipped { .. } => format!(
+            "`runward reject {short}` or `runward cancel {short}` end it; whoever may, approves it: `runward approve {short}`"
+        ),
         Reject::Running { .. } => format!(
             "wait until it has ended, or stop the run: `runward cancel {short}`; `runward pause {short}` keeps what \
              follows from starting meanwhile"
@@ -51,4 +63,17 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
 pub fn act(act: &Act) -> String {
     let why = act.reason.as_ref().map(|reason| format!(": {}", text::safe(reason))).unwrap_or_default();
     format!("{} at {}{why}", act.by, text::time(act.at))
+}
+
+/// Groups with those whom the machine lists in them.
+fn who_may(by: &[String]) -> String {
+    let one = |name: &String| match crate::person::members(name) {
+        Some(members) if !members.is_empty() => format!("{name} ({})", members.join(", ")),
+        _ => name.clone(),
+    };
+    let names: Vec<String> = by.iter().map(one).collect();
+    match names.is_empty() {
+        true => "anybody else may: `approve` names nobody".to_owned(),
+        false => format!("ask {}", text::safe(&names.join(" or "))),
+    }
 }

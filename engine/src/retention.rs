@@ -63,6 +63,7 @@ mod tests {
             key: None,
             parent: None,
             parent_step: None,
+            waits: None,
             params: serde_json::Map::new(),
             definition: String::new(),
             group: None,

@@ -24,14 +24,13 @@ fn the_example_of_the_contract_is_right_and_its_unbuilt_keys_are_named() {
             "secrets",
             "objectives",
             "steps[0].secrets",
-            "steps[1].approve",
             "steps[2].check",
             "steps[2].undo",
             "on-failure",
             "finally[0].notify",
         ]
     );
-    assert_eq!(&EXAMPLE[runbook.unbuilt[7].span.clone()], "approve");
+    assert_eq!(&EXAMPLE[runbook.unbuilt[0].span.clone()], "severity");
     let ids: Vec<&str> = runbook.steps.iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids, ["backup", "agree", "upgrade", "verify", "finally_1"]);
     assert_eq!(runbook.steps[0].on_lost, OnLost::Retry);
@@ -115,6 +114,9 @@ fn each_rule_has_its_sentence() {
         ("{wait: {for: 1s, until: x}}", "1 a wait has `for` and `until`"),
         ("{wait: 31d}", "1 this waits for 31d; at most 30d 0h are possible"),
         ("{wait: {until: '02:30'}}", "1 `02:30` names no zone"),
+        ("{approve: {}, for-each: [a]}", "1 an approval is asked once, not for each item"),
+        ("{approve: {expires: 31d}}", "1 this waits for 31d; at most 30d 0h are possible"),
+        ("{approve: {by: [dba]}, timeout: 1m}", "1 `timeout` means nothing for a step of the kind `approve`"),
         ("{wait: 1s, timeout: 1m}", "1 `timeout` means nothing for a step of the kind `wait`"),
         ("{run: a, secrets: [X]}", "1 `X` is not a secret of this runbook"),
     ];

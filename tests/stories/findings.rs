@@ -181,7 +181,6 @@ fn unbuilt() -> Vec<(&'static str, u32, String)> {
         top("on.webhook", "on: {webhook: {secret: hook}}"),
         top("on-failure", "on-failure: {rollback: never}"),
         ("secrets", 1, "secrets: {TOKEN: {env: T}}\nsteps:\n  - {run: touch pwned, secrets: [TOKEN]}\n".into()),
-        step("approve", "approve: {by: [dba]}"),
         step("sql", "sql: {connection: main, query: select 1}"),
         step("runbook", "runbook: other"),
         step("notify", "notify: {channel: ops, text: done}"),

@@ -47,6 +47,9 @@ pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, showing: Sh
         log_bytes_max: opened.settings.log_bytes_max,
     };
     let mut driver = Driver::new(setting, lock, view);
+    if !showing.stays() {
+        driver.leave_to_people();
+    }
     driver.warm_up().await?;
     let id = driver.state().id.clone();
     let format = showing.format;

@@ -1,5 +1,6 @@
 //! One file per command. Each answers with an exit code, or with a failure that says what to do.
 
+mod approve;
 mod audit;
 mod cancel;
 mod completions;
@@ -54,6 +55,8 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Logs(args) => logs::run(config, &args).await,
         Command::Watch(args) => watch::run(config, &args).await,
         Command::Cancel(args) => cancel::run(config, args).await,
+        Command::Approve(args) => approve::approve(config, args).await,
+        Command::Reject(args) => approve::reject(config, args).await,
         Command::Pause(args) => pause::run(config, args).await,
         Command::Unpause(args) => unpause::run(config, args).await,
         Command::Skip(args) => skip::run(config, args).await,

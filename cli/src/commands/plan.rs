@@ -1,8 +1,10 @@
 //! `runward plan`: what a run would do. Nothing is recorded and nothing is executed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use runward_engine::bind::{Context, Expression, ShellScript, Template};
+use runward_engine::limits;
 use runward_engine::plan::params::shown;
 use runward_engine::runbook::model::{
     Action, Argument, Http, Items, OnLost, Param, Runbook, Script, Shell, Step, Wait,
@@ -156,6 +158,11 @@ fn command_lines(runbook: &Runbook, step: &Step, known: &Context) -> Vec<String>
             let line =
                 |argument: &Argument| format!("  {}: {}", argument.name.value, value(argument.value.show(known)));
             lines.extend(call.with.iter().map(line));
+        }
+        Action::Approve(approve) => {
+            lines.push(format!("approval: {}", approve.needs()));
+            let expires = approve.expires.unwrap_or(Duration::from_millis(limits::WAIT_MS_MAX));
+            lines.push(format!("  expires after {}", format_duration(expires)));
         }
         Action::Wait(Wait::Until(template)) => lines.push(format!("wait until {}", rendered(template, known))),
         Action::Wait(wait) => lines.push(format!("wait {}", wait.shown())),

@@ -55,7 +55,7 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
         planned: None,
         only_after: None,
         zone: system_zone(&file.runbook),
-        requester: Vec::new(),
+        requester: crate::person::requester(),
     };
     let asked = Asked { name: file.name.clone(), definition: new.definition.hash(), params: new.params.clone() };
     // Before the run exists nobody can drive it; the lock is taken first, so that nobody else ever does.

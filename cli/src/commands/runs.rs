@@ -43,7 +43,9 @@ const NAME_WIDTH_MAX: usize = 24;
 
 fn cells(home: &Home, row: RunRow) -> [String; 6] {
     let unattended = row.finished_at.is_none() && DriverLock::holder(home, &row.id).is_none();
+    let asks = row.waits.as_ref().filter(|_| row.finished_at.is_none());
     let status = match (row.held, unattended) {
+        _ if asks.is_some() => format!("{} ({})", row.status, text::safe(asks.map_or("", String::as_str))),
         (true, _) => format!("{} (held)", row.status),
         (false, true) => format!("{} (no driver)", row.status),
         (false, false) if row.permit == Some(Permit::Waits) && row.status == "queued" => "queued (waits)".to_owned(),

@@ -70,6 +70,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
                 print_line("");
                 events.iter().for_each(|event| print_line(&event_line(event)));
             }
+            asking(&view.state);
             next(&opened, &run, driver.as_deref(), verdict, view.state.paused.is_some());
         }
     }
@@ -173,6 +174,21 @@ fn last_words(opened: &Opened, run: &RunRow) -> String {
     format!("\nits driver ended with: {}", lines.into_iter().rev().collect::<Vec<_>>().join(" "))
 }
 
+/// What people are asked, and what they agree to.
+fn asking(state: &RunState) {
+    let short = words::short(&state.id.0);
+    for unit in state.asked() {
+        let (Some(who), Some(approval)) = (state.who_is_asked(unit), state.approval(unit)) else { continue };
+        let (step, until) = (state.unit_name(unit), text::time(approval.deadline));
+        print_line("");
+        print_line(&format!("{step} asks for approval until {until}: {who}"));
+        print_line(&format!("  plan {}", approval.plan));
+        let voices = approval.voices.iter();
+        voices.for_each(|voice| print_line(&format!("  approved by {}: {}", voice.person, act(&voice.act))));
+        print_line(&format!("  `runward approve {short} {step}`, or `runward reject {short} {step} --comment WHY`"));
+    }
+}
+
 fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, paused: bool) {
     let short = words::short(&run.id.0);
     let advice = match (verdict, driver, run.finished_at) {
@@ -194,6 +210,7 @@ fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, p
         (Verdict::Unknown, _, Some(_)) => {
             format!("look whether the lost step took effect; `runward resume {short}` starts it once more")
         }
+        (Verdict::Rejected, ..) => format!("`runward resume {short}` asks again"),
         (Verdict::Failed | Verdict::TimedOut | Verdict::Cancelled, ..) => {
             format!(
                 "`runward logs {short}` shows what was printed, `runward resume {short}` tries again what did not succeed"

@@ -102,6 +102,9 @@ impl Live {
                     }
                 }
                 Event::CancelRequested { .. } => self.note(&format!("! cancelled by {}", recorded.actor)),
+                Event::ApprovalDecided { .. } | Event::ApprovalExpired { .. } => {
+                    self.note(&plain::note(recorded).unwrap_or_default());
+                }
                 Event::RunPaused { .. } | Event::RunUnpaused | Event::SkipRequested { .. } => {
                     self.note(&plain::note(recorded).unwrap_or_default());
                 }

@@ -78,6 +78,11 @@ impl Showing {
         Showing { format: RunFormat::Text, quiet: true, silent: true, report: None, file: None }
     }
 
+    /// Whether somebody may be there who sees what a run waits for, or it runs in the background for as long as it takes.
+    pub fn stays(&self) -> bool {
+        self.silent || std::io::stdout().is_terminal()
+    }
+
     /// Whether [`Screen::begin`] has to be told what happened before.
     pub fn tells_all(&self) -> bool {
         !self.silent && matches!(self.format, RunFormat::Json | RunFormat::Github)

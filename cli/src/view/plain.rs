@@ -1,5 +1,6 @@
 //! Plain lines: for pipes, cron and CI. No colours, nothing that is overwritten.
 
+use runward_engine::run::approval::Decision;
 use runward_engine::run::event::{StopCause, Then};
 use runward_engine::run::{Event, Outcome, Part, Recorded, RunState, StepStatus, Unit, Verdict};
 use runward_engine::runbook::model::Orphans;
@@ -143,6 +144,19 @@ pub fn note(recorded: &Recorded) -> Option<String> {
             format!("◦ {unit} waits until {}", waits::moment(*until, recorded.at))
         }
         Event::WaitEnded { unit, .. } => format!("✓ {unit}: its wait is over"),
+        Event::ApprovalRequested { unit, plan, deadline, by, count, .. } => {
+            let who = if by.is_empty() { "anybody".to_owned() } else { text::safe(&by.join(" or ")) };
+            let until = waits::moment(*deadline, recorded.at);
+            format!("◦ {unit} asks for approval of plan {}: {who}, {count} of them, until {until}", waits::plan(plan))
+        }
+        Event::ApprovalDecided { unit, decision, person, comment, .. } => {
+            let why = comment.as_ref().map(|comment| format!(": {}", text::safe(comment))).unwrap_or_default();
+            match decision {
+                Decision::Approved => format!("✓ {unit} approved by {person}, from {}{why}", recorded.actor),
+                Decision::Rejected => format!("✗ {unit} rejected by {person}, from {}{why}", recorded.actor),
+            }
+        }
+        Event::ApprovalExpired { unit, .. } => format!("✗ {unit} was not approved in time"),
         Event::SkipRequested { unit, reason } => {
             format!("− {unit} is to be skipped, by {}: {}", recorded.actor, text::safe(reason))
         }
@@ -186,6 +200,10 @@ pub fn advice(state: &RunState, verdict: Verdict) -> String {
         let holders: Vec<&str> = holders.iter().take(3).map(|run| words::short(&run.0)).collect();
         return format!("who was there: runward show {}; try again: runward resume {short}", holders.join(", "));
     }
+    if let (Verdict::Unfinished, Some(unit)) = (verdict, state.asked().next()) {
+        let step = state.unit_name(unit);
+        return format!("runward approve {short} {step} (or reject), then runward resume {short}");
+    }
     match (verdict, state.held().first()) {
         (Verdict::Succeeded, _) => {
             format!("runward logs {short} (what was printed), runward show {short}")
@@ -201,7 +219,7 @@ pub fn advice(state: &RunState, verdict: Verdict) -> String {
 pub fn symbol_of(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Succeeded => "succeeded",
-        Verdict::Failed | Verdict::TimedOut => "failed",
+        Verdict::Failed | Verdict::TimedOut | Verdict::Rejected => "failed",
         Verdict::Cancelled | Verdict::Busy => "cancelled",
         Verdict::Unknown | Verdict::Unfinished => "lost",
     }
@@ -214,6 +232,9 @@ pub fn summary(state: &RunState) -> Vec<String> {
 
 fn shortfall(state: &RunState, unit: Unit) -> Option<String> {
     let found = state.unit(unit)?;
+    if let Some(who) = state.who_is_asked(unit).filter(|_| found.status == StepStatus::Waiting) {
+        return Some(format!("  {} waits for approval: {}", state.unit_name(unit), text::safe(&who)));
+    }
     let items = tally(state, unit).filter(|tally| tally.done > 0);
     let stopped = matches!(found.status, StepStatus::Skipped | StepStatus::Cancelled) && items.is_some();
     if !(found.status.is_failure() || found.status == StepStatus::Held || stopped) {

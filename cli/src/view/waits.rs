@@ -7,11 +7,17 @@ use chrono_tz::Tz;
 use runward_engine::run::{RunState, Unit};
 use runward_engine::units::format_duration;
 
+use super::words;
 use crate::open::zone_name;
+use crate::text::cells;
 
-/// `until 02:30 CET, 12m 30s left`, of a unit that waits.
+/// `until 02:30 CET, 12m 30s left`, or `dba, 1 of 2, 3h 12m left: runward approve 7f3a agree`, of a unit that waits.
 pub fn sentence(state: &RunState, unit: Unit, now: i64) -> Option<String> {
     let until = state.unit(unit)?.waits_until()?;
+    if let Some(who) = state.who_is_asked(unit) {
+        let (short, step) = (words::short(&state.id.0), state.unit_name(unit));
+        return Some(format!("{}, {} left: runward approve {short} {step}", cells(&who), left(until, now)));
+    }
     Some(format!("until {}, {} left", moment(until, now), left(until, now)))
 }
 
@@ -32,6 +38,11 @@ where
     let seconds = if at.timestamp() % 60 == 0 { "" } else { ":%S" };
     let date = if at.date_naive() == now.date_naive() { "" } else { "%Y-%m-%d " };
     at.format(&format!("{date}%H:%M{seconds} %Z")).to_string()
+}
+
+/// As much of a plan's hash as people compare.
+pub fn plan(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
 }
 
 /// `45 s`, `12m 30s`, `3d 4h`.

@@ -26,6 +26,7 @@ pub fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Succeeded => "succeeded",
         Verdict::Failed => "failed",
         Verdict::TimedOut => "timed out",
+        Verdict::Rejected => "not approved",
         Verdict::Cancelled => "cancelled",
         Verdict::Busy => "did nothing: its group is busy",
         Verdict::Unknown => "outcome unknown",

@@ -93,6 +93,7 @@ pub(super) fn begin(
 
 /// `afresh`: as if it had never run, its items included.
 fn reset_step(state: &mut RunState, step: u32, afresh: bool) {
+    state.approvals.remove(&Unit::step(step));
     reset(state, Unit::step(step), afresh);
     // `finally` runs again in each generation, all of it.
     let all = afresh || state.section(step) == 1;

@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use serde_json::Value;
 
 use super::again;
+use super::approval;
 use super::command::Resolution;
 use super::event::{Event, Outcome, Recorded, StopCause, Then};
 use super::gates;
@@ -170,6 +171,23 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             if *generation == state.generation && unit_mut(state, unit).status == StepStatus::Waiting {
                 drop_timer(state, unit);
                 end_unit(state, unit, StepStatus::Succeeded, at);
+            }
+        }),
+        Event::ApprovalRequested { unit, generation, plan, deadline, .. } => with_unit(state, unit, |state, unit| {
+            if *generation == state.generation {
+                approval::asked(state, unit, plan, *deadline, at);
+            }
+        }),
+        Event::ApprovalDecided { unit, generation, decision, person, comment, .. } => {
+            with_unit(state, unit, |state, unit| {
+                if *generation == state.generation {
+                    approval::decided(state, unit, *decision, person, act(record, comment.as_ref()));
+                }
+            });
+        }
+        Event::ApprovalExpired { unit, generation } => with_unit(state, unit, |state, unit| {
+            if *generation == state.generation {
+                approval::expired(state, unit, at);
             }
         }),
         Event::CancelRequested { force, reason } => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::approval::{Decision, Ended};
 use super::event::Outcome;
 use super::ids::{ClaimId, RunId, SessionId, Unit};
 use super::outputs::Outputs;
@@ -31,6 +32,8 @@ pub enum Command {
     Cancel { force: bool, reason: Option<String> },
     /// Nothing new starts until somebody unpauses the run; what runs goes on to its end.
     Pause { reason: Option<String> },
+    /// A person approves or rejects a step that asks for it: the plan, in the generation, that they saw.
+    Decide { unit: Unit, decision: Decision, person: Person, plan: String, generation: u32, comment: Option<String> },
     /// Lets a paused run go on.
     Unpause,
     /// A step that did not succeed is left out when its turn comes, and those who need it go on. At its end a run stays
@@ -52,6 +55,13 @@ pub enum Resolution {
     Succeeded,
     Failed,
     Retry,
+}
+
+/// Who decides: the login name, and the groups the machine says they are in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    pub name: String,
+    pub groups: Vec<String>,
 }
 
 /// What a driver knows about an attempt that ended.
@@ -104,6 +114,20 @@ pub enum Reject {
     /// `last`: who let it go on, if it was paused in this generation.
     #[error("the run is not paused{}", .last.as_ref().map(|last| format!(", {} let it go on", last.by)).unwrap_or_default())]
     NotPaused { last: Option<Act> },
+    #[error("{unit} asks for no approval now (it is {status})")]
+    NotAsked { unit: String, status: &'static str },
+    #[error("{unit} was already {}", ending(.ended))]
+    Decided { unit: String, ended: Ended },
+    #[error("{unit} was already approved by you, {}", .was.by)]
+    AlreadyApproved { unit: String, was: Act },
+    #[error("what {unit} asks for is the plan {asked} in generation {generation}: not what you have seen")]
+    OtherPlan { unit: String, asked: String, generation: u32 },
+    #[error("{person} may not decide about {unit}: only {} may", .by.join(", "))]
+    NotAllowed { unit: String, person: String, by: Vec<String> },
+    #[error("{person} asked for this run and may not decide about {unit}")]
+    IsRequester { unit: String, person: String, by: Vec<String> },
+    #[error("{unit} is an approval, which nobody skips")]
+    NotSkipped { unit: String },
     #[error("{unit} is running")]
     Running { unit: String },
     #[error("{unit} is already to be skipped, by {}", .was.by)]
@@ -119,4 +143,12 @@ pub enum Reject {
     NeedsFirst { unit: String, need: String, status: &'static str },
     #[error("{unit} is an item of a step that is at its end")]
     WholeStep { unit: String, step: String },
+}
+
+fn ending(ended: &Ended) -> String {
+    match ended {
+        Ended::Approved(act) => format!("approved by {}", act.by),
+        Ended::Rejected(act) => format!("rejected by {}", act.by),
+        Ended::Expired { .. } => "too late: nobody approved it in time".to_owned(),
+    }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::approval::{self, Word};
 use super::command::{Command, Reject, Report};
 use super::event::{Event, Outcome, StopCause, Then};
 use super::ids::{ClaimId, Unit};
@@ -62,6 +63,10 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
         Command::Wake => Ok(wake(state, now)),
         Command::Cancel { force, reason } => operator::cancel(state, *force, reason.clone()),
         Command::Pause { reason } => operator::pause(state, reason.clone()),
+        Command::Decide { unit, decision, person, plan, generation, comment } => {
+            let (decision, generation, comment) = (*decision, *generation, comment.as_ref());
+            approval::decide(state, *unit, &Word { decision, person, plan, generation, comment })
+        }
         Command::Unpause => operator::unpause(state),
         Command::Skip { unit, reason } => operator::skip(state, *unit, reason),
         Command::Retry { unit, reason } => operator::retry(state, *unit, reason.clone()),

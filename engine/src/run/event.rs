@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::approval::Decision;
 use super::child::Parent;
 use super::command::Resolution;
 use super::group::{Group, Priority};
@@ -145,6 +146,31 @@ pub enum Event {
         unit: String,
         generation: u32,
     },
+    /// People are asked to agree to a plan, until `deadline` (epoch milliseconds): `count` of those in `by`.
+    ApprovalRequested {
+        unit: String,
+        generation: u32,
+        plan: String,
+        deadline: i64,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        by: Vec<String>,
+        count: u32,
+    },
+    /// What one person said.
+    ApprovalDecided {
+        unit: String,
+        generation: u32,
+        plan: String,
+        decision: Decision,
+        person: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        comment: Option<String>,
+    },
+    /// Nobody settled it in time.
+    ApprovalExpired {
+        unit: String,
+        generation: u32,
+    },
     /// Somebody wants to go on without it: it is left out when its turn comes.
     SkipRequested {
         unit: String,
@@ -280,6 +306,9 @@ impl Event {
             Event::RetryDue { .. } => "retry_due",
             Event::WaitStarted { .. } => "wait_started",
             Event::WaitEnded { .. } => "wait_ended",
+            Event::ApprovalRequested { .. } => "approval_requested",
+            Event::ApprovalDecided { .. } => "approval_decided",
+            Event::ApprovalExpired { .. } => "approval_expired",
             Event::SkipRequested { .. } => "skip_requested",
             Event::SkipDue { .. } => "skip_due",
             Event::RunPaused { .. } => "run_paused",

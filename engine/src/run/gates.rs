@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::approval;
 use super::event::Event;
 use super::follow::shown;
 use super::ids::Unit;
@@ -39,14 +40,18 @@ fn begin_one(state: &RunState, unit: Unit, now: i64) -> Vec<Event> {
                 std::iter::once(started).chain(ended).collect()
             }
         },
+        Action::Approve(approve) => vec![approval::ask(state, unit, approve, now)],
         _ => failed("nothing begins this kind of step".to_owned()),
     }
 }
 
 /// What ends the waiting of a unit whose time has come.
 pub(super) fn over(state: &RunState, unit: Unit) -> Option<Event> {
-    let ended = Event::WaitEnded { unit: state.unit_name(unit), generation: state.generation };
-    matches!(state.spec(unit.step).action, Action::Wait(_)).then_some(ended)
+    match state.spec(unit.step).action {
+        Action::Wait(_) => Some(Event::WaitEnded { unit: state.unit_name(unit), generation: state.generation }),
+        Action::Approve(_) => Some(approval::expire(state, unit)),
+        _ => None,
+    }
 }
 
 /// A unit waits from now on.
@@ -91,4 +96,14 @@ fn render(state: &RunState, unit: Unit, template: &Template) -> Result<String, S
         };
         format!("`wait.until`: {error}")
     })
+}
+
+/// What a run waits for above all, in words: people before times, and of times the next.
+pub(super) fn waits(state: &RunState) -> Option<String> {
+    if let Some(unit) = state.asked().next() {
+        return Some(format!("{}: approval by {}", state.unit_name(unit), state.who_is_asked(unit)?));
+    }
+    let (at, unit) = *state.timers.first()?;
+    let waiting = state.unit(unit).is_some_and(|unit| unit.status == StepStatus::Waiting);
+    waiting.then(|| format!("{}: until {}", state.unit_name(unit), moment::shown(at)))
 }

@@ -12,6 +12,7 @@
 
 mod again;
 pub mod apply;
+pub mod approval;
 pub mod child;
 pub mod command;
 pub mod decide;

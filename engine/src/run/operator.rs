@@ -1,10 +1,10 @@
 //! What people ask of a run: each answer is events, or a refusal that says who was faster or what to do first.
 
-use super::again;
 use super::command::{Reject, Resolution};
 use super::event::{Event, StopCause};
 use super::ids::Unit;
 use super::state::{Phase, RunState, RunStatus, StepStatus};
+use super::{again, approval};
 
 type Decided = Result<Vec<Event>, Reject>;
 
@@ -53,6 +53,9 @@ pub(super) fn skip(state: &RunState, unit: Unit, reason: &str) -> Decided {
     let Some(found) = state.unit(unit) else { return Err(Reject::NotReady { unit: name, status: "unknown" }) };
     if state.status == RunStatus::Succeeded {
         return Err(Reject::Terminal { status: state.status });
+    }
+    if approval::spec(state, unit).is_some() {
+        return Err(Reject::NotSkipped { unit: name });
     }
     if let Some(was) = &found.skip {
         return Err(Reject::AlreadySkipped { unit: name, was: was.clone() });

@@ -15,6 +15,8 @@ pub enum Verdict {
     Busy,
     /// A step is lost or held: whether it ran to an end cannot be known.
     Unknown,
+    /// A step was rejected, or not approved in time.
+    Rejected,
     /// Not at its end yet.
     Unfinished,
 }
@@ -29,6 +31,7 @@ impl Verdict {
             RunStatus::Succeeded => Verdict::Succeeded,
             _ if !state.held().is_empty() => Verdict::Unknown,
             status if status.is_terminal() && (0..state.steps().len()).any(lost) => Verdict::Unknown,
+            RunStatus::Failed if state.is_rejected() => Verdict::Rejected,
             RunStatus::Cancelled | RunStatus::Failed if matches!(state.stop, Some(StopCause::Busy { .. })) => {
                 Verdict::Busy
             }
@@ -44,6 +47,7 @@ impl Verdict {
         match self {
             Verdict::Succeeded => 0,
             Verdict::Failed | Verdict::TimedOut => 1,
+            Verdict::Rejected => 3,
             Verdict::Cancelled => 4,
             Verdict::Busy => 5,
             Verdict::Unknown | Verdict::Unfinished => 8,

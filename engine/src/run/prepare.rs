@@ -105,7 +105,7 @@ fn bind(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared,
         // No process: see `super::child`.
         Action::Runbook(_) => return Err(PrepareError::Unbuilt("runbook")),
         // It begins by itself and is never claimed.
-        Action::Wait(_) => return Err(PrepareError::Unbuilt("wait")),
+        Action::Wait(_) | Action::Approve(_) => return Err(PrepareError::Unbuilt("wait")),
         Action::Cmd(argv) => Program::Argv(argv_of(argv, &context)?),
         Action::Http(http) => {
             Program::Own(Box::new(Request::Http(http_request(state, spec, http, &references, &context)?)))
@@ -294,7 +294,7 @@ fn step_references<'s>(spec: &'s Step, document: Option<&'s Document>) -> Vec<&'
         Action::Shell { script: Script::Bound(script), .. } => expressions.extend(&script.values),
         Action::Http(http) => expressions.extend(http_expressions(http)),
         Action::Render(render) => templates.push(&render.to),
-        Action::Shell { .. } | Action::Runbook(_) | Action::Wait(_) | Action::Unbuilt(_) => {}
+        Action::Shell { .. } | Action::Runbook(_) | Action::Wait(_) | Action::Approve(_) | Action::Unbuilt(_) => {}
     }
     let read =
         expressions.into_iter().flat_map(|expression| expression.references.iter().map(|(reference, _)| reference));

@@ -171,6 +171,7 @@ fn pass_over(unit: &mut UnitState, at: i64) {
 pub(super) fn end_unit(state: &mut RunState, unit: Unit, status: StepStatus, at: i64) {
     state.ready.remove(&unit);
     state.arrived.remove(&unit);
+    state.asked.remove(&unit);
     let unit_state = touch(state, unit);
     unit_state.status = status;
     unit_state.ended_at = Some(at);
@@ -284,6 +285,7 @@ pub(super) fn drop_timer(state: &mut RunState, unit: Unit) {
 fn leave_lists(state: &mut RunState, unit: Unit) {
     state.ready.remove(&unit);
     state.arrived.remove(&unit);
+    state.asked.remove(&unit);
     state.held.remove(&unit);
     drop_timer(state, unit);
 }

@@ -16,6 +16,8 @@ pub struct RunRow {
     pub status: String,
     pub generation: u32,
     pub held: bool,
+    /// What it waits for: `agree: approval by dba, 1 of 2`.
+    pub waits: Option<String>,
     pub trigger: String,
     pub actor: String,
     pub key: Option<String>,
@@ -81,6 +83,7 @@ pub fn run_row(state: &RunState) -> RunRow {
         status: state.status.as_str().to_owned(),
         generation: state.generation,
         held: !state.held().is_empty(),
+        waits: super::gates::waits(state),
         trigger: state.trigger.clone(),
         actor: state.actor.clone(),
         key: state.key.clone(),

@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::approval::Approval;
 use super::child::Parent;
 use super::event::{Event, LogDigest, Planned, StopCause};
 use super::group::{Group, Permit, Priority};
@@ -127,6 +128,10 @@ pub struct RunState {
     pub(super) live: BTreeMap<ClaimId, Unit>,
     /// Units whose turn has come and that no worker carries out: they begin by themselves (`super::gates`).
     pub(super) arrived: BTreeSet<Unit>,
+    /// What was asked in this generation about steps that wait for people.
+    pub(super) approvals: BTreeMap<Unit, Approval>,
+    /// Those of them that wait now.
+    pub(super) asked: BTreeSet<Unit>,
     /// When a unit that waits goes on by itself, in epoch milliseconds: a retry, the end of a wait.
     pub(super) timers: BTreeSet<(i64, Unit)>,
     /// Steps without a final status, in the main part and in `finally`.
@@ -286,6 +291,8 @@ impl RunState {
             ready: BTreeSet::new(),
             live: BTreeMap::new(),
             arrived: BTreeSet::new(),
+            approvals: BTreeMap::new(),
+            asked: BTreeSet::new(),
             timers: BTreeSet::new(),
             open,
             held: BTreeSet::new(),

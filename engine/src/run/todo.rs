@@ -21,6 +21,13 @@ pub struct Todo {
 }
 
 impl Todo {
+    /// Nothing goes on before somebody approves or rejects a step.
+    pub fn only_people(&self, state: &RunState) -> bool {
+        // Each step that waits for people has one timer, that of its end.
+        let others = state.timers.len() > state.asked.len();
+        !state.asked.is_empty() && !others && state.paused.is_none() && self.claims.is_empty() && state.live.is_empty()
+    }
+
     /// Nothing runs, nothing can start and no timer will change that: the run is over, or a step is held. A pause is for
     /// a while: whoever drives waits for its end.
     pub fn is_idle(&self, state: &RunState) -> bool {

@@ -1,13 +1,14 @@
-//! A `wait` step of the tree -> its model, and what cannot be right about it.
+//! A `wait` or `approve` step of the tree -> its model, and what cannot be right about it.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::check::visible;
-use super::model::Wait;
+use super::model::{Approve, Wait};
 use super::node::{Data, Node};
 use super::places::{Place, Places};
 use super::report::Finding;
-use super::steps::time;
+use super::steps::{count, time};
 use crate::limits;
 use crate::schedule::moment;
 use crate::schedule::window::Window;
@@ -60,4 +61,24 @@ fn until<'n>(places: &mut Places<'n>, node: &'n Node, place: Place) -> Option<Wa
         places.findings.push(Finding::new(&visible(node), "not right", message).maybe_help(help));
     }
     Some(Wait::Until(template))
+}
+
+pub fn approve(places: &mut Places<'_>, step: &Node, node: &Node, finally: bool) -> Approve {
+    let mut wrong = |node: &Node, what: &str, message: &str, help: &str| {
+        places.findings.push(Finding::new(&visible(node), what, message).help(help));
+    };
+    if finally {
+        wrong(node, "in `finally`", "nobody is asked in `finally`: it runs always", "ask in a step of `steps`");
+    }
+    if let Some((_, each)) = step.entry("for-each") {
+        wrong(each, "without effect", "an approval is asked once, not for each item", "remove `for-each`");
+    }
+    let by: Vec<String> =
+        node.get("by").map(Node::items).unwrap_or_default().iter().filter_map(Node::text).map(str::to_owned).collect();
+    Approve {
+        by,
+        count: node.get("count").and_then(Node::int).and_then(count).unwrap_or(NonZeroU32::MIN),
+        not_requester: node.get("not").is_some(),
+        expires: node.get("expires").and_then(|node| duration(places, node)),
+    }
 }

@@ -171,8 +171,22 @@ pub enum Action {
     Runbook(Box<Call>),
     /// Takes no worker.
     Wait(Wait),
+    /// Takes no worker.
+    Approve(Approve),
     /// A kind that is not built yet, by its key. It is also in [`Runbook::unbuilt`], so no such step is ever planned.
     Unbuilt(&'static str),
+}
+
+/// Who has to agree before the run goes on.
+#[derive(Debug)]
+pub struct Approve {
+    /// Login names and groups. Empty: everybody who can reach the ledger.
+    pub by: Vec<String>,
+    /// So many people, each counted once.
+    pub count: NonZeroU32,
+    pub not_requester: bool,
+    /// `None`: as long as anything can wait.
+    pub expires: Option<Duration>,
 }
 
 /// What a `wait` step waits for.
@@ -349,8 +363,27 @@ impl Step {
             Action::Http(_) => Some(&["status", "headers", "body", "json"]),
             Action::Render(_) => Some(&["changed"]),
             Action::Wait(_) => Some(&[]),
+            Action::Approve(_) => Some(&["who", "when", "comment"]),
             Action::Shell { .. } | Action::Cmd(_) | Action::Runbook(_) | Action::Unbuilt(_) => None,
         }
+    }
+}
+
+impl Approve {
+    /// `dba or alice, not who asked for the run, 2 of them`.
+    pub fn needs(&self) -> String {
+        format!("{}, {} of them", self.people(), self.count)
+    }
+
+    /// `dba or alice, not who asked for the run, 1 of 2`.
+    pub fn who(&self, so_far: usize) -> String {
+        format!("{}, {so_far} of {}", self.people(), self.count)
+    }
+
+    fn people(&self) -> String {
+        let who = if self.by.is_empty() { "anybody".to_owned() } else { self.by.join(" or ") };
+        let not = if self.not_requester { ", not who asked for the run" } else { "" };
+        format!("{who}{not}")
     }
 }
 
@@ -368,7 +401,7 @@ impl Wait {
 impl Action {
     /// Whether a step of this kind begins by itself and is never claimed.
     pub fn takes_no_worker(&self) -> bool {
-        matches!(self, Action::Wait(_))
+        matches!(self, Action::Wait(_) | Action::Approve(_))
     }
 }
 

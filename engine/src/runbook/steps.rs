@@ -97,7 +97,7 @@ pub fn read<'n>(
             places.condition(node, Place { step: Some(index), role })
         }),
         for_each: for_each(places, keys, index),
-        action: action(places, keys, timeout, body),
+        action: action(places, keys, timeout, body, finally),
         runs_on: runs_on(keys),
         env: env(places, keys, Place { step: Some(index), role: Role::Env }),
         cwd: keys.get("cwd").and_then(|node| places.template(node, body)),
@@ -134,11 +134,12 @@ fn link(node: &Node, index: usize, main_len: usize) -> Link {
 
 /// Keys of a step that mean nothing for its kind. (From `defaults` they are for the others.)
 fn idle_keys(places: &mut Places<'_>, node: &Node) {
-    let kinds: [(&str, &[&str]); 4] = [
+    let kinds: [(&str, &[&str]); 5] = [
         ("http", &["cwd", "orphans", "outputs"]),
         ("render", &["orphans", "outputs"]),
         ("runbook", &["cwd", "env", "grace", "host", "lease", "orphans", "outputs", "runs-on", "secrets"]),
         ("wait", gates::IDLE_KEYS),
+        ("approve", gates::IDLE_KEYS),
     ];
     let Some((kind, idle)) = kinds.into_iter().find(|(kind, _)| node.get(kind).is_some()) else { return };
     for (key, _) in idle.iter().filter_map(|name| node.entry(name)) {
@@ -149,13 +150,15 @@ fn idle_keys(places: &mut Places<'_>, node: &Node) {
             ("outputs", "runbook") => "its outputs are those that the called runbook declares under `outputs:`",
             ("env", "runbook") => "give the called runbook parameters: `with: {name: value}`",
             (_, "runbook") => "write it in the called runbook",
+            ("outputs", "approve") => "its outputs are `who`, `when` and `comment`",
+            ("timeout", "approve") => "write `approve: {expires: ...}`",
             _ => "remove it",
         };
         places.findings.push(Finding::new(&key.span, "without effect", message).help(help));
     }
 }
 
-fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, timeout: Duration, place: Place) -> Action {
+fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, timeout: Duration, place: Place, finally: bool) -> Action {
     let shell = match keys.text("shell") {
         None | Some("bash") => Shell::Bash,
         Some("sh") => Shell::Sh,
@@ -183,6 +186,9 @@ fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, timeout: Duration, place:
     }
     if let Some(call) = keys.get("runbook").and_then(|node| call(places, keys.own, node, place)) {
         return Action::Runbook(Box::new(call));
+    }
+    if let Some(approve) = keys.get("approve").map(|node| gates::approve(places, keys.own, node, finally)) {
+        return Action::Approve(approve);
     }
     if let Some(wait) = keys.get("wait").and_then(|node| gates::wait(places, node, place)) {
         return Action::Wait(wait);
@@ -261,7 +267,7 @@ fn env<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Vec<(String
 
 /// A program writes its outputs; those of the other kinds are what they are.
 fn writes_outputs(node: &Node) -> bool {
-    ["http", "render", "runbook", "wait"].iter().all(|kind| node.get(kind).is_none())
+    ["http", "render", "runbook", "wait", "approve"].iter().all(|kind| node.get(kind).is_none())
 }
 
 fn outputs(keys: Keys<'_>) -> Vec<(String, ValueType)> {

@@ -14,7 +14,7 @@ use super::errors::ReadError;
 use crate::error::LedgerError;
 use crate::ledger::{PAST_ATTEMPTS_MAX, RunQuery, RunView, StoredEvent};
 
-const RUN_COLUMNS: &str = "SELECT id, name, status, generation, held, trigger, actor, key, parent, parent_step, params, \
+const RUN_COLUMNS: &str = "SELECT id, name, status, generation, held, waits, trigger, actor, key, parent, parent_step, params, \
      definition, grp, permit, permit_at, priority, created_at, started_at, finished_at, seq FROM runs";
 
 pub(super) async fn load(connection: &mut SqliteConnection, run: &RunId) -> Result<RunView, ReadError> {
@@ -249,6 +249,7 @@ fn run_of(row: &SqliteRow) -> Result<RunRow, sqlx::Error> {
         status: row.try_get("status")?,
         generation: number(row, "generation")?,
         held: row.try_get("held")?,
+        waits: row.try_get("waits")?,
         trigger: row.try_get("trigger")?,
         actor: row.try_get("actor")?,
         key: row.try_get("key")?,

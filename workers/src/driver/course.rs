@@ -89,6 +89,8 @@ pub struct Course {
     /// Attempts whose end is queued or recorded, so that no second look at them is taken.
     ended: BTreeSet<ClaimId>,
     leaving: bool,
+    /// Whether driving is over while the run waits for people alone.
+    leaves_to_people: bool,
     failed: bool,
 }
 
@@ -110,6 +112,7 @@ impl Course {
             kills: VecDeque::new(),
             ended: BTreeSet::new(),
             leaving: false,
+            leaves_to_people: false,
             failed: false,
         }
     }
@@ -119,6 +122,11 @@ impl Course {
         self.templates = templates;
         let live = state.live().keys().filter_map(|claim| state.live_attempt(claim));
         self.inquiries.extend(live.map(|(_, attempt)| Inquiry::adopt(attempt, &self.boot)));
+    }
+
+    /// Nobody stays for an approval that may take days: whoever gives it says how to go on.
+    pub fn leave_to_people(&mut self) {
+        self.leaves_to_people = true;
     }
 
     /// What to do now.
@@ -148,7 +156,7 @@ impl Course {
         if state.status.is_terminal() {
             return Do::End(Drive::Finished);
         }
-        if todo.is_idle(state) {
+        if todo.is_idle(state) || self.leaves_to_people && todo.only_people(state) {
             return Do::End(Drive::Waiting);
         }
         Do::Wait { wake_at: todo.wake_at }

@@ -61,7 +61,7 @@ pub trait Observer {
 pub enum Drive {
     /// The run is at its end.
     Finished,
-    /// Nothing more can happen without a person: a step is held.
+    /// Nothing more can happen without a person: a step is held, or to be approved.
     Waiting,
     /// Asked to leave.
     Left,
@@ -122,6 +122,11 @@ impl<'a> Driver<'a> {
     /// Starts the supervisor before it is needed: it gets ready while the ledger is being written.
     pub async fn warm_up(&mut self) -> Result<(), DriveError> {
         self.crew.own().await.map(|_| ())
+    }
+
+    /// Does not stay while the run waits for people alone.
+    pub fn leave_to_people(&mut self) {
+        self.course.leave_to_people();
     }
 
     pub fn state(&self) -> &RunState {

@@ -1,5 +1,7 @@
 //! Steps that wait, for a time or for people.
 
+use super::super::approval::{Decision, Ended};
+use super::super::command::Person;
 use super::*;
 
 fn wake_at(world: &World) -> Option<i64> {
@@ -116,4 +118,84 @@ fn waits_count_against_the_time_of_the_run_once_a_step_has_run() {
     assert_eq!(wake_at(&world), Some(30_001));
     wake(&mut world, 30_001);
     assert_eq!((world.state.status, world.status(1)), (RunStatus::TimedOut, StepStatus::Cancelled));
+}
+
+const AGREE: &str = "steps:\n  - id: agree\n    approve: {by: [dba, eve], count: 2, not: requester, expires: 1h}\n  - {id: b, run: \"true\"}\n";
+
+fn word(world: &World, decision: Decision, name: &str, groups: &[&str]) -> Command {
+    Command::Decide {
+        unit: Unit::step(0),
+        decision,
+        person: Person { name: name.into(), groups: groups.iter().map(|group| (*group).to_owned()).collect() },
+        plan: world.state.plan.clone(),
+        generation: world.state.generation,
+        comment: Some("looked at it".into()),
+    }
+}
+
+fn approves(world: &mut World, name: &str) -> Result<(), Reject> {
+    world.send(word(world, Decision::Approved, name, &["dba"]))
+}
+
+#[test]
+fn so_many_people_agree_each_of_them_once_and_not_who_asked() {
+    let mut world = World::new(AGREE);
+    assert_eq!((world.status(0), wake_at(&world)), (StepStatus::Waiting, Some(3_600_001)));
+    assert!(todo(&world.state).only_people(&world.state));
+    assert!(matches!(approves(&mut world, "tester"), Err(Reject::IsRequester { .. })));
+    let stranger = word(&world, Decision::Approved, "mallory", &["users"]);
+    assert!(matches!(world.send(stranger), Err(Reject::NotAllowed { by, .. }) if by == ["dba", "eve"]));
+    approves(&mut world, "alice").unwrap();
+    assert!(matches!(approves(&mut world, "alice"), Err(Reject::AlreadyApproved { .. })));
+    let eve = word(&world, Decision::Approved, "eve", &[]);
+    world.send(eve).unwrap();
+    recount(&world.state);
+    assert_eq!((world.status(0), todo(&world.state).claims), (StepStatus::Succeeded, vec![Unit::step(1)]));
+    assert_eq!(world.state.step(0).whole.outputs["who"], "alice, eve");
+    assert!(matches!(approves(&mut world, "bob"), Err(Reject::Decided { ended: Ended::Approved(_), .. })));
+    assert_eq!(picture(&replay(&world.state, &world.events)), picture(&world.state));
+}
+
+#[test]
+fn one_who_may_rejects_and_nobody_is_heard_after_that() {
+    let mut world = World::new(AGREE);
+    approves(&mut world, "alice").unwrap();
+    let no = word(&world, Decision::Rejected, "alice", &["dba"]);
+    world.send(no).unwrap();
+    assert!(matches!(approves(&mut world, "eve"), Err(Reject::Decided { ended: Ended::Rejected(_), .. })));
+    assert_eq!((world.status(0), Verdict::of(&world.state).exit_code()), (StepStatus::Failed, 3));
+    world.send(Command::Resume { from: None, reason: None }).unwrap();
+    assert_eq!((world.status(0), world.state.approval(Unit::step(0)).unwrap().voices.len()), (StepStatus::Waiting, 0));
+}
+
+#[test]
+fn an_approval_holds_for_the_plan_and_the_generation_that_were_seen() {
+    let mut world = World::new(AGREE);
+    let Command::Decide { unit, decision, person, comment, .. } = word(&world, Decision::Approved, "alice", &["dba"])
+    else {
+        unreachable!()
+    };
+    for (plan, generation) in [("another".to_owned(), 1), (world.state.plan.clone(), 2)] {
+        let (person, comment) = (person.clone(), comment.clone());
+        let other = Command::Decide { unit, decision, person, plan, generation, comment };
+        assert!(matches!(world.send(other), Err(Reject::OtherPlan { .. })));
+    }
+}
+
+#[test]
+fn an_approval_that_comes_too_late_finds_the_run_at_its_end() {
+    let mut world = World::new(AGREE);
+    wake(&mut world, 3_600_001);
+    assert!(matches!(approves(&mut world, "alice"), Err(Reject::Decided { ended: Ended::Expired { .. }, .. })));
+    assert_eq!((world.status(0), Verdict::of(&world.state).exit_code()), (StepStatus::TimedOut, 3));
+}
+
+#[test]
+fn nobody_skips_an_approval_and_a_cancel_ends_it() {
+    let mut world = World::new(AGREE);
+    assert!(matches!(world.skip(0), Err(Reject::NotSkipped { .. })));
+    world.send(Command::Cancel { force: false, reason: None }).unwrap();
+    assert!(matches!(approves(&mut world, "alice"), Err(Reject::NotAsked { .. })));
+    assert_eq!((world.status(0), Verdict::of(&world.state).exit_code()), (StepStatus::Cancelled, 4));
+    assert_eq!(world.state.asked().len(), 0);
 }

@@ -24,7 +24,7 @@ pub const KEYS: &[Key] = &[
     Key::new("http", Shape::Object(&HTTP), "An HTTP request."),
     Key::new("sql", Shape::Object(&SQL), "A statement on a named connection; values become bind parameters.").unbuilt(),
     Key::new("render", Shape::Object(&RENDER), "A template file, written to a path in one piece."),
-    Key::new("approve", Shape::Object(&APPROVE), "Waits for people.").unbuilt(),
+    Key::new("approve", Shape::Object(&APPROVE), "Waits for people to agree; takes no worker."),
     Key::new("wait", WAITING, "Waits for a time; takes no worker, and survives restarts."),
     Key::new("runbook", Shape::Text(Syntax::Free), "Another runbook, as a child run; `with` holds its parameters.")
         .unbuilt(),
@@ -96,10 +96,10 @@ static RENDER: Object = Object::new(
 static APPROVE: Object = Object::new(
     "an approval",
     &[&[
-        Key::new("by", TEXTS, "Roles or users."),
+        Key::new("by", TEXTS, "Groups or users of the machine. Default: everybody who can reach the ledger."),
         Key::new("count", Shape::Count { min: 1, max: 100 }, "How many people. Default: 1."),
-        Key::new("not", words!("requester"), "Who may not."),
-        Key::new("expires", SOME_TIME, "Rejected after this time."),
+        Key::new("not", words!("requester"), "Who may not: whoever asked for the run."),
+        Key::new("expires", SOME_TIME, "Fails after this time. Default: 30d."),
     ]],
 );
 
