@@ -33,6 +33,7 @@ impl Plain {
     pub fn begin(&mut self, state: &RunState) {
         self.short = words::short(&state.id.0).to_owned();
         self.say(&beginning(state));
+        waits::already(state).iter().for_each(|line| self.say(line));
         if let Some(paused) = &state.paused {
             self.say(&on_pause(&paused.by, paused.reason.as_ref()));
         }

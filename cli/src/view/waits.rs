@@ -21,6 +21,29 @@ pub fn sentence(state: &RunState, unit: Unit, now: i64) -> Option<String> {
     Some(format!("until {}, {} left", moment(until, now), left(until, now)))
 }
 
+/// A line for each step that waits when somebody begins to look.
+pub fn already(state: &RunState) -> Vec<String> {
+    let line = |unit: Unit| {
+        let step = state.unit_name(unit);
+        let until = moment(state.unit(unit)?.waits_until()?, now());
+        Some(match state.who_is_asked(unit) {
+            Some(who) => {
+                let plan = plan(&state.plan);
+                format!("◦ {step} asks for approval of plan {plan}: {}, until {until}", cells(&who))
+            }
+            None => format!("◦ {step} waits until {until}"),
+        })
+    };
+    state.waiting().take(LINES_MAX).filter_map(line).collect()
+}
+
+/// Of a thousand items that wait nobody reads a line each.
+const LINES_MAX: usize = 20;
+
+pub fn now() -> i64 {
+    chrono::Utc::now().timestamp_millis()
+}
+
 /// `02:30 CET`; with its date where that is another one than today's.
 pub fn moment(at: i64, now: i64) -> String {
     match zone_name().parse::<Tz>() {

@@ -196,6 +196,12 @@ impl RunState {
         self.asked.iter().copied()
     }
 
+    /// Units that wait for a time or for people, those whose time comes first before the others.
+    pub fn waiting(&self) -> impl Iterator<Item = Unit> {
+        let waits = |unit: &Unit| self.unit(*unit).is_some_and(|unit| unit.status == StepStatus::Waiting);
+        self.timers.iter().map(|(_, unit)| *unit).filter(waits)
+    }
+
     /// Whether a step was refused, or nobody agreed to it in time, so that the run failed.
     pub fn is_rejected(&self) -> bool {
         let refused = |end: &Option<Ended>| matches!(end, Some(Ended::Rejected(_) | Ended::Expired { .. }));
