@@ -81,18 +81,22 @@ async fn say(opened: &Opened, view: &mut RunView, unit: Unit, asked: &Asked) -> 
     }
 }
 
-/// The step that is meant: the only one that asks, where none is named.
+/// The step that is meant: the only one that asks, or asked last, where none is named.
 fn which(state: &RunState, step: Option<&str>) -> Result<Unit, Failure> {
     if let Some(step) = step {
         return find_unit(state, step);
     }
     let short = words::short(&state.id.0);
     let asking: Vec<Unit> = state.asked().collect();
-    match &asking[..] {
-        [unit] => Ok(*unit),
-        [] => Err(Failure::usage(format!("nothing in run {short} asks for approval now; it is {}", state.status))
-            .help(format!("`runward show {short}` says where it stands"))),
-        several => {
+    match (&asking[..], state.settled()) {
+        ([unit], _) => Ok(*unit),
+        // Somebody was faster: the refusal says who.
+        ([], Some(unit)) => Ok(unit),
+        ([], None) => {
+            Err(Failure::usage(format!("nothing in run {short} asks for approval now; it is {}", state.status))
+                .help(format!("`runward show {short}` says where it stands")))
+        }
+        (several, _) => {
             let names: Vec<String> = several.iter().map(|unit| state.unit_name(*unit)).collect();
             Err(Failure::usage(format!("several steps of run {short} ask for approval: {}", names.join(", ")))
                 .help("name the one you mean"))

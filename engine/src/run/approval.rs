@@ -202,6 +202,16 @@ impl RunState {
         self.timers.iter().map(|(_, unit)| *unit).filter(waits)
     }
 
+    /// The step about which people have said their last word most recently.
+    pub fn settled(&self) -> Option<Unit> {
+        let at = |end: &Ended| match end {
+            Ended::Approved(act) | Ended::Rejected(act) => act.at,
+            Ended::Expired { at } => *at,
+        };
+        let settled = self.approvals.iter().filter_map(|(unit, approval)| Some((at(approval.end.as_ref()?), *unit)));
+        settled.max().map(|(_, unit)| unit)
+    }
+
     /// Whether a step was refused, or nobody agreed to it in time, so that the run failed.
     pub fn is_rejected(&self) -> bool {
         let refused = |end: &Option<Ended>| matches!(end, Some(Ended::Rejected(_) | Ended::Expired { .. }));
