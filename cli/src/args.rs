@@ -35,6 +35,7 @@ const EVERYWHERE: &str = "Options of every command";
 const EXIT_CODES: &str = "To begin: runward init, then runward run hello -p name=world.\n\
      Something is wrong: runward runs --unfinished, runward show RUN, runward logs RUN, runward doctor.\n\n\
      Exit codes: 0 succeeded, 1 failed or timed out, 2 usage or validation, 4 cancelled, \
+     6 failed and rolled back, 7 rollback incomplete, \
      8 outcome unknown (lost), or waiting for somebody (held), 9 ledger unreachable.";
 
 #[derive(Debug, Subcommand)]
@@ -94,7 +95,12 @@ pub enum Command {
     /// generation, from the definition it started with: succeeded steps are kept, all others run again. With --from that
     /// step and all after it run again as well, even if they succeeded.
     Resume(ResumeArgs),
-    /// Say what became of a held step
+    /// Take back what a run did that failed, was cancelled or timed out
+    ///
+    /// The `undo` of every step that is done, the last one first, then `finally`. A run that waits for this
+    /// (`on-failure: {rollback: ask}`) goes on; one that is at its end begins its next generation, which does nothing else.
+    Rollback(RollbackArgs),
+    /// Say what became of a held step, or of an undo that failed
     Resolve(ResolveArgs),
     /// Show what is configured, and where each value comes from
     Config {
@@ -274,9 +280,12 @@ pub struct WatchArgs {
 pub struct CancelArgs {
     /// The run's id, or its last characters, or `last`
     pub run: String,
-    /// At once: KILL without grace, and `finally` steps too if they are what runs
+    /// At once: KILL without grace, and the rollback or the `finally` steps too if they are what runs
     #[arg(long)]
     pub force: bool,
+    /// Take back what was done: the `undo` of every step that is done, then `finally`
+    #[arg(long)]
+    pub rollback: bool,
     /// Why, for the record
     #[arg(long)]
     pub reason: Option<String>,
@@ -377,6 +386,20 @@ pub struct ResumeArgs {
     /// Do this step and all after it once more, even what succeeded
     #[arg(long, value_name = "STEP")]
     pub from: Option<String>,
+    /// Why, for the record
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Leave it running in the background
+    #[arg(short, long)]
+    pub detach: bool,
+    #[command(flatten)]
+    pub showing: ShowingArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RollbackArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
     /// Why, for the record
     #[arg(long)]
     pub reason: Option<String>,

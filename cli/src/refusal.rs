@@ -21,6 +21,9 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
         Reject::NotFailed { last: Some(last), .. } => {
             format!("{reject}; the run was last continued by {}", act(last))
         }
+        Reject::NothingToUndo { last: Some(last) } => {
+            format!("{reject}; the run was last continued, or taken back, by {}", act(last))
+        }
         _ => reject.to_string(),
     };
     let help = match &reject {
@@ -53,6 +56,19 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
         Reject::NeedsFirst { need, .. } => format!("`runward retry {short} {need}` comes first"),
         Reject::WholeStep { step, .. } => {
             format!("`runward retry {short} {step}` starts each item that did not succeed once more")
+        }
+        Reject::UndoFailed { unit } => format!(
+            "look what is there, then: `runward resolve {short} {unit}.undo --as succeeded` (it is taken back), `failed` (it \
+             stands) or `retry` (its undo starts once more)"
+        ),
+        Reject::NotToBeUndone { status: RunStatus::Succeeded } => {
+            "what succeeded stands: to take it back needs a runbook of its own".to_owned()
+        }
+        Reject::NotToBeUndone { status } if status.is_terminal() => {
+            "each of its main steps is done: to take that back needs a runbook of its own".to_owned()
+        }
+        Reject::NotToBeUndone { .. } => {
+            format!("to stop it and take back what it did: `runward cancel {short} --rollback`")
         }
         _ => show,
     };

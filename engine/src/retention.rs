@@ -58,6 +58,7 @@ mod tests {
             status: if finished_at.is_some() { "succeeded" } else { "running" }.to_owned(),
             generation: 1,
             held,
+            rollback: Default::default(),
             trigger: "test".to_owned(),
             actor: "tester".to_owned(),
             key: None,

@@ -25,8 +25,6 @@ fn the_example_of_the_contract_is_right_and_its_unbuilt_keys_are_named() {
             "objectives",
             "steps[0].secrets",
             "steps[2].check",
-            "steps[2].undo",
-            "on-failure",
             "finally[0].notify",
         ]
     );

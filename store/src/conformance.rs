@@ -198,7 +198,7 @@ pub async fn rows_are_what_the_events_say_at_every_step(ledger: Arc<dyn Ledger>)
         settle("c4", Outcome::Succeeded),
         Command::Resume { from: None, reason: None },
         claim(1, "c5"),
-        Command::Cancel { force: false, reason: Some("enough".into()) },
+        Command::Cancel { force: false, rollback: false, reason: Some("enough".into()) },
         settle("c5", Outcome::Killed),
         claim(2, "c6"),
         settle("c6", Outcome::Succeeded),
@@ -249,7 +249,7 @@ pub async fn what_operators_did_is_in_the_rows(ledger: Arc<dyn Ledger>) {
         (claim(2, "c4"), "running"),
         (settle("c4", failed), "failed"),
         (Command::Resume { from: Some(0), reason: None }, "queued"),
-        (Command::Cancel { force: false, reason: None }, "stopping"),
+        (Command::Cancel { force: false, rollback: false, reason: None }, "stopping"),
         (skip(2), "cancelled"),
     ];
     for (n, (wanted, status)) in story.into_iter().enumerate() {
@@ -278,7 +278,7 @@ pub async fn runs_are_listed_newest_first(ledger: Arc<dyn Ledger>) {
         ledger.trigger(new_run(id, None)).await.unwrap();
     }
     let mut view = ledger.load(&"run-2".into()).await.unwrap();
-    accept(&*ledger, &mut view, Command::Cancel { force: false, reason: None }).await;
+    accept(&*ledger, &mut view, Command::Cancel { force: false, rollback: false, reason: None }).await;
     accept(&*ledger, &mut view, claim(2, "c1")).await;
     accept(&*ledger, &mut view, settle("c1", Outcome::Succeeded)).await;
     let ids = |rows: Vec<runward_engine::run::rows::RunRow>| rows.into_iter().map(|row| row.id.0).collect::<Vec<_>>();

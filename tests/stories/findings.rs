@@ -179,14 +179,12 @@ fn unbuilt() -> Vec<(&'static str, u32, String)> {
         top("objectives", "objectives: {rto: 4h}"),
         top("on.schedule", "on: {schedule: [{cron: \"30 2 * * *\"}]}"),
         top("on.webhook", "on: {webhook: {secret: hook}}"),
-        top("on-failure", "on-failure: {rollback: never}"),
         ("secrets", 1, "secrets: {TOKEN: {env: T}}\nsteps:\n  - {run: touch pwned, secrets: [TOKEN]}\n".into()),
         step("sql", "sql: {connection: main, query: select 1}"),
         step("runbook", "runbook: other"),
         step("notify", "notify: {channel: ops, text: done}"),
         step("host", "host: db1\nrun: touch pwned"),
         step("check", "check: test -e pwned\nrun: touch pwned"),
-        step("undo", "undo: rm pwned\nrun: touch pwned"),
         step("lease", "lease: strict\nrun: touch pwned"),
     ]
 }

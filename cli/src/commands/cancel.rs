@@ -19,7 +19,7 @@ pub async fn run(config: &Config, args: CancelArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
     let mut view = opened.ledger.load(&id).await?;
-    let cancel = Command::Cancel { force: args.force, reason: args.reason };
+    let cancel = Command::Cancel { force: args.force, rollback: args.rollback, reason: args.reason };
     command(&opened.ledger, &mut view, cancel, &actor()).await??;
     let what = format!("{} {}", view.state.name, words::short(&id.0));
     let mut code = 0;
@@ -39,6 +39,13 @@ pub async fn run(config: &Config, args: CancelArgs) -> Result<i32, Failure> {
         (Format::Text, None) if code == Verdict::Unknown.exit_code() => {
             let show = format!("runward show {}", words::short(&id.0));
             print_line(&format!("cancelled {what}; the outcome of a step is unknown: {show}"));
+        }
+        (Format::Text, None) if code == Verdict::RolledBack.exit_code() => {
+            print_line(&format!("cancelled and rolled back {what}"));
+        }
+        (Format::Text, None) if code == Verdict::RollbackIncomplete.exit_code() => {
+            let show = format!("runward show {}", words::short(&id.0));
+            print_line(&format!("cancelled {what}; its rollback is incomplete: {show}"));
         }
         (Format::Text, None) => print_line(&format!("cancelled {what}")),
     }

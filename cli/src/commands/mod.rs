@@ -22,6 +22,7 @@ mod preview;
 mod resolve;
 mod resume;
 mod retry;
+mod rollback;
 mod run;
 mod runs;
 mod show;
@@ -61,6 +62,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Unpause(args) => unpause::run(config, args).await,
         Command::Skip(args) => skip::run(config, args).await,
         Command::Retry(args) => retry::run(config, &args).await,
+        Command::Rollback(args) => rollback::run(config, &args).await,
         Command::Resume(args) => resume::run(config, &args).await,
         Command::Resolve(args) => resolve::run(config, args).await,
         Command::Audit { command } => audit::run(config, command).await,

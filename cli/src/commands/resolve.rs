@@ -1,7 +1,7 @@
 //! `runward resolve`: an operator says what became of a held step.
 
 use runward_engine::run::command::Resolution;
-use runward_engine::run::{Command, RunStatus};
+use runward_engine::run::{Command, Part, RunStatus};
 use runward_store::{Ledger, command};
 use serde_json::json;
 
@@ -18,7 +18,9 @@ pub async fn run(config: &Config, args: ResolveArgs) -> Result<i32, Failure> {
     let id = find_run(&opened.ledger, &args.run).await?;
     let mut view = opened.ledger.load(&id).await?;
     let unit = view.state.unit_named(&args.step).ok_or_else(|| {
-        let held: Vec<String> = view.state.held().iter().map(|unit| view.state.unit_name(*unit)).collect();
+        let undo = view.state.undo_failed().map(|unit| unit.part(Part::Undo));
+        let held = view.state.held().iter().copied().chain(undo);
+        let held: Vec<String> = held.map(|unit| view.state.unit_name(unit)).collect();
         Failure::usage(format!("this run has no step `{}`", args.step)).help(match held.is_empty() {
             true => "none of its steps is held".to_owned(),
             false => format!("held: {}", held.join(", ")),

@@ -28,7 +28,7 @@ pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
         }
         loaded => loaded?,
     };
-    if view.state.status.is_terminal() || args.from.is_some() {
+    if view.state.status.is_terminal() || view.state.asks_for_rollback() || args.from.is_some() {
         again(&opened, &mut view, args, showing.format).await?;
     }
     if args.detach {
@@ -52,7 +52,7 @@ async fn again(opened: &Opened, view: &mut RunView, args: &ResumeArgs, format: R
         return Err(refused(reject, &view.state.id));
     }
     let resumed = committed.news.iter().find_map(|recorded| match &recorded.event {
-        Event::RunResumed { reset, from: Some(from), .. } => Some((reset, from)),
+        Event::RunResumed { reset, from, .. } => Some((reset, from)),
         _ => None,
     });
     if let Some((reset, from)) = resumed
@@ -62,7 +62,16 @@ async fn again(opened: &Opened, view: &mut RunView, args: &ResumeArgs, format: R
         let all: Vec<&str> = reset.iter().map(String::as_str).collect();
         let twice: Vec<&str> = reset.iter().filter(twice).map(String::as_str).collect();
         let and = if twice.is_empty() { String::new() } else { format!("; had succeeded: {}", names(&twice)) };
-        eprintln!("{}", text::safe(&format!("from {from} on, what runs again: {}{and}", names(&all))));
+        match from {
+            Some(from) => {
+                eprintln!("{}", text::safe(&format!("from {from} on, what runs again: {}{and}", names(&all))))
+            }
+            None if twice.is_empty() => {}
+            None => {
+                let what = "what followed a step that was taken back runs again";
+                eprintln!("{}", text::safe(&format!("{what}: {}", names(&twice))));
+            }
+        }
     }
     Ok(())
 }

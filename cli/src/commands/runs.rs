@@ -1,5 +1,6 @@
 //! `runward runs`: runs, newest first.
 
+use runward_engine::run::RolledBack;
 use runward_engine::run::group::Permit;
 use runward_engine::run::rows::RunRow;
 use runward_store::{Ledger, RunQuery};
@@ -49,10 +50,15 @@ fn cells(home: &Home, row: RunRow) -> [String; 6] {
         (true, _) => format!("{} (held)", row.status),
         (false, true) => format!("{} (no driver)", row.status),
         (false, false) if row.permit == Some(Permit::Waits) && row.status == "queued" => "queued (waits)".to_owned(),
+        (false, false) if row.rollback != RolledBack::None => format!("{} ({})", row.status, rolled_back(row.rollback)),
         (false, false) => row.status,
     };
     let (created, took) = (text::time(row.created_at), text::took(row.started_at, row.finished_at));
     [row.id.0, row.name, status, created, took, row.actor]
+}
+
+fn rolled_back(rollback: RolledBack) -> &'static str {
+    if rollback == RolledBack::Done { "rolled back" } else { "rollback partial" }
 }
 
 /// On a terminal that is too narrow for whole ids: their ends, which every command takes, and no line that wraps.

@@ -3,7 +3,7 @@
 use runward_engine::run::group::{Member, Priority};
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::state::Act;
-use runward_engine::run::{RunState, Verdict};
+use runward_engine::run::{RolledBack, RunState, Verdict};
 use runward_store::{Ledger, StoredEvent};
 use runward_workers::home::DriverLock;
 use serde_json::json;
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::open::{Opened, find_run, open};
 use crate::refusal::act;
 use crate::text;
-use crate::view::{self, words};
+use crate::view::{self, plain, words};
 
 pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
@@ -71,7 +71,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
                 events.iter().for_each(|event| print_line(&event_line(event)));
             }
             asking(&view.state);
-            next(&opened, &run, driver.as_deref(), verdict, view.state.paused.is_some());
+            next(&opened, &run, driver.as_deref(), verdict, &view.state);
         }
     }
     Ok(0)
@@ -87,6 +87,9 @@ fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict,
     print_line(&format!("run         {}", run.id));
     print_line(&format!("runbook     {} ({})", run.name, &run.definition[..12.min(run.definition.len())]));
     print_line(&format!("status      {state}"));
+    if run.rollback != RolledBack::None {
+        print_line(&format!("rollback    {}", run.rollback.as_str()));
+    }
     if let Some(paused) = paused {
         print_line(&format!("paused      by {}", act(paused)));
     }
@@ -189,7 +192,8 @@ fn asking(state: &RunState) {
     }
 }
 
-fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, paused: bool) {
+fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, state: &RunState) {
+    let paused = state.paused.is_some();
     let short = words::short(&run.id.0);
     let advice = match (verdict, driver, run.finished_at) {
         (Verdict::Unfinished, None, _) => {
@@ -202,6 +206,7 @@ fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, p
         (Verdict::Unfinished, Some(_), _) => {
             format!("`runward logs -f {short}` follows it, `runward cancel {short}` stops it")
         }
+        _ if state.asks_for_rollback() || state.undo_failed().is_some() => return told(state, verdict),
         (Verdict::Unknown, _, None) => {
             format!(
                 "look whether the held step took effect, then: runward resolve {short} STEP --as succeeded|failed|retry"
@@ -217,10 +222,17 @@ fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, p
             )
         }
         (Verdict::Busy, ..) => format!("nothing of it was executed; `runward resume {short}` asks its group again"),
+        (Verdict::RolledBack | Verdict::RollbackIncomplete, ..) => return told(state, verdict),
         (Verdict::Succeeded, ..) => return,
     };
     print_line("");
     print_line(&advice);
+}
+
+fn told(state: &RunState, verdict: Verdict) {
+    print_line("");
+    plain::taken_back(state).iter().for_each(|line| print_line(line.trim_start()));
+    print_line(&plain::advice(state, verdict));
 }
 
 fn event_json(event: &StoredEvent) -> serde_json::Value {

@@ -96,7 +96,8 @@ pub async fn run(config: &Config, args: &WatchArgs) -> Result<i32, Failure> {
 async fn cancel(opened: &Opened, run: &RunId, force: bool) -> String {
     let recorded = async {
         let mut view = opened.ledger.load(run).await?;
-        command(&opened.ledger, &mut view, Command::Cancel { force, reason: None }, &actor()).await??;
+        command(&opened.ledger, &mut view, Command::Cancel { force, rollback: false, reason: None }, &actor())
+            .await??;
         if DriverLock::holder(&opened.home, run).is_none() {
             start_driver(opened, run)?;
         }

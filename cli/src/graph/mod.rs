@@ -13,7 +13,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use runward_engine::run::state::UnitState;
-use runward_engine::run::{RunState, StepStatus, Unit};
+use runward_engine::run::{Part, RunState, StepStatus, Unit};
 use runward_engine::runbook::model::{Action, Items, Runbook, Script, Step};
 
 pub use dot::dot;
@@ -49,6 +49,8 @@ pub struct NodeState {
     pub started_at: Option<i64>,
     pub ended_at: Option<i64>,
     pub attempts: usize,
+    /// What its undo came to, where it has come up.
+    pub undo: Option<StepStatus>,
     pub items: Option<Tally>,
 }
 
@@ -137,6 +139,7 @@ impl NodeState {
             parts.push(format!("{} attempts", self.attempts));
         }
         parts.extend(self.items.map(Tally::sentence));
+        parts.extend(self.undo.map(|undo| format!("undo {}", undo.as_str().replace('_', " "))));
         parts.join(", ")
     }
 
@@ -178,6 +181,9 @@ fn notes(step: &Step) -> Vec<String> {
     if step.allow_failure {
         notes.push("may fail".to_owned());
     }
+    if step.undo.is_some() {
+        notes.push("has an undo".to_owned());
+    }
     if step.irreversible {
         notes.push("irreversible".to_owned());
     }
@@ -191,6 +197,7 @@ fn node_state(state: &RunState, step: u32) -> NodeState {
         started_at: whole.started_at,
         ended_at: whole.ended_at,
         attempts: state.unit(Unit::step(step)).map_or(0, |unit| unit.attempts.len()),
+        undo: state.unit(Unit::step(step).part(Part::Undo)).map(|undo| undo.status),
         items: Tally::of(state, step),
     }
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use runward_engine::run::state::Attempt;
-use runward_engine::run::{ClaimId, Event, Outcome, Recorded, RunState, Then, Unit, Verdict};
+use runward_engine::run::{ClaimId, Event, Outcome, Part, Recorded, RunState, Then, Unit, Verdict};
 use runward_engine::runbook::position;
 use runward_workers::home::Home;
 use uuid::Uuid;
@@ -85,7 +85,12 @@ impl Github {
         let lines = plain::ending(state, verdict);
         lines.iter().for_each(|text| line(text));
         if verdict != Verdict::Succeeded && self.errors == 0 {
-            self.command("error", &format!("{} {}", state.name, plain_verdict(verdict)), &lines[1..].join("\n"), 0);
+            self.command(
+                "error",
+                &format!("{} {}", state.name, super::words::ended(state, verdict)),
+                &lines[1..].join("\n"),
+                0,
+            );
         }
         if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty())
             && let Err(error) = summary::append(Path::new(&path), state, verdict)
@@ -115,7 +120,7 @@ impl Github {
     fn annotate(&mut self, state: &RunState, recorded: &Recorded, unit: &str, lines: &[String]) {
         let Some(found) = state.unit_named(unit) else { return };
         let spec = state.spec(found.step);
-        let kind = if spec.allow_failure { "warning" } else { "error" };
+        let kind = if spec.allow_failure && found.part == Part::Step { "warning" } else { "error" };
         let sentence = match &recorded.event {
             Event::UnitFailed { .. } => plain::note(recorded).unwrap_or_default(),
             _ => plain::sentence(state, recorded, None),
@@ -137,10 +142,6 @@ impl Github {
         let (place, title, message) = (place.unwrap_or_default(), escaped_property(title), escaped(message));
         out::show(To::Output, format!("::{kind} {place}title={title}::{message}\n"));
     }
-}
-
-fn plain_verdict(verdict: Verdict) -> &'static str {
-    super::words::verdict(verdict)
 }
 
 fn attempt_of<'a>(state: &'a RunState, unit: Unit, claim: &ClaimId) -> Option<&'a Attempt> {

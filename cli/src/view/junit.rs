@@ -192,11 +192,15 @@ fn ended(state: &RunState, unit: Unit, found: &UnitState) -> Ended {
     match found.status {
         StepStatus::Succeeded => Ended::Well,
         StepStatus::Failed | StepStatus::TimedOut => Ended::Failure { kind: status, message },
+        StepStatus::Held if found.is_held_by_undo() => {
+            Ended::Error { kind: status, message: "held: its undo did not succeed".into() }
+        }
         StepStatus::Lost | StepStatus::Held => Ended::Error { kind: status, message },
         StepStatus::Running | StepStatus::Backoff | StepStatus::Waiting => {
             Ended::Error { kind: status, message: format!("{message}: the run was not at its end") }
         }
         StepStatus::Pending | StepStatus::Ready => Ended::Skipped { message: "not started".into() },
+        StepStatus::Undone => Ended::Skipped { message: "it succeeded, and was taken back".into() },
         StepStatus::Skipped | StepStatus::Cancelled => Ended::Skipped { message },
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use runward_engine::run::group::Permit;
 use runward_engine::run::state::UnitState;
-use runward_engine::run::{Event, Outcome, Recorded, RunState, StepStatus, Unit, Verdict};
+use runward_engine::run::{Event, Outcome, Part, Recorded, RunState, StepStatus, Unit, Verdict};
 use runward_engine::runbook::model::Step;
 use unicode_width::UnicodeWidthStr;
 
@@ -102,10 +102,13 @@ impl Live {
                     }
                 }
                 Event::CancelRequested { .. } => self.note(&format!("! cancelled by {}", recorded.actor)),
-                Event::ApprovalDecided { .. } | Event::ApprovalExpired { .. } => {
-                    self.note(&plain::note(recorded).unwrap_or_default());
-                }
-                Event::RunPaused { .. } | Event::RunUnpaused | Event::SkipRequested { .. } => {
+                Event::ApprovalDecided { .. }
+                | Event::ApprovalExpired { .. }
+                | Event::RunPaused { .. }
+                | Event::RunUnpaused
+                | Event::SkipRequested { .. }
+                | Event::RollbackStarted { .. }
+                | Event::RollbackRequested { .. } => {
                     self.note(&plain::note(recorded).unwrap_or_default());
                 }
                 _ => {}
@@ -128,9 +131,11 @@ impl Live {
         let mut lines = std::mem::take(&mut self.above);
         lines.extend(self.look.frame(state, None, 0, LAST_LINES_MAX));
         let took = text::took(state.started_at.or(Some(state.created_at)), state.finished_at);
-        let line = format!("{} {} {} {took}", words::symbol(symbol_of(verdict)), state.name, words::verdict(verdict));
+        let line =
+            format!("{} {} {} {took}", words::symbol(symbol_of(verdict)), state.name, words::ended(state, verdict));
         lines.push(self.look.paint(symbol_of(verdict), line.trim_end()));
         lines.extend(plain::summary(state));
+        lines.extend(plain::taken_back(state));
         lines.push(format!("  {}", plain::advice(state, verdict)));
         self.stay(&lines);
     }
@@ -217,7 +222,8 @@ impl Look {
         let status = found.status.as_str();
         let running = found.status == StepStatus::Running && tails.is_some();
         let symbol = if running { self.spinner(frame) } else { self.marks.symbol(status) };
-        let (indent, width) = if unit.item.is_some() { ("    ", width.saturating_sub(2)) } else { ("  ", width) };
+        let depth = usize::from(unit.item.is_some()) + usize::from(unit.part != Part::Step);
+        let (indent, width) = ("  ".repeat(depth + 1), width.saturating_sub(2 * depth));
         let took = match (running, found.started_at) {
             (true, Some(from)) => going(now().saturating_sub(from)),
             (_, from) => text::took(from, found.ended_at),
@@ -240,6 +246,7 @@ impl Look {
                 parts.extend(found.error.as_deref().map(cells));
             }
             StepStatus::Waiting => parts.extend(waits::sentence(state, unit, now())),
+            StepStatus::Held if found.is_held_by_undo() => parts.push("held: its undo did not succeed".to_owned()),
             status if status.is_terminal() && status != StepStatus::Succeeded => {
                 let word = || status.as_str().replace('_', " ");
                 parts.push(found.error.as_deref().map_or_else(word, cells));
@@ -273,15 +280,27 @@ impl Look {
     }
 }
 
+/// An undo that an item has a row for.
+const UNDER_WAY: [StepStatus; 3] = [StepStatus::Ready, StepStatus::Running, StepStatus::Backoff];
+
 /// A row a step, and one for each of the first items that failed. Items that run have no row of their own: they come and go.
 fn rows(state: &RunState) -> Vec<Row> {
     let mut rows = Vec::with_capacity(state.steps().len());
     for (step, found) in state.steps().iter().enumerate() {
         rows.push(Row::Unit(Unit::step(step as u32)));
+        let parts = |unit: Unit| {
+            let there = move |part: &Unit| state.unit(*part).is_some_and(|found| found.status != StepStatus::Pending);
+            [Part::Check, Part::Undo].map(|part| unit.part(part)).into_iter().filter(there).map(Row::Unit)
+        };
+        rows.extend(parts(Unit::step(step as u32)));
         let Some(items) = &found.items else { continue };
-        let bad = |unit: &UnitState| unit.status.is_failure() || unit.status == StepStatus::Held;
+        let undoing = |unit: &UnitState| unit.part(Part::Undo).is_some_and(|undo| UNDER_WAY.contains(&undo.status));
+        let bad = |unit: &UnitState| unit.status.is_failure() || unit.status == StepStatus::Held || undoing(unit);
         let failed: VecDeque<u32> = (0..).zip(&items.units).filter(|(_, unit)| bad(unit)).map(|(n, _)| n).collect();
-        rows.extend(failed.iter().take(ITEMS_NAMED_MAX).map(|item| Row::Unit(Unit::item(step as u32, *item))));
+        for item in failed.iter().take(ITEMS_NAMED_MAX).map(|item| Unit::item(step as u32, *item)) {
+            rows.push(Row::Unit(item));
+            rows.extend(parts(item));
+        }
         if failed.len() > ITEMS_NAMED_MAX {
             rows.push(Row::More(failed.len() - ITEMS_NAMED_MAX));
         }
@@ -292,7 +311,10 @@ fn rows(state: &RunState) -> Vec<Row> {
 /// Of the runbook, not of what is shown: so that nothing moves sideways.
 fn name_width(state: &RunState) -> usize {
     // An item is further right, and has its number behind the name.
-    let width = |step: &Step| step.id.width() + if step.for_each.is_some() { 2 + "[99]".len() } else { 0 };
+    let width = |step: &Step| {
+        let undo = if step.undo.is_some() { 2 + ".undo".len() } else { 0 };
+        step.id.width() + undo + if step.for_each.is_some() { 2 + "[99]".len() } else { 0 }
+    };
     state.runbook.steps.iter().map(width).max().unwrap_or(0).min(NAME_WIDTH_MAX)
 }
 

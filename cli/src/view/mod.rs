@@ -12,7 +12,7 @@ pub mod keys;
 mod live;
 pub mod out;
 mod paint;
-mod plain;
+pub mod plain;
 mod printed;
 mod summary;
 pub mod tail;

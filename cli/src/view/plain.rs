@@ -2,7 +2,7 @@
 
 use runward_engine::run::approval::Decision;
 use runward_engine::run::event::{StopCause, Then};
-use runward_engine::run::{Event, Outcome, Part, Recorded, RunState, StepStatus, Unit, Verdict};
+use runward_engine::run::{Event, Outcome, Part, Recorded, RolledBack, RunState, StepStatus, Unit, Verdict};
 use runward_engine::runbook::model::Orphans;
 use runward_engine::units::{format_duration, format_size};
 
@@ -134,8 +134,9 @@ pub fn note(recorded: &Recorded) -> Option<String> {
         Event::UnitFailed { unit, error } => format!("✗ {unit} did not start: {}", text::safe(error)),
         Event::StepSkipped { step, condition } => format!("− {step} skipped: `{condition}` does not hold"),
         Event::ItemsExpanded { step, items } => format!("▶ {step}: {} items", items.len()),
-        Event::CancelRequested { force, reason } => {
+        Event::CancelRequested { force, rollback, reason } => {
             let how = if *force { "cancelled at once" } else { "cancelled" };
+            let how = if *rollback { format!("{how}, to be taken back,") } else { how.to_owned() };
             let why = reason.as_ref().map(|reason| format!(": {}", text::safe(reason))).unwrap_or_default();
             format!("! {how} by {}{why}", recorded.actor)
         }
@@ -169,10 +170,41 @@ pub fn note(recorded: &Recorded) -> Option<String> {
             format!("! the group `{}` has no room, and this run does not wait", text::safe(group))
         }
         Event::RunStopping { because: StopCause::TimedOut } => "! the run's time is over".to_owned(),
+        Event::RollbackAsked => "‖ what was done can be taken back: somebody has to say whether".to_owned(),
+        Event::RollbackRequested { only, reason, .. } => {
+            let what = only.as_ref().map(|unit| format!(" of {unit}")).unwrap_or_default();
+            let why = reason.as_ref().map(|reason| format!(": {}", text::safe(reason))).unwrap_or_default();
+            format!("↩ rollback{what} asked for by {}{why}", recorded.actor)
+        }
+        Event::RollbackStarted { order } => format!("↩ rolling back: {}", some(order)),
+        Event::RollbackFinished { left, .. } if left.is_empty() => "↩ rolled back".to_owned(),
+        Event::RollbackFinished { left, .. } => format!("✗ not taken back: {}", some(left)),
         Event::FinallyStarted => "▶ finally".to_owned(),
         Event::LateResult { unit, .. } => format!("? {unit}: a result came after it was given up"),
         _ => return None,
     })
+}
+
+/// Names, as many as a line can take.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let more = names.len().saturating_sub(SHOWN);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{rest}", names[..names.len() - more].join(", "))
+}
+
+/// What was taken back, what was not, and what cannot be.
+pub fn taken_back(state: &RunState) -> Vec<String> {
+    let left: Vec<String> = state.not_taken_back().iter().map(|unit| state.unit_name(*unit)).collect();
+    let lasting: Vec<String> = state.irreversible_done().iter().map(|step| state.spec(*step).id.clone()).collect();
+    let mut lines = Vec::new();
+    if state.rolled_back() == RolledBack::Partial {
+        lines.push(format!("  not taken back: {}", some(&left)));
+    }
+    if !lasting.is_empty() && (state.rolled_back() != RolledBack::None || state.asks_for_rollback()) {
+        lines.push(format!("  cannot be taken back: {}", some(&lasting)));
+    }
+    lines
 }
 
 /// Who keeps the run from going on, and how it does.
@@ -186,8 +218,9 @@ pub fn ending(state: &RunState, verdict: Verdict) -> Vec<String> {
     let took = text::took(state.started_at.or(Some(state.created_at)), state.finished_at);
     let after = if took.is_empty() { String::new() } else { format!(" after {took}") };
     let symbol = words::symbol(symbol_of(verdict));
-    let mut lines = vec![format!("{symbol} {} {}{after}", state.name, words::verdict(verdict))];
+    let mut lines = vec![format!("{symbol} {} {}{after}", state.name, words::ended(state, verdict))];
     lines.extend(summary(state));
+    lines.extend(taken_back(state));
     if verdict != Verdict::Succeeded {
         lines.push(format!("  {}", advice(state, verdict)));
     }
@@ -213,7 +246,25 @@ pub fn advice(state: &RunState, verdict: Verdict) -> String {
             "runward resolve {short} {} --as succeeded|failed|retry, then runward resume {short}",
             state.unit_name(*unit)
         ),
-        _ => format!("what was printed: runward logs {short}; try again: runward resume {short}"),
+        _ if state.asks_for_rollback() => format!(
+            "take back what was done: runward rollback {short}; try again: runward resume {short}; let it stand: \
+             runward cancel {short}"
+        ),
+        _ => match (state.undo_failed(), state.rolled_back()) {
+            (Some(unit), _) => format!(
+                "say what became of it: runward resolve {short} {}.undo --as succeeded|failed|retry",
+                state.unit_name(unit)
+            ),
+            (None, RolledBack::Partial) => {
+                format!("take back the rest: runward rollback {short}; or go on: runward resume {short}")
+            }
+            (None, RolledBack::Done) => {
+                format!("what was printed: runward logs {short}; do it again: runward resume {short}")
+            }
+            (None, RolledBack::None) => {
+                format!("what was printed: runward logs {short}; try again: runward resume {short}")
+            }
+        },
     }
 }
 
@@ -222,6 +273,7 @@ pub fn symbol_of(verdict: Verdict) -> &'static str {
         Verdict::Succeeded => "succeeded",
         Verdict::Failed | Verdict::TimedOut | Verdict::Rejected => "failed",
         Verdict::Cancelled | Verdict::Busy => "cancelled",
+        Verdict::RolledBack | Verdict::RollbackIncomplete => "failed",
         Verdict::Unknown | Verdict::Unfinished => "lost",
     }
 }
@@ -241,7 +293,8 @@ fn shortfall(state: &RunState, unit: Unit) -> Option<String> {
     if !(found.status.is_failure() || found.status == StepStatus::Held || stopped) {
         return None;
     }
-    let error = found.error.as_deref().map(text::safe).or(items.map(Tally::sentence));
+    let held = || found.is_held_by_undo().then(|| "its undo did not succeed".to_owned());
+    let error = found.error.as_deref().map(text::safe).or_else(held).or(items.map(Tally::sentence));
     let why = error.map(|error| format!(": {error}")).unwrap_or_default();
     let allowed = if is_allowed(state, unit) { format!(" {}", words::ALLOWED) } else { String::new() };
     Some(format!("  {} {}{why}{allowed}", state.unit_name(unit), found.status.as_str().replace('_', " ")))

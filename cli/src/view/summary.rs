@@ -34,7 +34,7 @@ fn page(state: &RunState, verdict: Verdict, room: usize) -> String {
     let took = text::took(state.started_at.or(Some(state.created_at)), state.finished_at);
     let after = if took.is_empty() { String::new() } else { format!(" after {took}") };
     let symbol = words::symbol(plain::symbol_of(verdict));
-    let mut page = format!("### {symbol} {} {}{after}\n\n", literal(&state.name), words::verdict(verdict));
+    let mut page = format!("### {symbol} {} {}{after}\n\n", literal(&state.name), words::ended(state, verdict));
     let _ = writeln!(page, "| step | state | attempts | duration | |\n|---|---|---:|---:|---|");
     let all: Vec<Unit> = units(state).collect();
     let mut left_out = 0;

@@ -1,6 +1,6 @@
 //! Symbols and short words for states.
 
-use runward_engine::run::Verdict;
+use runward_engine::run::{RunState, Verdict};
 
 pub fn symbol(status: &str) -> &'static str {
     match status {
@@ -10,6 +10,7 @@ pub fn symbol(status: &str) -> &'static str {
         "skipped" | "cancelled" => "−",
         "running" => "▶",
         "backoff" => "↻",
+        "undone" => "↩",
         "waiting" => "◦",
         "paused" => "‖",
         _ => "·",
@@ -29,8 +30,21 @@ pub fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Rejected => "not approved",
         Verdict::Cancelled => "cancelled",
         Verdict::Busy => "did nothing: its group is busy",
+        Verdict::RolledBack => "rolled back",
+        Verdict::RollbackIncomplete => "rollback incomplete",
         Verdict::Unknown => "outcome unknown",
         Verdict::Unfinished => "not finished",
+    }
+}
+
+/// How a run came to its end: `failed, rolled back`.
+pub fn ended(state: &RunState, verdict_of: Verdict) -> String {
+    let word = verdict(verdict_of);
+    match verdict_of {
+        Verdict::RolledBack | Verdict::RollbackIncomplete => {
+            format!("{}, {word}", state.status.as_str().replace('_', " "))
+        }
+        _ => word.to_owned(),
     }
 }
 
@@ -65,6 +79,7 @@ impl Marks {
             (Marks::Ascii, "skipped" | "cancelled") => "-",
             (Marks::Ascii, "running") => ">",
             (Marks::Ascii, "backoff") => "~",
+            (Marks::Ascii, "undone") => "<",
             (Marks::Ascii, "waiting") => ":",
             (Marks::Ascii, "paused") => "=",
             (Marks::Ascii, _) => ".",
@@ -103,6 +118,7 @@ fn ascii(c: char) -> char {
         '−' => '-',
         '▶' => '>',
         '↻' => '~',
+        '↩' => '<',
         '·' | '…' => '.',
         '◦' => ':',
         '│' => '|',
@@ -116,7 +132,7 @@ mod tests {
 
     #[test]
     fn our_own_signs_have_a_counterpart_in_ascii() {
-        for status in ["succeeded", "failed", "lost", "skipped", "running", "backoff", "waiting", "pending"] {
+        for status in ["succeeded", "failed", "lost", "skipped", "running", "backoff", "undone", "waiting", "pending"] {
             assert_eq!(Marks::Ascii.text(symbol(status)), Marks::Ascii.symbol(status));
         }
         assert_eq!(Marks::Ascii.text("✗ 备份 │ é…"), "x ?? | ?.");

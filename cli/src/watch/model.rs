@@ -248,7 +248,7 @@ pub fn most_interesting(rows: impl Iterator<Item = (Unit, StepStatus)>) -> Optio
         StepStatus::Running | StepStatus::Backoff | StepStatus::Waiting | StepStatus::Held => 4,
         StepStatus::Failed | StepStatus::TimedOut | StepStatus::Lost => 3,
         StepStatus::Ready => 2,
-        StepStatus::Succeeded => 1,
+        StepStatus::Succeeded | StepStatus::Undone => 1,
         StepStatus::Cancelled | StepStatus::Skipped | StepStatus::Pending => 0,
     };
     let mut best: Option<(u8, Unit)> = None;

@@ -2,7 +2,7 @@
 
 use runward_engine::run::group::Permit;
 use runward_engine::run::state::UnitState;
-use runward_engine::run::{RunId, RunState, RunStatus, StepStatus, Unit, Verdict};
+use runward_engine::run::{Part, RunId, RunState, RunStatus, StepStatus, Unit, Verdict};
 
 use super::model::{Driving, most_interesting};
 use crate::graph::Tally;
@@ -29,6 +29,10 @@ pub struct RunPage {
     pub waits_for: Option<String>,
     /// The first unit that waits for a person.
     pub held: Option<String>,
+    /// Whether a person has to say if it is taken back.
+    pub asks: bool,
+    /// The undo that failed and about which nobody has said anything.
+    pub undo_failed: Option<String>,
     pub driving: Driving,
     /// Without a driver: whether a step of it is alive all the same.
     pub lives_on: bool,
@@ -92,6 +96,8 @@ impl RunPage {
             }),
             waits_for: state.group.as_ref().filter(|_| state.permit() == Some(Permit::Waits)).map(|it| it.name.clone()),
             held: state.held().first().map(|unit| state.unit_name(*unit)),
+            asks: state.asks_for_rollback(),
+            undo_failed: state.undo_failed().map(|unit| state.unit_name(unit.part(Part::Undo))),
             driving: Driving::Unknown,
             lives_on: false,
             rows: rows(state),
@@ -128,6 +134,12 @@ impl RunPage {
             (Verdict::Unknown, Some(unit), _) => {
                 ("held", format!("waits for you: runward resolve {short} {unit} --as succeeded|failed|retry"))
             }
+            (Verdict::Unknown, None, _) if self.asks => (
+                "held",
+                format!(
+                    "waits for you: runward rollback {short}, or runward resume {short}, or runward cancel {short}"
+                ),
+            ),
             (Verdict::Unfinished, ..) if let Some(paused) = &self.paused => {
                 let and = if self.driving == Driving::Nobody { ", and nobody drives it" } else { "" };
                 ("paused", format!("runward unpause {short}; paused by {paused}{and}"))
@@ -145,6 +157,11 @@ impl RunPage {
                 ("running", format!("{}driven by process {pid}", self.cancelling()))
             }
             (Verdict::Unfinished, _, Driving::Unknown) => ("running", self.cancelling()),
+            (verdict, ..) if let Some(undo) = &self.undo_failed => {
+                let word = words::verdict(verdict);
+                let how = format!("runward resolve {short} {undo} --as succeeded|failed|retry");
+                (self.status.as_str(), format!("{word}, exit code {exit}; {how}"))
+            }
             (verdict, ..) => {
                 let word = words::verdict(verdict);
                 (self.status.as_str(), format!("{word}, exit code {exit}; try again: runward resume {short}"))
@@ -181,6 +198,12 @@ fn rows(state: &RunState) -> Vec<Row> {
 fn push_step(state: &RunState, step: u32, layer: (usize, usize), rows: &mut Vec<Row>) {
     let whole = Unit::step(step);
     rows.extend(state.unit(whole).map(|unit| Row::Step(row(state, whole, unit, Some(layer)))));
+    let parts = |unit: Unit| {
+        let row = |unit: Unit| Some((unit, state.unit(unit).filter(|found| found.status != StepStatus::Pending)?));
+        let found = [Part::Check, Part::Undo].into_iter().filter_map(move |part| row(unit.part(part)));
+        found.map(|(unit, found)| Row::Step(self::row(state, unit, found, None)))
+    };
+    rows.extend(parts(whole));
     let Some(items) = &state.step(step).items else { return };
     let bad = |status: StepStatus| status.is_failure() || status == StepStatus::Held;
     let mut named = 0;
@@ -188,6 +211,7 @@ fn push_step(state: &RunState, step: u32, layer: (usize, usize), rows: &mut Vec<
         named += 1;
         if named <= ITEMS_NAMED_MAX {
             rows.push(Row::Step(row(state, Unit::item(step, item as u32), unit, None)));
+            rows.extend(parts(Unit::item(step, item as u32)));
         }
     }
     if named > ITEMS_NAMED_MAX {

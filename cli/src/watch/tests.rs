@@ -335,7 +335,7 @@ fn a_cancel_is_asked_for_and_the_second_one_ends_at_once() {
     press(&mut watch, Key::Char('c'));
     let run = story.state.id.clone();
     assert_eq!(press(&mut watch, Key::Char('y')), Wish::Cancel { run: run.clone(), force: false });
-    story.does(Command::Cancel { force: false, reason: None });
+    story.does(Command::Cancel { force: false, rollback: false, reason: None });
     watch.run.as_mut().unwrap().update(&story.state);
     press(&mut watch, Key::Char('c'));
     assert!(drawn(&watch, 80, 24, T0, PLAIN).contains("end deploy at once?"));

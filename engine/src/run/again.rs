@@ -4,11 +4,27 @@ use std::collections::BTreeSet;
 
 use super::ids::{Part, Unit};
 use super::progress::{touch, unblock, unit_mut};
+use super::rollback::{Rollback, Wanted, keep_what_undos_read};
 use super::state::{Phase, RunState, RunStatus, StepStatus, UnitState};
 
-/// What a resume takes up: whatever did not succeed, and `finally`, which runs in each generation.
+/// What a resume takes up: whatever did not succeed or was taken back, what was built on that, and `finally`, which runs in
+/// each generation.
 pub(super) fn rest(state: &RunState) -> BTreeSet<u32> {
-    all(state).filter(|step| state.section(*step) == 1 || !state.satisfies(*step)).collect()
+    let baseless = baseless(state);
+    let again = |step: &u32| state.section(*step) == 1 || !state.satisfies(*step) || baseless.contains(step);
+    all(state).filter(again).collect()
+}
+
+/// Steps after one that was taken back: what they did was built on what is no longer there.
+pub(super) fn baseless(state: &RunState) -> BTreeSet<u32> {
+    let mut found = BTreeSet::new();
+    let undone = |step: &u32| state.step(*step).whole.status == StepStatus::Undone;
+    let mut next: Vec<u32> = all(state).filter(undone).collect();
+    while let Some(step) = next.pop() {
+        let dependents = &state.graph.dependents[step as usize];
+        next.extend(dependents.iter().filter(|dependent| found.insert(**dependent)));
+    }
+    found
 }
 
 /// A step and all that come after it.
@@ -26,11 +42,13 @@ pub(super) fn from(state: &RunState, step: u32) -> BTreeSet<u32> {
 pub(super) fn only(state: &RunState, step: u32) -> BTreeSet<u32> {
     let mut found: BTreeSet<u32> = all(state).filter(|step| state.section(*step) == 1).collect();
     found.insert(step);
+    let baseless = baseless(state);
+    let stands = |step: u32| state.satisfies(step) && !baseless.contains(&step);
     let mut next = vec![step];
     while let Some(step) = next.pop() {
         for dependent in &state.graph.dependents[step as usize] {
-            let met = |need: &usize| state.satisfies(*need as u32) || found.contains(&(*need as u32));
-            let wanted = !state.satisfies(*dependent) && state.spec(*dependent).needs.iter().all(met);
+            let met = |need: &usize| stands(*need as u32) || found.contains(&(*need as u32));
+            let wanted = !stands(*dependent) && state.spec(*dependent).needs.iter().all(met);
             if wanted && found.insert(*dependent) {
                 next.push(*dependent);
             }
@@ -60,20 +78,25 @@ pub(super) fn begin(
     state.unpaused = None;
     state.failure = None;
     state.finally_failed = false;
+    state.rollback = Rollback::default();
     state.started_at = None;
     state.finished_at = None;
     let steps: BTreeSet<u32> = reset.iter().filter_map(|id| state.step_named(id)).collect();
     let first = first.and_then(|id| state.step_named(id));
     let single = single.and_then(|id| state.step_named(id));
     let afresh = first.map(|step| from(state, step)).unwrap_or_default();
+    let baseless = baseless(state);
     let main = 0..state.runbook.main_len as u32;
-    state.left_out = main.into_iter().find(|step| !steps.contains(step) && !state.satisfies(*step));
+    let stands = |step: &u32| state.satisfies(*step) && !baseless.contains(step);
+    state.left_out = main.into_iter().find(|step| !steps.contains(step) && !stands(step));
+    keep_what_undos_read(state, &steps);
     for step in &steps {
-        reset_step(state, *step, afresh.contains(step));
+        reset_step(state, *step, afresh.contains(step), baseless.contains(step));
         if single == Some(*step) {
             allow_one_start(state, *step);
         }
     }
+    state.open = [0, 0];
     for step in all(state) {
         let section = state.section(step);
         let needs = &state.spec(step).needs;
@@ -91,12 +114,28 @@ pub(super) fn begin(
     }
 }
 
-/// `afresh`: as if it had never run, its items included.
-fn reset_step(state: &mut RunState, step: u32, afresh: bool) {
+/// What was done is taken back because a person wants it: now, or in a generation that does nothing else but `finally`.
+pub(super) fn take_back(state: &mut RunState, generation: Option<u32>, only: Option<&str>, at: i64) {
+    if let Some(generation) = generation {
+        let stop = state.stop.clone();
+        let last = all(state).filter(|step| state.section(*step) == 1).map(|step| state.spec(step).id.clone());
+        begin(state, generation, &last.collect::<Vec<_>>(), None, None, at);
+        state.stop = stop;
+        state.status = state.standing();
+    }
+    state.rollback.asked = false;
+    state.rollback.wanted = match only {
+        None => Some(Wanted::All),
+        Some(name) => state.unit_named(name).map(Wanted::Only),
+    };
+}
+
+/// `afresh`: as if it had never run, its items included. `baseless`: with all its items, which may be others now.
+fn reset_step(state: &mut RunState, step: u32, afresh: bool, baseless: bool) {
     state.approvals.remove(&Unit::step(step));
     reset(state, Unit::step(step), afresh);
     // `finally` runs again in each generation, all of it.
-    let all = afresh || state.section(step) == 1;
+    let all = afresh || baseless || state.section(step) == 1;
     for item in items(state, step) {
         let again = state.unit(item).is_some_and(|unit| unit.status != StepStatus::Succeeded && !unit.passed_over);
         if all || again {
@@ -105,7 +144,7 @@ fn reset_step(state: &mut RunState, step: u32, afresh: bool) {
     }
     if let Some(items) = &mut state.steps[step as usize].items {
         (items.next, items.open, items.failed) = (0, 0, 0);
-        items.stale |= afresh;
+        items.stale |= afresh || baseless;
     }
 }
 
@@ -123,7 +162,8 @@ fn reset_unit(unit: &mut UnitState, afresh: bool) {
     // The probe is asked again; what an undo came to stays known until it runs again.
     let (mut check, undo) = (unit.check.take(), unit.undo.take());
     check.iter_mut().for_each(|check| reset_unit(check, true));
-    *unit = UnitState { attempts, skip, check, undo, ..UnitState::default() };
+    let armed = unit.armed.take();
+    *unit = UnitState { attempts, skip, check, undo, armed, ..UnitState::default() };
 }
 
 /// A person allows exactly one more start, whatever `retry` says.

@@ -6,18 +6,17 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use serde_json::Value;
 
-use super::again;
 use super::approval;
 use super::command::Resolution;
 use super::event::{Event, Outcome, Recorded, StopCause, Then};
-use super::gates;
-use super::ids::{ClaimId, Unit};
+use super::ids::{ClaimId, Part, Unit};
 use super::progress::{
     close, drop_timer, end_unit, make_ready, set_timer, skip_unit, start_units, touch, unblock_roots, unit_mut,
 };
 use super::state::{
     Act, Attempt, AttemptStatus, Cancel, ItemsState, Phase, RunState, RunStatus, StepStatus, UnitState,
 };
+use super::{again, gates, rollback};
 use crate::plan::plan_hash;
 
 pub fn apply(state: &mut RunState, record: &Recorded) {
@@ -130,12 +129,13 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
                 }
                 attempt.error.clone_from(error);
                 attempt.log = log.clone();
+                let ran = *outcome != Outcome::NotStarted;
                 unit_mut(state, unit).error.clone_from(error);
                 if *outcome == Outcome::Succeeded {
                     unit_mut(state, unit).outputs.clone_from(outputs);
                 }
                 // A result that waited in the journal ended when it ended, not when it was heard of.
-                conclude(state, unit, claim, step_status(outcome), *then, ended_at.unwrap_or(at));
+                conclude(state, unit, claim, step_status(outcome), *then, ended_at.unwrap_or(at), ran);
             })
         }
         Event::AttemptVoided { unit, claim } => with_unit(state, unit, |state, unit| {
@@ -154,7 +154,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             attempt.ended_at = Some(at);
             attempt.error = Some(evidence.clone());
             unit_mut(state, unit).error = Some(evidence.clone());
-            conclude(state, unit, claim, StepStatus::Lost, *then, at);
+            conclude(state, unit, claim, StepStatus::Lost, *then, at, true);
         }),
         Event::LateResult { .. } => {}
         Event::RetryDue { unit, .. } => with_unit(state, unit, |state, unit| {
@@ -190,12 +190,17 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
                 approval::expired(state, unit, at);
             }
         }),
-        Event::CancelRequested { force, reason } => {
-            state.cancel = Some(Cancel { by: record.actor.clone(), force: *force, reason: reason.clone() });
+        Event::CancelRequested { force, rollback, reason } => {
+            let before = state.cancel.take();
+            let (again, rollback) = (before.is_some(), *rollback || before.is_some_and(|before| before.rollback));
+            state.cancel = Some(Cancel { by: record.actor.clone(), force: *force, rollback, reason: reason.clone() });
             state.paused = None;
+            state.rollback.asked = false;
             state.status = state.standing();
-            if state.phase == Phase::Finally {
-                close(state, 1, StepStatus::Cancelled, at);
+            match state.phase {
+                Phase::RollingBack if again || *force => rollback::stop(state, at),
+                Phase::Finally => close(state, 1, StepStatus::Cancelled, at),
+                _ => {}
             }
         }
         Event::RunStopping { because } => {
@@ -207,8 +212,20 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             };
             close(state, 0, unstarted, at);
         }
+        Event::RollbackAsked => state.rollback.asked = true,
+        Event::RollbackRequested { generation, only, reason } => {
+            again::take_back(state, *generation, only.as_deref(), at);
+            state.resumed = Some(act(record, reason.as_ref()));
+        }
+        Event::RollbackStarted { order } => {
+            let order: Vec<Unit> = order.iter().filter_map(|name| state.unit_named(name)).collect();
+            rollback::begin(state, &order, at);
+            state.status = state.standing();
+        }
+        Event::RollbackFinished { .. } => rollback::end(state),
         Event::FinallyStarted => {
             state.phase = Phase::Finally;
+            state.status = state.standing();
             // What was cancelled was the main part; a cancel from here on means `finally`.
             if let Some(cancel) = &mut state.cancel {
                 cancel.force = false;
@@ -243,6 +260,9 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             state.resumed = Some(act(record, reason.as_ref()));
         }
         Event::UnitResolved { unit, resolution, reason } => with_unit(state, unit, |state, unit| {
+            if unit.part == Part::Undo {
+                return resolve_undo(state, unit, *resolution, reason.as_ref());
+            }
             state.held.remove(&unit);
             let starts = state.starts_max(unit);
             let unit_state = touch(state, unit);
@@ -259,6 +279,22 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
                 Resolution::Retry => make_ready(state, unit, at),
             }
         }),
+    }
+}
+
+/// What a person says about an undo that failed.
+fn resolve_undo(state: &mut RunState, undo: Unit, resolution: Resolution, reason: Option<&String>) {
+    let unit = touch(state, undo);
+    match resolution {
+        Resolution::Succeeded => {
+            (unit.status, unit.error) = (StepStatus::Succeeded, None);
+            rollback::taken_back(state, undo.owner());
+        }
+        Resolution::Failed => {
+            unit.error = reason.cloned().or(unit.error.take());
+            rollback::stands(state, undo.owner());
+        }
+        Resolution::Retry => {}
     }
 }
 
@@ -319,8 +355,11 @@ fn step_status(outcome: &Outcome) -> StepStatus {
 }
 
 /// A running attempt came to an end.
-fn conclude(state: &mut RunState, unit: Unit, claim: &ClaimId, status: StepStatus, then: Then, at: i64) {
+fn conclude(state: &mut RunState, unit: Unit, claim: &ClaimId, status: StepStatus, then: Then, at: i64, ran: bool) {
     state.live.remove(claim);
+    if unit.part == Part::Step && ran {
+        rollback::disarm(state, unit);
+    }
     match then {
         Then::Stand => end_unit(state, unit, status, at),
         Then::Retry { at } => {

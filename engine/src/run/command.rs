@@ -28,8 +28,11 @@ pub enum Command {
     Lose { claim: ClaimId, evidence: String },
     /// A timer may be due: a retry, or the timeout of the run.
     Wake,
-    /// Stop the run: running steps are killed, `finally` still runs. `force`: at once, without grace.
-    Cancel { force: bool, reason: Option<String> },
+    /// Stop the run: running steps are killed, `finally` still runs. `force`: at once, without grace. `rollback`: what was
+    /// done is taken back. During a rollback the first cancel is noted, and the second stops it.
+    Cancel { force: bool, rollback: bool, reason: Option<String> },
+    /// Take back what a failed, cancelled or timed-out run has done: one that waits for this, or one that is at its end.
+    Rollback { reason: Option<String> },
     /// Nothing new starts until somebody unpauses the run; what runs goes on to its end.
     Pause { reason: Option<String> },
     /// A person approves or rejects a step that asks for it: the plan, in the generation, that they saw.
@@ -105,6 +108,15 @@ pub enum Reject {
     InFinally,
     #[error("the run is already being cancelled, asked by {by}")]
     AlreadyCancelled { by: String },
+    #[error("the run is {status}: what a failed, cancelled or timed-out run did can be taken back")]
+    NotToBeUndone { status: RunStatus },
+    /// `last`: who continued it or took it back.
+    #[error("nothing is left to take back: no step that is done has an `undo` that did not run")]
+    NothingToUndo { last: Option<Act> },
+    #[error("the undo of {unit} failed, and nobody has said what became of it")]
+    UndoFailed { unit: String },
+    #[error("{unit} is no step: it belongs to one")]
+    NoStep { unit: String },
     #[error("{unit} is not held (it is {status})")]
     NotHeld { unit: String, status: &'static str },
     #[error("the run is paused by {by}: nothing new starts")]

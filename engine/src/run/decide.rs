@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::approval::{self, Word};
 use super::command::{Command, Reject, Report};
 use super::event::{Event, Outcome, StopCause, Then};
-use super::ids::{ClaimId, Unit};
+use super::ids::{ClaimId, Part, Unit};
 use super::state::{AttemptStatus, Phase, RunState, StepStatus, UnitState};
 use super::{Env, gates, group, operator, retry, rows};
 use crate::limits;
@@ -61,7 +61,8 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
             Ok(vec![lost(state, unit, claim, evidence.clone(), now)])
         }
         Command::Wake => Ok(wake(state, now)),
-        Command::Cancel { force, reason } => operator::cancel(state, *force, reason.clone()),
+        Command::Cancel { force, rollback, reason } => operator::cancel(state, *force, *rollback, reason.clone()),
+        Command::Rollback { reason } => operator::rollback(state, reason.clone()),
         Command::Pause { reason } => operator::pause(state, reason.clone()),
         Command::Decide { unit, decision, person, plan, generation, comment } => {
             let (decision, generation, comment) = (*decision, *generation, comment.as_ref());
@@ -169,8 +170,9 @@ fn after_loss(state: &RunState, unit: Unit, now: i64) -> Then {
 
 /// Whether this unit may start again in this generation at all.
 fn may_start(state: &RunState, unit: Unit) -> bool {
-    match state.section(unit.step) {
-        0 => state.stop.is_none(),
+    match (unit.part, state.section(unit.step)) {
+        (Part::Undo, _) => state.may_undo(),
+        (_, 0) => state.stop.is_none(),
         _ => !state.cancel.as_ref().is_some_and(|cancel| cancel.force),
     }
 }

@@ -10,6 +10,7 @@ use super::command::Resolution;
 use super::group::{Group, Priority};
 use super::ids::{ClaimId, RunId, SessionId};
 use super::outputs::Outputs;
+use super::rollback::RolledBack;
 use super::state::RunStatus;
 
 /// An event in its place: `seq` counts from 1 without gaps, `at` is the ledger's clock in epoch milliseconds.
@@ -188,11 +189,35 @@ pub enum Event {
     RunUnpaused,
     CancelRequested {
         force: bool,
+        /// What was done is to be taken back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rollback: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
     RunStopping {
         because: StopCause,
+    },
+    /// Whether what was done is taken back is for a person to say.
+    RollbackAsked,
+    /// Somebody wants it taken back: in this generation, or, of a run that was at its end, in the next. `only`: of one unit.
+    RollbackRequested {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        generation: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// These units are taken back, in this order.
+    RollbackStarted {
+        order: Vec<String>,
+    },
+    /// `left`: what should have been taken back and was not.
+    RollbackFinished {
+        rollback: RolledBack,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<String>,
     },
     FinallyStarted,
     RunFinished {
@@ -315,6 +340,10 @@ impl Event {
             Event::RunUnpaused => "run_unpaused",
             Event::CancelRequested { .. } => "cancel_requested",
             Event::RunStopping { .. } => "run_stopping",
+            Event::RollbackAsked => "rollback_asked",
+            Event::RollbackRequested { .. } => "rollback_requested",
+            Event::RollbackStarted { .. } => "rollback_started",
+            Event::RollbackFinished { .. } => "rollback_finished",
             Event::FinallyStarted => "finally_started",
             Event::RunFinished { .. } => "run_finished",
             Event::RunResumed { .. } => "run_resumed",

@@ -8,6 +8,7 @@ use super::decide::items;
 use super::event::{Event, StopCause};
 use super::gates;
 use super::ids::Unit;
+use super::rollback::{self, Due, RolledBack};
 use super::state::{Phase, RunState};
 use super::values;
 use crate::bind::{EvalError, Expression};
@@ -28,18 +29,47 @@ pub fn follow_up(state: &RunState, now: i64) -> Vec<Event> {
             }
             match (state.open[0], state.open[1]) {
                 (0, _) if let (None, Some(step)) = (&state.stop, state.left_out) => stop_failed(state, step),
-                (0, 0) => vec![Event::RunFinished { status: state.final_status() }],
-                (0, _) if state.was_kept_out() => vec![Event::RunFinished { status: state.final_status() }],
-                (0, _) if state.paused.is_some() => Vec::new(),
-                (0, _) => vec![Event::FinallyStarted],
+                (0, _) => after_main(state),
                 _ => Vec::new(),
             }
         }
+        Phase::RollingBack if !rollback::is_through(state) => Vec::new(),
+        Phase::RollingBack if !rollback::is_over(state) => vec![rolled_back(state)],
+        Phase::RollingBack => last(state),
         Phase::Finally if !state.due.is_empty() => evaluate_due(state),
         Phase::Finally if gates::may_begin(state) => gates::begin(state, now),
         Phase::Finally if state.open[1] == 0 => vec![Event::RunFinished { status: state.final_status() }],
         Phase::Finally | Phase::Done => Vec::new(),
     }
+}
+
+/// What was done is taken back, or stands.
+fn after_main(state: &RunState) -> Vec<Event> {
+    match rollback::due(state) {
+        Due::Nothing if state.was_kept_out() => vec![Event::RunFinished { status: state.final_status() }],
+        Due::Nothing => last(state),
+        Due::Wait => Vec::new(),
+        Due::Ask => vec![Event::RollbackAsked],
+        Due::Start(_) if state.paused.is_some() => Vec::new(),
+        Due::Start(order) => {
+            vec![Event::RollbackStarted { order: order.into_iter().map(|unit| state.unit_name(unit)).collect() }]
+        }
+    }
+}
+
+/// `finally`, or the end.
+fn last(state: &RunState) -> Vec<Event> {
+    match (state.open[1], &state.paused) {
+        (0, _) => vec![Event::RunFinished { status: state.final_status() }],
+        (_, Some(_)) => Vec::new(),
+        (_, None) => vec![Event::FinallyStarted],
+    }
+}
+
+fn rolled_back(state: &RunState) -> Event {
+    let left = state.not_taken_back();
+    let rollback = if left.is_empty() { RolledBack::Done } else { RolledBack::Partial };
+    Event::RollbackFinished { rollback, left: left.iter().map(|unit| state.unit_name(*unit)).collect() }
 }
 
 fn stop_failed(state: &RunState, step: u32) -> Vec<Event> {

@@ -29,6 +29,7 @@ pub mod prepare;
 mod progress;
 pub mod request;
 pub mod retry;
+pub mod rollback;
 pub mod rows;
 pub mod state;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use command::{Command, Reject};
 pub use event::{Event, Outcome, Recorded, Then};
 pub use ids::{ClaimId, Part, RunId, SessionId, Unit};
 pub use outcome::Verdict;
+pub use rollback::RolledBack;
 pub use state::{RunState, RunStatus, StepStatus};
 
 /// What the ledger knows and the run does not.

@@ -1,9 +1,11 @@
 //! The parts of a step or item: each is a [`UnitState`] of its own, kept with the step or item it belongs to and absent
 //! until it comes up. Claims, retries and losses are the same for all of them; what the runbook says about a part is here.
 
+use std::time::Duration;
+
 use super::ids::{Part, Unit};
 use super::state::{RunState, UnitState};
-use crate::runbook::model::{OnLost, Retry};
+use crate::runbook::model::{OnLost, Retry, Undo};
 
 impl UnitState {
     /// A part of this step or item; `None` while it has not come up.
@@ -30,7 +32,29 @@ impl RunState {
     pub fn retry_of(&self, unit: Unit) -> Option<&Retry> {
         match unit.part {
             Part::Step => self.spec(unit.step).retry.as_ref(),
-            Part::Check | Part::Undo => None,
+            Part::Undo => self.undo_of(unit).and_then(|undo| undo.retry.as_ref()),
+            Part::Check => None,
+        }
+    }
+
+    /// What takes a step back.
+    pub fn undo_of(&self, unit: Unit) -> Option<&Undo> {
+        self.spec(unit.step).undo.as_deref()
+    }
+
+    /// How long one attempt may take.
+    pub fn timeout_of(&self, unit: Unit) -> Duration {
+        match (unit.part, self.undo_of(unit)) {
+            (Part::Undo, Some(undo)) => undo.timeout,
+            _ => self.spec(unit.step).timeout,
+        }
+    }
+
+    /// Whether this unit may start at all, now.
+    pub(super) fn admits(&self, unit: Unit) -> bool {
+        match unit.part {
+            Part::Undo => self.may_undo(),
+            Part::Step | Part::Check => self.is_open(self.section(unit.step)),
         }
     }
 
@@ -38,6 +62,7 @@ impl RunState {
     pub fn on_lost_of(&self, unit: Unit) -> OnLost {
         match unit.part {
             Part::Step => self.spec(unit.step).on_lost,
+            Part::Undo if self.starts_max(unit) > 1 => OnLost::Retry,
             Part::Check | Part::Undo => OnLost::Fail,
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ids::Unit;
+use super::ids::{Part, Unit};
 use super::request::{Expected, HttpRequest, RenderRequest, Request};
 use super::state::RunState;
 use super::values;
@@ -71,24 +71,25 @@ pub enum PrepareError {
 /// `templates`: those of the run's definition.
 pub fn prepare(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared, PrepareError> {
     bind(state, unit, templates).map_err(|error| match error {
-        PrepareError::Value { place, source } if reads_secret(state, state.spec(unit.step)) => {
+        PrepareError::Value { place, source } if reads_secret(state, unit) => {
             PrepareError::Value { place, source: source.discreet() }
         }
         other => other,
     })
 }
 
-fn reads_secret(state: &RunState, spec: &Step) -> bool {
-    step_references(spec, None).into_iter().any(|reference| state.runbook.is_secret(spec, reference))
+fn reads_secret(state: &RunState, unit: Unit) -> bool {
+    let spec = state.spec(unit.step);
+    step_references(spec, unit.part, None).into_iter().any(|reference| state.runbook.is_secret(spec, reference))
 }
 
 fn bind(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared, PrepareError> {
     let spec = state.spec(unit.step);
     let document = match &spec.action {
-        Action::Render(render) => templates.get(&render.template.value),
+        Action::Render(render) if unit.part == Part::Step => templates.get(&render.template.value),
         _ => None,
     };
-    let references = step_references(spec, document);
+    let references = step_references(spec, unit.part, document);
     let mut context = values::context(state, unit, references.iter().copied());
     if document.is_some_and(|document| document.reads_all_params) {
         context.set("params", Value::Object(state.params.clone()));
@@ -100,6 +101,11 @@ fn bind(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared,
     let declared = env.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     context.set("env", serde_json::Value::Object(declared));
 
+    if unit.part == Part::Undo {
+        let undo = state.undo_of(unit).ok_or(PrepareError::Unbuilt("undo"))?;
+        let program = shell_program(&undo.shell, &undo.script, &context, &mut env)?;
+        return finish(spec, program, env, &context, undo.timeout);
+    }
     let program = match &spec.action {
         Action::Unbuilt(kind) => return Err(PrepareError::Unbuilt(kind)),
         // No process: see `super::child`.
@@ -114,20 +120,38 @@ fn bind(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared,
             let secret = document.is_some_and(|document| state.runbook.is_secret_file(spec, document));
             Program::Own(Box::new(Request::Render(render_request(render, document, &context, secret)?)))
         }
-        Action::Shell { shell, script: Script::Verbatim(text) } => {
-            Program::Script { shell: shell.clone(), text: text.clone() }
-        }
-        Action::Shell { shell, script: Script::File(path) } => {
-            Program::File { shell: shell.clone(), path: path.value.clone() }
-        }
-        Action::Shell { shell, script: Script::Bound(script) } => {
-            bind_values(script, &context, &mut env)?;
-            Program::Script { shell: shell.clone(), text: script.text.clone() }
-        }
+        Action::Shell { shell, script } => shell_program(shell, script, &context, &mut env)?,
     };
-    let cwd = spec.cwd.as_ref().map(|cwd| bind_path(cwd, &context, "cwd")).transpose()?;
+    finish(spec, program, env, &context, spec.timeout)
+}
+
+fn finish(
+    spec: &Step,
+    program: Program,
+    env: Vec<(String, String)>,
+    context: &Context,
+    timeout: Duration,
+) -> Result<Prepared, PrepareError> {
+    let cwd = spec.cwd.as_ref().map(|cwd| bind_path(cwd, context, "cwd")).transpose()?;
     check_size(&program, &env)?;
-    Ok(Prepared { program, env, cwd, timeout: spec.timeout, grace: spec.grace, orphans: spec.orphans })
+    Ok(Prepared { program, env, cwd, timeout, grace: spec.grace, orphans: spec.orphans })
+}
+
+fn shell_program(
+    shell: &Shell,
+    script: &Script,
+    context: &Context,
+    env: &mut Vec<(String, String)>,
+) -> Result<Program, PrepareError> {
+    let shell = shell.clone();
+    Ok(match script {
+        Script::Verbatim(text) => Program::Script { shell, text: text.clone() },
+        Script::File(path) => Program::File { shell, path: path.value.clone() },
+        Script::Bound(script) => {
+            bind_values(script, context, env)?;
+            Program::Script { shell, text: script.text.clone() }
+        }
+    })
 }
 
 fn argv_of(templates: &[Template], context: &Context) -> Result<Vec<String>, PrepareError> {
@@ -286,15 +310,20 @@ pub fn render_request(
 }
 
 /// Everything the values of a step refer to.
-fn step_references<'s>(spec: &'s Step, document: Option<&'s Document>) -> Vec<&'s Reference> {
+pub(super) fn step_references<'s>(spec: &'s Step, part: Part, document: Option<&'s Document>) -> Vec<&'s Reference> {
     let mut templates: Vec<&Template> = spec.env.iter().map(|(_, template)| template).chain(&spec.cwd).collect();
     let mut expressions: Vec<&Expression> = Vec::new();
-    match &spec.action {
-        Action::Cmd(argv) => templates.extend(argv),
-        Action::Shell { script: Script::Bound(script), .. } => expressions.extend(&script.values),
-        Action::Http(http) => expressions.extend(http_expressions(http)),
-        Action::Render(render) => templates.push(&render.to),
-        Action::Shell { .. } | Action::Runbook(_) | Action::Wait(_) | Action::Approve(_) | Action::Unbuilt(_) => {}
+    match (part, &spec.action) {
+        (Part::Undo, _) => {
+            if let Some(Script::Bound(script)) = spec.undo.as_ref().map(|undo| &undo.script) {
+                expressions.extend(&script.values);
+            }
+        }
+        (_, Action::Cmd(argv)) => templates.extend(argv),
+        (_, Action::Shell { script: Script::Bound(script), .. }) => expressions.extend(&script.values),
+        (_, Action::Http(http)) => expressions.extend(http_expressions(http)),
+        (_, Action::Render(render)) => templates.push(&render.to),
+        (_, Action::Shell { .. } | Action::Runbook(_) | Action::Wait(_) | Action::Approve(_) | Action::Unbuilt(_)) => {}
     }
     let read =
         expressions.into_iter().flat_map(|expression| expression.references.iter().map(|(reference, _)| reference));

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::event::StopCause;
 use super::ids::{Part, Unit};
 use super::outputs::Outputs;
+use super::rollback;
 use super::state::{ItemsState, Phase, RunState, StepStatus, UnitState};
 
 /// The step or item must exist: callers got it from [`RunState::unit_named`] or from a work-list.
@@ -61,7 +62,7 @@ pub(super) fn start_units(state: &mut RunState, step: u32, at: i64) {
 }
 
 pub(super) fn make_ready(state: &mut RunState, unit: Unit, at: i64) {
-    if state.is_open(state.section(unit.step)) {
+    if state.admits(unit) {
         enqueue(state, unit);
     } else {
         let status = unstarted_status(state);
@@ -175,10 +176,14 @@ pub(super) fn end_unit(state: &mut RunState, unit: Unit, status: StepStatus, at:
     let unit_state = touch(state, unit);
     unit_state.status = status;
     unit_state.ended_at = Some(at);
+    if status == StepStatus::Succeeded {
+        rollback::arm(state, unit);
+    }
     match (unit.part, unit.item) {
         (Part::Step, Some(_)) => end_item(state, unit.step, status, at),
         (Part::Step, None) => end_step(state, unit.step, at),
-        (Part::Check | Part::Undo, _) => {}
+        (Part::Undo, _) => rollback::undo_ended(state, unit, at),
+        (Part::Check, _) => {}
     }
 }
 

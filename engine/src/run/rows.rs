@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::group::{Permit, Priority};
 use super::ids::{Part, RunId, Unit};
+use super::rollback::RolledBack;
 use super::state::{Attempt, RunState, StepStatus, UnitState};
 
 /// One run. Times are epoch milliseconds.
@@ -18,6 +19,7 @@ pub struct RunRow {
     pub held: bool,
     /// What it waits for: `agree: approval by dba, 1 of 2`.
     pub waits: Option<String>,
+    pub rollback: RolledBack,
     pub trigger: String,
     pub actor: String,
     pub key: Option<String>,
@@ -82,8 +84,9 @@ pub fn run_row(state: &RunState) -> RunRow {
         name: state.name.clone(),
         status: state.status.as_str().to_owned(),
         generation: state.generation,
-        held: !state.held().is_empty(),
+        held: !state.held().is_empty() || state.asks_for_rollback(),
         waits: super::gates::waits(state),
+        rollback: state.rolled_back(),
         trigger: state.trigger.clone(),
         actor: state.actor.clone(),
         key: state.key.clone(),

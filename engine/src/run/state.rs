@@ -14,6 +14,7 @@ use super::event::{Event, LogDigest, Planned, StopCause};
 use super::group::{Group, Permit, Priority};
 use super::ids::{ClaimId, RunId, SessionId, Unit, split_unit_name};
 use super::outputs::Outputs;
+use super::rollback::{Armed, Rollback};
 use crate::bind::Reference;
 use crate::limits;
 use crate::plan::params::{HIDDEN, shown};
@@ -28,6 +29,8 @@ pub enum RunStatus {
     Paused,
     /// Nothing new starts; running steps end, then `finally`.
     Stopping,
+    /// What was done is taken back; then `finally`.
+    RollingBack,
     Succeeded,
     Failed,
     Cancelled,
@@ -52,6 +55,8 @@ pub enum StepStatus {
     /// Its condition did not hold, or the run stopped before it.
     Skipped,
     Cancelled,
+    /// It succeeded, and was taken back.
+    Undone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +74,8 @@ pub enum AttemptStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Main,
+    /// What was done is taken back.
+    RollingBack,
     Finally,
     Done,
 }
@@ -121,6 +128,7 @@ pub struct RunState {
     /// The first step without success that this generation does not take up: it cannot succeed.
     pub(super) left_out: Option<u32>,
     pub(super) finally_failed: bool,
+    pub(super) rollback: Rollback,
     pub(super) steps: Vec<StepState>,
     /// Needs are met, and a condition or items have to be evaluated.
     pub(super) due: BTreeSet<u32>,
@@ -147,6 +155,7 @@ pub struct RunState {
 pub struct Cancel {
     pub by: String,
     pub force: bool,
+    pub rollback: bool,
     pub reason: Option<String>,
 }
 
@@ -201,6 +210,8 @@ pub struct UnitState {
     /// The parts of a step or item, once they have come up; a part itself has none.
     pub(super) check: Option<Box<UnitState>>,
     pub(super) undo: Option<Box<UnitState>>,
+    /// It succeeded and can be taken back.
+    pub(super) armed: Option<Box<Armed>>,
 }
 
 /// One start of a unit.
@@ -228,6 +239,8 @@ pub struct Attempt {
 #[derive(Debug)]
 pub struct Graph {
     pub dependents: Vec<Vec<u32>>,
+    /// Every step after those it needs.
+    pub(super) order: Vec<u32>,
     index: BTreeMap<String, u32>,
 }
 
@@ -240,8 +253,26 @@ impl Graph {
             }
         }
         let index = runbook.steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i as u32)).collect();
-        Graph { dependents, index }
+        let order = sorted(runbook, &dependents);
+        Graph { dependents, order, index }
     }
+}
+
+/// Every step after those it needs.
+fn sorted(runbook: &Runbook, dependents: &[Vec<u32>]) -> Vec<u32> {
+    let mut unmet: Vec<usize> = runbook.steps.iter().map(|step| step.needs.len()).collect();
+    let mut order: Vec<u32> = (0..unmet.len() as u32).filter(|step| unmet[*step as usize] == 0).collect();
+    let mut next = 0;
+    while let Some(step) = order.get(next).copied() {
+        next += 1;
+        for dependent in &dependents[step as usize] {
+            unmet[*dependent as usize] -= 1;
+            if unmet[*dependent as usize] == 0 {
+                order.push(*dependent);
+            }
+        }
+    }
+    order
 }
 
 impl RunState {
@@ -286,6 +317,7 @@ impl RunState {
             resumed: None,
             left_out: None,
             finally_failed: false,
+            rollback: Rollback::default(),
             steps,
             due: BTreeSet::new(),
             ready: BTreeSet::new(),
@@ -436,6 +468,7 @@ impl RunState {
     pub(super) fn standing(&self) -> RunStatus {
         match (&self.paused, &self.stop, self.started_at) {
             (Some(_), ..) => RunStatus::Paused,
+            _ if self.phase == Phase::RollingBack => RunStatus::RollingBack,
             (_, Some(_), _) => RunStatus::Stopping,
             (_, _, Some(_)) => RunStatus::Running,
             (_, _, None) => RunStatus::Queued,
@@ -488,6 +521,7 @@ impl RunStatus {
             RunStatus::Running => "running",
             RunStatus::Paused => "paused",
             RunStatus::Stopping => "stopping",
+            RunStatus::RollingBack => "rolling_back",
             RunStatus::Succeeded => "succeeded",
             RunStatus::Failed => "failed",
             RunStatus::Cancelled => "cancelled",
@@ -505,7 +539,7 @@ impl fmt::Display for RunStatus {
 impl StepStatus {
     pub fn is_terminal(self) -> bool {
         use StepStatus::*;
-        matches!(self, Succeeded | Failed | TimedOut | Lost | Skipped | Cancelled)
+        matches!(self, Succeeded | Failed | TimedOut | Lost | Skipped | Cancelled | Undone)
     }
 
     /// Failed, timed out or lost.
@@ -527,6 +561,7 @@ impl StepStatus {
             StepStatus::Lost => "lost",
             StepStatus::Skipped => "skipped",
             StepStatus::Cancelled => "cancelled",
+            StepStatus::Undone => "undone",
         }
     }
 }

@@ -16,6 +16,7 @@ use super::*;
 use crate::runbook;
 
 mod gates;
+mod rollback;
 
 #[derive(Debug, Clone)]
 struct StepPlan {
@@ -27,6 +28,7 @@ struct StepPlan {
     condition: u8,
     items: Option<(u8, u8, u8)>,
     waits: bool,
+    undo: u8,
 }
 
 fn step_plan() -> impl Strategy<Value = StepPlan> {
@@ -40,8 +42,9 @@ fn step_plan() -> impl Strategy<Value = StepPlan> {
         0u8..5,
         items,
         prop::bool::weighted(0.2),
+        0u8..5,
     )
-        .prop_map(|(needs, follows, retry, on_lost, allow_failure, condition, items, waits)| StepPlan {
+        .prop_map(|(needs, follows, retry, on_lost, allow_failure, condition, items, waits, undo)| StepPlan {
             needs,
             follows,
             retry,
@@ -50,6 +53,7 @@ fn step_plan() -> impl Strategy<Value = StepPlan> {
             condition,
             items,
             waits,
+            undo,
         })
 }
 
@@ -78,6 +82,12 @@ fn yaml(steps: &[StepPlan], last: usize) -> String {
             _ if step.waits => {}
             1 => text += "    on-lost: hold\n",
             2 => text += "    on-lost: fail\n",
+            _ => {}
+        }
+        match step.undo {
+            _ if step.waits => {}
+            1 | 2 if n < main => text += "    undo: \"true\"\n",
+            3 if n < main => text += "    undo: {run: \"true\", retry: {attempts: 2, delay: 10ms}}\n",
             _ => {}
         }
         if step.allow_failure {
@@ -168,7 +178,13 @@ impl World {
                 self.now += 20;
                 self.send(Command::Wake).unwrap();
             }
-            (17, _) => _ = self.send(Command::Cancel { force: pick.is_multiple_of(3), reason: None }),
+            (17, _) => {
+                _ = self.send(Command::Cancel {
+                    force: pick.is_multiple_of(3),
+                    rollback: pick.is_multiple_of(2),
+                    reason: None,
+                })
+            }
             (18, _) => _ = self.send(Command::Resume { from: None, reason: None }),
             (19, _) => {
                 if let Some(unit) = todo(&self.state).claims.first() {
@@ -188,6 +204,12 @@ impl World {
             (27, _) => {
                 let from = Some(self.any_unit(pick).step);
                 let _ = self.send(Command::Resume { from, reason: None });
+            }
+            (28, _) => _ = self.send(Command::Rollback { reason: None }),
+            (29, _) => {
+                let unit = self.any_unit(pick).part(Part::Undo);
+                let resolution = [Resolution::Succeeded, Resolution::Failed, Resolution::Retry][pick % 3];
+                let _ = self.send(Command::Resolve { unit, resolution, reason: None });
             }
             _ => {}
         }
@@ -243,14 +265,16 @@ fn recount(state: &RunState) {
     let with = |status: StepStatus| -> Vec<Unit> {
         all.iter().filter(|unit| state.unit(**unit).unwrap().status == status).copied().collect()
     };
-    let parent = |unit: &Unit| unit.item.is_none() && state.step(unit.step).items.is_some();
+    let parent = |unit: &Unit| unit.is_whole() && state.step(unit.step).items.is_some();
     let running: Vec<Unit> = with(StepStatus::Running).into_iter().filter(|unit| !parent(unit)).collect();
     let mut live: Vec<Unit> = state.live.values().copied().collect();
     live.sort();
     assert_eq!(live, running);
     assert_eq!(state.ready.union(&state.arrived).copied().collect::<Vec<_>>(), with(StepStatus::Ready));
     assert!(state.ready.is_disjoint(&state.arrived) && (state.arrived.is_empty() || state.paused.is_some()));
-    assert_eq!(state.held.iter().copied().collect::<Vec<_>>(), with(StepStatus::Held));
+    let by_undo = |unit: &Unit| state.unit(*unit).unwrap().is_held_by_undo();
+    let held = with(StepStatus::Held).into_iter().filter(|unit| !by_undo(unit) && !parent(unit));
+    assert_eq!(state.held.iter().copied().collect::<Vec<_>>(), held.collect::<Vec<_>>());
     let mut timers: Vec<Unit> = state.timers.iter().map(|(_, unit)| *unit).collect();
     timers.sort();
     let mut timed = with(StepStatus::Backoff);
@@ -259,10 +283,17 @@ fn recount(state: &RunState) {
     assert_eq!(timers, timed);
     for section in [0, 1] {
         let steps = (0..state.steps.len() as u32).filter(|step| state.section(*step) == section);
-        let open = steps.filter(|step| !state.step(*step).whole.status.is_terminal()).count();
+        let held = |step: u32| state.held.contains(&Unit::step(step));
+        let is_open = |step: &u32| match state.step(*step).whole.status {
+            StepStatus::Held => held(*step),
+            status => !status.is_terminal(),
+        };
+        let open = steps.filter(is_open).count();
         assert_eq!(state.open[section], open, "section {section}");
     }
-    for (step, found) in state.steps.iter().enumerate().take(state.runbook.main_len) {
+    // What is taken back leaves what follows it as it is, until the next generation.
+    let main = if state.phase == Phase::Main { state.runbook.main_len } else { 0 };
+    for (step, found) in state.steps.iter().enumerate().take(main) {
         let unmet = state.spec(step as u32).needs.iter().filter(|need| !state.satisfies(**need as u32)).count();
         assert_eq!(found.unmet as usize, unmet, "step {step}");
         if let Some(items) = &found.items {
@@ -342,21 +373,21 @@ proptest! {
     fn any_commands_on_any_runbook_keep_the_rules(
         steps in prop::collection::vec(step_plan(), 1..9),
         last in 0usize..3,
-        actions in prop::collection::vec((0u8..28, 0usize..8), 0..80),
+        actions in prop::collection::vec((0u8..30, 0usize..8), 0..80),
     ) {
         let mut world = World::new(&yaml(&steps, last.min(steps.len() - 1)));
         let mut resolved = 0;
         for (action, pick) in actions {
             world.random(action, pick);
             recount(&world.state);
-            resolved += usize::from(matches!(action, 20 | 26));
+            resolved += usize::from(matches!(action, 20 | 26 | 29));
         }
         world.finish();
         recount(&world.state);
         prop_assert_eq!(world.events.len() as u64, world.state.seq);
         nothing_starts_in_a_pause(&world.events);
         for ((unit, generation), count) in starts(&world.state) {
-            let allowed = world.state.spec(unit.step).retry.as_ref().map_or(1, |retry| retry.attempts.get());
+            let allowed = world.state.starts_max(unit);
             prop_assert!(resolved > 0 || count <= allowed, "{unit:?} generation {generation}: {count} starts");
         }
     }
@@ -365,7 +396,7 @@ proptest! {
     fn a_replay_is_the_state_at_every_prefix(
         steps in prop::collection::vec(step_plan(), 1..7),
         last in 0usize..3,
-        actions in prop::collection::vec((0u8..28, 0usize..8), 0..40),
+        actions in prop::collection::vec((0u8..30, 0usize..8), 0..40),
     ) {
         let mut world = World::new(&yaml(&steps, last.min(steps.len() - 1)));
         for (action, pick) in actions {
@@ -496,7 +527,7 @@ fn failed_and_then_cancelled_counts_as_cancelled() {
     world.claim(0);
     world.claim(0);
     world.settle(0, Outcome::Failed { code: Some(1), signal: None });
-    world.send(Command::Cancel { force: false, reason: None }).unwrap();
+    world.send(Command::Cancel { force: false, rollback: false, reason: None }).unwrap();
     world.settle(0, Outcome::Killed);
     assert_eq!((world.state.status, Verdict::of(&world.state).exit_code()), (RunStatus::Failed, 4));
 }
@@ -534,7 +565,7 @@ fn a_paused_run_finishes_what_runs_and_starts_nothing_not_even_finally() {
 fn a_cancel_ends_a_pause_and_finally_runs() {
     let mut world = World::new(CHAIN);
     world.send(Command::Pause { reason: None }).unwrap();
-    world.send(Command::Cancel { force: false, reason: None }).unwrap();
+    world.send(Command::Cancel { force: false, rollback: false, reason: None }).unwrap();
     assert_eq!(todo(&world.state).claims, [Unit::step(3)]);
     assert!(matches!(world.send(Command::Pause { reason: None }), Err(Reject::AlreadyCancelled { .. })));
     world.finish();
@@ -669,7 +700,7 @@ fn a_step_without_items_that_is_to_be_done_again_has_not_succeeded_when_it_is_ca
     world.claim(0);
     world.settle(0, FAILED);
     world.send(Command::Resume { from: Some(0), reason: None }).unwrap();
-    world.send(Command::Cancel { force: false, reason: None }).unwrap();
+    world.send(Command::Cancel { force: false, rollback: false, reason: None }).unwrap();
     assert_eq!([0, 1, 2].map(|n| world.status(n)), [StepStatus::Cancelled; 3]);
     world.send(Command::Resume { from: None, reason: None }).unwrap();
     assert_eq!(todo(&world.state).claims, [Unit::step(0)]);

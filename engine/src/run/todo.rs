@@ -7,6 +7,7 @@ use super::event::StopCause;
 use super::group::Permit;
 use super::ids::{ClaimId, Unit};
 use super::state::{Phase, RunState};
+use crate::runbook::model::Running;
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Todo {
@@ -52,10 +53,20 @@ pub fn todo(state: &RunState) -> Todo {
     Todo { enter, claims, kills: kills(state), wake_at }
 }
 
+/// Whether what runs is ended because the run stops.
+fn stops_running(state: &RunState) -> bool {
+    match &state.stop {
+        Some(StopCause::Cancelled | StopCause::TimedOut) => true,
+        Some(StopCause::Failed { .. }) => state.runbook.on_failure.running == Running::Kill,
+        Some(StopCause::Busy { .. }) | None => false,
+    }
+}
+
 fn kills(state: &RunState) -> Vec<(ClaimId, Duration)> {
     let force = state.cancel.as_ref().is_some_and(|cancel| cancel.force);
     let wanted = match state.phase {
-        Phase::Main => state.cancel.is_some() || matches!(state.stop, Some(StopCause::Cancelled | StopCause::TimedOut)),
+        Phase::Main => state.cancel.is_some() || stops_running(state),
+        Phase::RollingBack => state.rollback_is_stopped(),
         Phase::Finally => force,
         Phase::Done => false,
     };

@@ -3,8 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ids::Unit;
-use super::state::RunState;
+use super::ids::{Part, Unit};
+use super::rollback::Armed;
+use super::state::{RunState, StepStatus};
 use crate::bind::{Context, Reference, Template};
 
 pub fn references(template: &Template) -> impl Iterator<Item = &Reference> {
@@ -24,7 +25,7 @@ pub fn context<'a>(state: &RunState, unit: Unit, references: impl Iterator<Item 
                 }
             }
             Reference::Output { step, .. } | Reference::Status { step } => {
-                if let Some(value) = step_value(state, step) {
+                if let Some(value) = step_value(state, unit, step) {
                     steps.insert(step.clone(), value);
                 }
             }
@@ -43,29 +44,50 @@ pub fn context<'a>(state: &RunState, unit: Unit, references: impl Iterator<Item 
     context
 }
 
-fn step_value(state: &RunState, id: &str) -> Option<Value> {
-    let whole = &state.step(state.step_named(id)?).whole;
-    let outputs: Map<String, Value> = whole.outputs.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    Some(json!({"status": whole.status.as_str(), "outputs": outputs}))
+/// An undo sees what was there when its step succeeded, and what the step, or the item, wrote itself.
+pub(super) fn step_value(state: &RunState, unit: Unit, id: &str) -> Option<Value> {
+    if let Some(kept) = armed(state, unit).and_then(|armed| armed.kept.get(id)) {
+        return Some(Value::clone(kept));
+    }
+    let step = state.step_named(id)?;
+    let (outputs, status) = match unit.part {
+        Part::Undo if step == unit.step => (&state.unit(unit.owner())?.outputs, StepStatus::Succeeded),
+        _ => (&state.step(step).whole.outputs, state.step(step).whole.status),
+    };
+    let outputs: Map<String, Value> = outputs.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    Some(json!({"status": status.as_str(), "outputs": outputs}))
 }
 
-fn item_value(state: &RunState, unit: Unit) -> Option<Value> {
+fn armed(state: &RunState, unit: Unit) -> Option<&Armed> {
+    match unit.part {
+        Part::Undo => state.unit(unit.owner())?.armed.as_deref(),
+        Part::Step | Part::Check => None,
+    }
+}
+
+pub(super) fn item_value(state: &RunState, unit: Unit) -> Option<Value> {
+    if let Some(item) = armed(state, unit).and_then(|armed| armed.item.as_ref()) {
+        return Some(item.clone());
+    }
     let items = state.step(unit.step).items.as_ref()?;
     items.values.get(unit.item? as usize).cloned()
 }
 
 fn run_value(state: &RunState, unit: Unit) -> Value {
-    let status = match state.section(unit.step) {
-        0 => state.status,
+    let status = match (unit.part, state.section(unit.step)) {
+        (Part::Step | Part::Check, 0) => state.status,
         _ => state.final_status(),
     };
+    let now = (state.generation, state.started_at.unwrap_or(state.created_at));
+    let (generation, started_at) = armed(state, unit).map_or(now, |armed| (armed.generation, armed.started_at));
     json!({
         "id": state.id.0,
         "name": state.name,
         "status": status.as_str(),
         "trigger": state.trigger,
         "actor": state.actor,
-        "started_at": state.started_at.unwrap_or(state.created_at),
-        "generation": state.generation,
+        "started_at": started_at,
+        "generation": generation,
+        "rollback": state.rolled_back().as_str(),
     })
 }

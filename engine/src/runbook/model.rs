@@ -34,6 +34,7 @@ pub struct Runbook {
     /// The whole run, from its first executing step.
     pub timeout: Option<Duration>,
     pub max_parallel: Option<NonZeroU32>,
+    pub on_failure: OnFailure,
     /// Glob patterns relative to the runbook's folder, pinned with the definition.
     pub files: Vec<Spanned<String>>,
     pub steps: Vec<Step>,
@@ -138,8 +139,45 @@ pub struct Step {
     pub orphans: Orphans,
     pub allow_failure: bool,
     pub outputs: Vec<(String, ValueType)>,
+    /// Nothing can take it back.
     pub irreversible: bool,
+    /// What takes its effect back. Never of a step of `finally`.
+    pub undo: Option<Box<Undo>>,
     pub span: Span,
+}
+
+/// A script that takes back what a step did.
+#[derive(Debug)]
+pub struct Undo {
+    pub shell: Shell,
+    pub script: Script,
+    pub timeout: Duration,
+    pub retry: Option<Retry>,
+}
+
+/// What a failed (or timed-out) run leads to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OnFailure {
+    pub rollback: RollbackPolicy,
+    pub running: Running,
+}
+
+/// Whether what was done is taken back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RollbackPolicy {
+    #[default]
+    Auto,
+    /// A person says so.
+    Ask,
+    Never,
+}
+
+/// What becomes of the steps that run while another one fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Running {
+    #[default]
+    Finish,
+    Kill,
 }
 
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::check::{self, visible};
 use super::graph::{self, Link};
-use super::model::{Action, Output, Runbook, Spanned, Step};
+use super::model::{Action, OnFailure, Output, RollbackPolicy, Runbook, Running, Spanned, Step};
 use super::node::{self, Data, Node};
 use super::places::{Place, Places, Role};
 use super::references::{self, Scope};
@@ -75,6 +75,7 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         concurrency,
         timeout: steps::time(root.get("timeout")),
         max_parallel: root.get("max-parallel").and_then(Node::int).and_then(steps::count),
+        on_failure: on_failure(root),
         files: files(root),
         main_len: main.len(),
         steps: parsed,
@@ -132,6 +133,18 @@ fn section<'n>(root: &'n Node, key: &str) -> &'n [Node] {
     match root.get(key).map(|node| &node.data) {
         Some(Data::List(items)) => items,
         _ => &[],
+    }
+}
+
+fn on_failure(root: &Node) -> OnFailure {
+    let word = |key: &str| root.get("on-failure").and_then(|node| node.get(key)).and_then(Node::text);
+    OnFailure {
+        rollback: match word("rollback") {
+            Some("ask") => RollbackPolicy::Ask,
+            Some("never") => RollbackPolicy::Never,
+            _ => RollbackPolicy::Auto,
+        },
+        running: if word("running") == Some("kill") { Running::Kill } else { Running::Finish },
     }
 }
 

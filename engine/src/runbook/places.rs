@@ -23,6 +23,8 @@ pub enum Role {
     Before,
     /// `if:` of a step of `finally`.
     Outcome,
+    /// The text of an undo: as `Body`, and what the step itself wrote.
+    Undo,
     /// Outside of steps.
     Top,
     /// `outputs:` of the runbook: after everything.

@@ -9,7 +9,7 @@ use super::report::{Finding, GUESSES_MAX, did_you_mean};
 use crate::bind::Reference;
 use crate::limits;
 
-const RUN_FIELDS: [&str; 7] = ["id", "name", "status", "trigger", "actor", "started_at", "generation"];
+const RUN_FIELDS: [&str; 8] = ["id", "name", "status", "rollback", "trigger", "actor", "started_at", "generation"];
 
 /// The parts of a file that expressions refer to.
 pub struct Scope<'a> {
@@ -123,7 +123,7 @@ fn item(site: &Site<'_>, scope: &Scope<'_>) -> Complaint {
     let name = if site.reference == Reference::Item { "item" } else { "index" };
     let step = site.place.step.and_then(|step| scope.steps.get(step));
     match (site.place.role, step) {
-        (Role::Body | Role::Env, Some(step)) if step.for_each.is_some() => None,
+        (Role::Body | Role::Env | Role::Undo, Some(step)) if step.for_each.is_some() => None,
         (Role::Before | Role::Outcome, Some(step)) if step.for_each.is_some() => {
             Some((format!("`{name}` is not known here: this is decided once, before there are items"), None))
         }
@@ -175,7 +175,9 @@ fn check_ancestry(places: &mut Places<'_>, scope: &Scope<'_>, asked: &[(&Site<'_
     let answers = graph::needs_among(order, scope.edges, &questions);
     for ((site, reader, other), needed) in asked.iter().zip(answers) {
         let after_main = *reader >= scope.main_len && *other < scope.main_len;
-        if needed || after_main {
+        // What takes a step back runs after it.
+        let own = reader == other && site.place.role == Role::Undo;
+        if needed || after_main || own {
             continue;
         }
         let (id, other_id) = (&scope.steps[*reader].id, &scope.steps[*other].id);

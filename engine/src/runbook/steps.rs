@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::graph::Link;
 use super::model::{
-    Action, Argument, Call, ForEach, Jitter, OnLost, Orphans, Render, Retry, Script, Shell, Span, Spanned, Step,
+    Action, Argument, Call, ForEach, Jitter, OnLost, Orphans, Render, Retry, Script, Shell, Span, Spanned, Step, Undo,
     ValueType,
 };
 use super::node::{Data, Node};
@@ -109,6 +109,7 @@ pub fn read<'n>(
         allow_failure: keys.flag("allow-failure"),
         outputs: if writes_outputs(node) { outputs(keys) } else { Vec::new() },
         irreversible: keys.flag("irreversible"),
+        undo: undo(places, keys, index, finally).map(Box::new),
         span: super::check::visible(node),
     };
     for key in tables::STEP.keys().filter(|key| !key.built) {
@@ -158,18 +159,57 @@ fn idle_keys(places: &mut Places<'_>, node: &Node) {
     }
 }
 
-fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, timeout: Duration, place: Place, finally: bool) -> Action {
-    let shell = match keys.text("shell") {
+fn shell(keys: Keys<'_>) -> Shell {
+    match keys.text("shell") {
         None | Some("bash") => Shell::Bash,
         Some("sh") => Shell::Sh,
         Some(other) => Shell::Other(other.to_owned()),
+    }
+}
+
+fn script<'n>(places: &mut Places<'n>, node: &'n Node, shell: &Shell, place: Place) -> Script {
+    let script = match shell {
+        Shell::Other(name) => places.verbatim(node, name, place).map(Script::Verbatim),
+        Shell::Bash | Shell::Sh => places.script(node, place).map(Script::Bound),
     };
+    script.unwrap_or(Script::Verbatim(String::new()))
+}
+
+/// `undo: script`, or `undo: {run, timeout, retry}`.
+fn undo<'n>(places: &mut Places<'n>, keys: Keys<'n>, index: usize, finally: bool) -> Option<Undo> {
+    let node = keys.get("undo")?;
+    if finally {
+        if let Some((key, _)) = keys.own.entry("undo") {
+            let message = "a step of `finally` is never taken back";
+            places.findings.push(Finding::new(&key.span, "without effect", message).help("remove it"));
+        }
+        return None;
+    }
+    if let Some((key, _)) = keys.own.entry("undo").filter(|_| keys.flag("irreversible")) {
+        let message = "a step that nothing can take back has no `undo`";
+        places
+            .findings
+            .push(Finding::new(&key.span, "contradicts", message).help("remove it, or `irreversible: true`"));
+    }
+    // From `defaults` it is for the others.
+    if keys.flag("irreversible") || ["wait", "approve"].iter().any(|kind| keys.own.get(kind).is_some()) {
+        return None;
+    }
+    let text = node.get("run").unwrap_or(node);
+    let shell = shell(keys);
+    Some(Undo {
+        script: script(places, text, &shell, Place { step: Some(index), role: Role::Undo }),
+        shell,
+        timeout: time(node.get("timeout")).unwrap_or(Duration::from_millis(limits::STEP_TIMEOUT_MS_DEFAULT)),
+        retry: node.get("retry").map(retry),
+    })
+}
+
+fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, timeout: Duration, place: Place, finally: bool) -> Action {
+    let shell = shell(keys);
     if let Some(node) = keys.get("run") {
-        let script = match &shell {
-            Shell::Other(name) => places.verbatim(node, name, place).map(Script::Verbatim),
-            Shell::Bash | Shell::Sh => places.script(node, place).map(Script::Bound),
-        };
-        return Action::Shell { shell, script: script.unwrap_or(Script::Verbatim(String::new())) };
+        let script = script(places, node, &shell, place);
+        return Action::Shell { shell, script };
     }
     if let Some((node, text)) = keys.get("script").and_then(|node| Some((node, node.text()?))) {
         let path = Spanned { value: text.to_owned(), span: node.span.clone() };

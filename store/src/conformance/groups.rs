@@ -147,7 +147,7 @@ pub async fn a_run_that_nobody_drives_is_passed_over(ledger: Arc<dyn Ledger>) {
 pub async fn who_is_paused_or_cancelled_keeps_nobody_waiting(ledger: Arc<dyn Ledger>) {
     let mut views = queue(&*ledger, &["run-1", "run-2", "run-3"], 1).await;
     accept(&*ledger, &mut views[0], Command::Pause { reason: None }).await;
-    let cancel = Command::Cancel { force: false, reason: Some("too late".into()) };
+    let cancel = Command::Cancel { force: false, rollback: false, reason: Some("too late".into()) };
     accept(&*ledger, &mut views[1], cancel).await;
     assert_eq!(views[1].state.status, RunStatus::Cancelled, "nothing was begun: there is nothing to clean up");
     assert_eq!(standing(&*ledger).await, (vec![], vec!["run-3".into()]));

@@ -5,7 +5,7 @@ use runward_engine::plan::{Definition, Seal};
 use runward_engine::run::group::{Member, Permit, Priority};
 use runward_engine::run::ids::split_unit_name;
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
-use runward_engine::run::{Recorded, RunId};
+use runward_engine::run::{Recorded, RolledBack, RunId};
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -14,8 +14,8 @@ use super::errors::ReadError;
 use crate::error::LedgerError;
 use crate::ledger::{PAST_ATTEMPTS_MAX, RunQuery, RunView, StoredEvent};
 
-const RUN_COLUMNS: &str = "SELECT id, name, status, generation, held, waits, trigger, actor, key, parent, parent_step, params, \
-     definition, grp, permit, permit_at, priority, created_at, started_at, finished_at, seq FROM runs";
+const RUN_COLUMNS: &str = "SELECT id, name, status, generation, held, waits, rollback, trigger, actor, key, parent, \
+     parent_step, params, definition, grp, permit, permit_at, priority, created_at, started_at, finished_at, seq FROM runs";
 
 pub(super) async fn load(connection: &mut SqliteConnection, run: &RunId) -> Result<RunView, ReadError> {
     let hash: Option<String> = sqlx::query_scalar("SELECT definition FROM runs WHERE id = $1")
@@ -250,6 +250,7 @@ fn run_of(row: &SqliteRow) -> Result<RunRow, sqlx::Error> {
         generation: number(row, "generation")?,
         held: row.try_get("held")?,
         waits: row.try_get("waits")?,
+        rollback: rolled_back(row)?,
         trigger: row.try_get("trigger")?,
         actor: row.try_get("actor")?,
         key: row.try_get("key")?,
@@ -266,6 +267,12 @@ fn run_of(row: &SqliteRow) -> Result<RunRow, sqlx::Error> {
         finished_at: row.try_get("finished_at")?,
         seq: row.try_get::<i64, _>("seq")? as u64,
     })
+}
+
+fn rolled_back(row: &SqliteRow) -> Result<RolledBack, sqlx::Error> {
+    let word: String = row.try_get("rollback")?;
+    serde_json::from_value(word.into())
+        .map_err(|error| sqlx::Error::ColumnDecode { index: "rollback".to_owned(), source: Box::new(error) })
 }
 
 fn number(row: &SqliteRow, column: &str) -> Result<u32, sqlx::Error> {

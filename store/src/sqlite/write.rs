@@ -42,12 +42,13 @@ pub(super) async fn run(
 ) -> Result<(), sqlx::Error> {
     let row = rows::run_row(&view.state);
     let mut batch = Batch::new(
-        "INSERT INTO runs (id, name, status, generation, held, waits, trigger, actor, key, parent, parent_step, params, \
+        "INSERT INTO runs (id, name, status, generation, held, waits, rollback, trigger, actor, key, parent, parent_step, params, \
          definition, grp, permit, permit_at, priority, created_at, started_at, finished_at, seq, head) VALUES (",
     );
     let mut values = batch.text.separated(", ");
     values.push_bind(row.id.0).push_bind(row.name).push_bind(row.status).push_bind(i64::from(row.generation));
-    values.push_bind(row.held).push_bind(row.waits).push_bind(row.trigger).push_bind(row.actor).push_bind(row.key);
+    values.push_bind(row.held).push_bind(row.waits).push_bind(row.rollback.as_str());
+    values.push_bind(row.trigger).push_bind(row.actor).push_bind(row.key);
     values.push_bind(row.parent.map(|parent| parent.0)).push_bind(row.parent_step);
     values.push_bind(json(&row.params)).push_bind(row.definition).push_bind(row.group);
     values.push_bind(row.permit.map(Permit::as_str)).push_bind(row.permit_at).push_bind(row.priority as i64);
@@ -73,6 +74,7 @@ pub(super) async fn changes(
     values.push("permit = ").push_bind_unseparated(row.permit.map(Permit::as_str));
     values.push("permit_at = ").push_bind_unseparated(row.permit_at);
     values.push("waits = ").push_bind_unseparated(row.waits);
+    values.push("rollback = ").push_bind_unseparated(row.rollback.as_str());
     values.push("started_at = ").push_bind_unseparated(row.started_at);
     values.push("finished_at = ").push_bind_unseparated(row.finished_at);
     values.push("seq = ").push_bind_unseparated(row.seq as i64);

@@ -60,8 +60,14 @@ fn one(state: &RunState, event: &Event) {
         Event::StepReady { step } => debug!(%run, step, "its condition holds"),
         Event::StepSkipped { step, .. } => debug!(%run, step, "skipped: its condition does not hold"),
         Event::ItemsExpanded { step, items } => debug!(%run, step, items = items.len(), "its items are known"),
-        Event::CancelRequested { force, .. } => info!(%run, force, "cancel requested"),
+        Event::CancelRequested { force, rollback, .. } => info!(%run, force, rollback, "cancel requested"),
         Event::RunStopping { .. } => info!(%run, "stopping: nothing new starts"),
+        Event::RollbackAsked => info!(%run, "waits: a person says whether what was done is taken back"),
+        Event::RollbackRequested { .. } => info!(%run, "rollback requested by an operator"),
+        Event::RollbackStarted { order } => info!(%run, steps = order.len(), "rolling back"),
+        Event::RollbackFinished { rollback, left } => {
+            info!(%run, rollback = rollback.as_str(), left = left.len(), "rolled back");
+        }
         Event::FinallyStarted => debug!(%run, "finally"),
         Event::RunFinished { status } => info!(%run, status = status.as_str(), "finished"),
         Event::RunResumed { generation, .. } => info!(%run, generation, "resumed"),

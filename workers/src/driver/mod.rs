@@ -251,7 +251,7 @@ impl<'a> Driver<'a> {
             }
             ask = asks.recv() => match ask {
                 Some(Ask::Cancel { force, actor, reason }) => {
-                    self.course.asked(Command::Cancel { force, reason }, actor);
+                    self.course.asked(Command::Cancel { force, rollback: false, reason }, actor);
                 }
                 Some(Ask::Leave) | None => self.course.leave(),
             },

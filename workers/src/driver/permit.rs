@@ -76,7 +76,7 @@ impl Driver<'_> {
             }
             let mut view = self.setting.ledger.load(run).await?;
             let reason = format!("run {own} takes its place in the group `{}`", group.name);
-            let cancel = Command::Cancel { force: false, reason: Some(reason) };
+            let cancel = Command::Cancel { force: false, rollback: false, reason: Some(reason) };
             // A refusal says that somebody was faster, or that it is over: both make room.
             let _ = command(self.setting.ledger, &mut view, cancel, &self.setting.actor).await?;
         }

@@ -59,9 +59,11 @@ impl Driver<'_> {
                 other => break other,
             }
         };
-        let step = self.view.state.live_attempt(claim).map(|(unit, _)| self.view.state.spec(unit.step));
-        Ok(match (looked, step) {
-            (Ok(Looked::Result(result)), Some(step)) => Found::Ended(Box::new(report::report(&dir, step, &result))),
+        let unit = self.view.state.live_attempt(claim).map(|(unit, _)| unit);
+        Ok(match (looked, unit) {
+            (Ok(Looked::Result(result)), Some(unit)) => {
+                Found::Ended(Box::new(report::report(&dir, &self.view.state, unit, &result)))
+            }
             (Ok(Looked::NeverStarted), _) => Found::NeverStarted,
             (Ok(_), _) => Found::Dead,
             (Err(JournalError::Gone { .. }), _) => Found::JournalGone,

@@ -4,13 +4,14 @@ use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
-use runward_engine::run::Outcome;
 use runward_engine::run::command::Report;
 use runward_engine::run::event::LogDigest;
 use runward_engine::run::outputs::{self, OutputError, Outputs};
 use runward_engine::run::request::Answer;
+use runward_engine::run::{Outcome, Part, RunState, Unit};
 use runward_engine::runbook::model::{Action, Step};
 use runward_engine::units::format_duration;
 
@@ -18,9 +19,15 @@ use super::launch::output_file;
 use crate::supervisor::journal::{AttemptResult, End, Orphan};
 
 /// The report of an attempt that ended; reads the outputs it wrote.
-pub fn report(dir: &Path, step: &Step, result: &AttemptResult) -> Report {
-    let own = matches!(step.action, Action::Http(_) | Action::Render(_));
-    let mut report = concluded(step, result, || if own { own_outputs(dir) } else { read_outputs(dir, step) });
+pub fn report(dir: &Path, state: &RunState, unit: Unit, result: &AttemptResult) -> Report {
+    let step = state.spec(unit.step);
+    let own = unit.part == Part::Step && matches!(step.action, Action::Http(_) | Action::Render(_));
+    let mut report = concluded(state.timeout_of(unit), result, || match unit.part {
+        Part::Step if own => own_outputs(dir),
+        Part::Step => read_outputs(dir, step),
+        // Nobody could read what a script beside a step writes.
+        Part::Check | Part::Undo => Ok(Outputs::new()),
+    });
     if let (Outcome::Failed { .. }, true, Ok(Answer::Failed(why))) = (&report.outcome, own, own_answer(dir)) {
         report.error = Some(why);
     }
@@ -29,8 +36,12 @@ pub fn report(dir: &Path, step: &Step, result: &AttemptResult) -> Report {
 }
 
 /// What the result of an attempt means; `outputs` is asked only of one that succeeded.
-pub fn concluded(step: &Step, result: &AttemptResult, outputs: impl FnOnce() -> Result<Outputs, String>) -> Report {
-    let (outcome, error) = outcome(step, &result.end);
+pub fn concluded(
+    timeout: Duration,
+    result: &AttemptResult,
+    outputs: impl FnOnce() -> Result<Outputs, String>,
+) -> Report {
+    let (outcome, error) = outcome(timeout, &result.end);
     let mut report = Report {
         outcome,
         outputs: Outputs::new(),
@@ -75,7 +86,7 @@ pub fn not_started(error: String) -> Report {
     }
 }
 
-fn outcome(step: &Step, end: &End) -> (Outcome, Option<String>) {
+fn outcome(timeout: Duration, end: &End) -> (Outcome, Option<String>) {
     match end {
         End::Exited { code: 0 } => (Outcome::Succeeded, None),
         End::Exited { code } => (Outcome::Failed { code: Some(*code), signal: None }, Some(exit_text(*code))),
@@ -83,7 +94,7 @@ fn outcome(step: &Step, end: &End) -> (Outcome, Option<String>) {
             Outcome::Failed { code: None, signal: Some(*signal) },
             Some(format!("killed by signal {signal}{}", name_of(*signal))),
         ),
-        End::TimedOut { .. } => (Outcome::TimedOut, Some(format!("timed out after {}", format_duration(step.timeout)))),
+        End::TimedOut { .. } => (Outcome::TimedOut, Some(format!("timed out after {}", format_duration(timeout)))),
         End::Killed { .. } => (Outcome::Killed, None),
         End::NotStarted { error, hint } => (Outcome::NotStarted, Some(format!("{error}: {hint}"))),
         End::Interrupted => {

@@ -67,7 +67,7 @@ fn a_timer_of_an_earlier_generation_means_nothing() {
     let mut world = World::new(text);
     world.claim(0);
     world.settle(0, Outcome::Succeeded);
-    world.send(Command::Cancel { force: false, reason: None }).unwrap();
+    world.send(Command::Cancel { force: false, rollback: false, reason: None }).unwrap();
     assert_eq!((world.status(1), wake_at(&world)), (StepStatus::Cancelled, None));
     world.send(Command::Resume { from: None, reason: None }).unwrap();
     assert_eq!(world.status(1), StepStatus::Waiting);
@@ -194,7 +194,7 @@ fn an_approval_that_comes_too_late_finds_the_run_at_its_end() {
 fn nobody_skips_an_approval_and_a_cancel_ends_it() {
     let mut world = World::new(AGREE);
     assert!(matches!(world.skip(0), Err(Reject::NotSkipped { .. })));
-    world.send(Command::Cancel { force: false, reason: None }).unwrap();
+    world.send(Command::Cancel { force: false, rollback: false, reason: None }).unwrap();
     assert!(matches!(approves(&mut world, "alice"), Err(Reject::NotAsked { .. })));
     assert_eq!((world.status(0), Verdict::of(&world.state).exit_code()), (StepStatus::Cancelled, 4));
     assert_eq!(world.state.asked().len(), 0);

@@ -69,8 +69,8 @@ const COMMON: &[Key] = &[
         "The outputs it must write, with their types.",
     ),
     Key::new("check", Shape::Script, "A read-only probe: 0 = in place, 1 = not in place.").unbuilt(),
-    Key::new("undo", UNDOING, "Takes its effect back.").unbuilt(),
-    Key::new("irreversible", Shape::Flag, "Shown in the plan."),
+    Key::new("undo", UNDOING, "Takes its effect back: a shell script, run when the run is rolled back."),
+    Key::new("irreversible", Shape::Flag, "Nothing can take it back: said in the plan, and at a rollback."),
     Key::new("annotations", Shape::Dict { names: Syntax::Free, of: &Shape::Any }, "Free text, for tools."),
     Key::new("shell", Shape::Text(Syntax::Program), "The interpreter of `run` and `script`. Default: bash."),
 ];
@@ -115,7 +115,7 @@ static UNDO: Object = Object::new(
     "an undo",
     &[&[
         Key::new("run", Shape::Script, "A shell script.").required(),
-        Key::new("timeout", SOME_TIME, "For each attempt."),
-        Key::new("retry", Shape::Object(&RETRY), "When and how often it may start again."),
+        Key::new("timeout", SOME_TIME, "For each attempt. Default: 10m."),
+        Key::new("retry", Shape::Object(&RETRY), "When and how often it may start again. Default: never."),
     ]],
 );

@@ -49,7 +49,7 @@ pub static RUNBOOK: Object = Object::new(
         ),
         Key::new("annotations", Shape::Dict { names: Syntax::Free, of: &Shape::Any }, "Free text, for tools."),
         Key::new("steps", STEPS, "The graph. A step without `needs` follows the step above it.").required(),
-        Key::new("on-failure", Shape::Object(&ON_FAILURE), "What a failure leads to.").unbuilt(),
+        Key::new("on-failure", Shape::Object(&ON_FAILURE), "What a failure leads to."),
         Key::new("finally", STEPS, "Steps that always run, last."),
     ]],
 );
