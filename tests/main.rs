@@ -38,6 +38,8 @@ mod formats;
 mod gates;
 #[path = "stories/graph.rs"]
 mod graph;
+#[path = "stories/groups.rs"]
+mod groups;
 #[path = "stories/held.rs"]
 mod held;
 #[path = "stories/hostile.rs"]

@@ -16,6 +16,7 @@ use runward_workers::home::{DriverLockError, HomeError};
 use crate::text;
 
 pub const EXIT_USAGE: i32 = 2;
+pub const EXIT_BUSY: i32 = 5;
 pub const EXIT_LEDGER: i32 = 9;
 
 /// A command that ends without having done what it was asked.
@@ -173,6 +174,7 @@ impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
         let code = match error {
             LedgerError::NoSuchRun(_) | LedgerError::KeyOfPruned { .. } => EXIT_USAGE,
+            LedgerError::GroupFull { .. } => EXIT_BUSY,
             _ => EXIT_LEDGER,
         };
         Failure { code, message: error.to_string(), help: error.help().map(str::to_owned), related: Vec::new() }
