@@ -32,6 +32,8 @@ mod findings;
 mod flow;
 #[path = "stories/fmt.rs"]
 mod fmt;
+#[path = "stories/forecast.rs"]
+mod forecast;
 #[path = "stories/formats.rs"]
 mod formats;
 #[path = "stories/gates.rs"]
@@ -66,10 +68,14 @@ mod nginx;
 mod operator;
 #[path = "stories/parameters.rs"]
 mod parameters;
+#[path = "stories/plan.rs"]
+mod plan;
 #[path = "stories/processes.rs"]
 mod processes;
 #[path = "stories/render.rs"]
 mod render;
+#[path = "stories/saved_plan.rs"]
+mod saved_plan;
 #[path = "stories/shell.rs"]
 mod shell;
 #[path = "stories/survival.rs"]

@@ -1,6 +1,7 @@
 //! The command line. Here are the commands and what is given to those that are about runs.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
@@ -50,7 +51,7 @@ pub enum Command {
     Validate(ValidateArgs),
     /// Lay runbooks out well: same values, comments, quotes and order
     Fmt(FmtArgs),
-    /// Show what a run would do, without doing it
+    /// Show what a run would do, without doing it; save it, to be run exactly so
     Plan(PlanArgs),
     /// Draw the steps of a runbook, or of a run with their states
     Graph(GraphArgs),
@@ -187,6 +188,12 @@ pub struct PlanArgs {
     pub runbook: String,
     #[command(flatten)]
     pub params: ParamArgs,
+    /// Save the plan to this file: `runward run --plan FILE` runs exactly that
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// How long the saved plan may be run
+    #[arg(long, value_name = "DURATION", default_value = "24h", requires = "out", value_parser = runward_engine::units::parse_duration)]
+    pub valid_for: Duration,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
 }
@@ -200,10 +207,14 @@ pub enum PriorityName {
 
 #[derive(Debug, ClapArgs)]
 pub struct RunArgs {
-    /// A runbook file, or a name in the runbooks folder
-    pub runbook: String,
+    /// A runbook file, or a name in the runbooks folder; with --plan, by default where it was when it was planned
+    #[arg(required_unless_present = "plan")]
+    pub runbook: Option<String>,
     #[command(flatten)]
     pub params: ParamArgs,
+    /// Run exactly what was planned, or say what has moved on since; only sensitive parameters are given again
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
     /// Leave it running in the background; prints the run's id
     #[arg(short, long)]
     pub detach: bool,

@@ -173,8 +173,8 @@ impl Failure {
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
         let code = match error {
-            LedgerError::NoSuchRun(_) | LedgerError::KeyOfPruned { .. } => EXIT_USAGE,
             LedgerError::GroupFull { .. } => EXIT_BUSY,
+            LedgerError::NoSuchRun(_) | LedgerError::KeyOfPruned { .. } | LedgerError::MovedOn { .. } => EXIT_USAGE,
             _ => EXIT_LEDGER,
         };
         Failure { code, message: error.to_string(), help: error.help().map(str::to_owned), related: Vec::new() }

@@ -1,7 +1,13 @@
 //! Small pieces of text for people: times, control characters made visible.
 
 use chrono::{DateTime, Local};
+use std::time::{SystemTime, UNIX_EPOCH};
 use unicode_width::UnicodeWidthChar;
+
+/// The clock of this machine, in epoch milliseconds.
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
 
 /// `2026-11-22 02:17:45`, in local time.
 pub fn time(at_ms: i64) -> String {
@@ -29,6 +35,22 @@ pub fn took(from: Option<i64>, to: Option<i64>) -> String {
             to.saturating_sub(from).max(0) as u64,
         )),
         _ => String::new(),
+    }
+}
+
+/// How long, as precisely as a forecast can be.
+pub fn about(ms: u64) -> String {
+    let secs = (ms + 500) / 1000;
+    match secs {
+        0 => "a second".to_owned(),
+        1..60 => format!("{secs}s"),
+        60..600 => match (secs + 5) / 10 * 10 {
+            round if round % 60 == 0 => format!("{}m", round / 60),
+            round => format!("{}m {:02}s", round / 60, round % 60),
+        },
+        600..3_600 => format!("{}m", (secs + 30) / 60),
+        3_600..86_400 => format!("{}h {:02}m", secs / 3_600, secs / 60 % 60),
+        _ => format!("{}d {}h", secs / 86_400, secs / 3_600 % 24),
     }
 }
 

@@ -29,6 +29,24 @@ pub fn atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     written
 }
 
+/// For nobody else to read, whatever was there before. What is no regular file is not replaced.
+pub fn privately(path: &Path, content: &[u8]) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|old| !old.is_file()) {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something that is no regular file has this name"));
+    }
+    let beside = beside(path);
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&beside); // never made, or of no use
+    }
+    written
+}
+
 /// Mode and owner of the old file. Who may not give a file away may at least not widen who reads it.
 fn keep(file: &File, old: &fs::Metadata) -> io::Result<()> {
     let new = file.metadata()?;

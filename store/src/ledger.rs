@@ -60,7 +60,7 @@ impl LastRun {
     }
 
     /// Whether `newest`, the newest run now, is not what was seen then. One that was pruned since has changed nothing.
-    pub(crate) fn moved_on(&self, newest: Option<&RunRow>) -> Result<(), LedgerError> {
+    pub fn moved_on(&self, newest: Option<&RunRow>) -> Result<(), LedgerError> {
         let Some(newest) = newest else { return Ok(()) };
         let same = match &self.0 {
             Some((id, seq)) => (*id == newest.id && *seq == newest.seq) || newest.id < *id,
@@ -88,6 +88,7 @@ pub struct StoredEvent {
 #[derive(Debug, Clone, Default)]
 pub struct RunQuery {
     pub name: Option<String>,
+    pub key: Option<String>,
     /// Only runs that are not at their end.
     pub unfinished: bool,
     /// Without those that are steps of other runs.

@@ -271,6 +271,7 @@ impl Ledger for MemoryLedger {
             let rows = inner.runs.values().rev().map(|run| run.row.clone());
             let wanted = rows.filter(|row| {
                 query.name.as_ref().is_none_or(|name| *name == row.name)
+                    && (query.key.is_none() || query.key == row.key)
                     && (!query.unfinished || row.finished_at.is_none())
                     && !(query.without_children && row.parent.is_some())
             });

@@ -24,7 +24,7 @@ use crate::failure::{EXIT_LEDGER, Failure};
 use crate::logging;
 use crate::open::{Opened, new_claim, new_session, open};
 use crate::view::keys::Keys;
-use crate::view::{Before, Screen, Showing, words};
+use crate::view::{Before, Screen, Showing, eta, words};
 
 /// How long a run may be without a driver while one hands it over to the next.
 const HAND_OVER: Duration = Duration::from_secs(1);
@@ -86,6 +86,9 @@ async fn screen(opened: &Opened, state: &RunState, showing: Showing) -> Result<S
         }
     };
     let mut screen = Screen::new(&opened.home, showing);
+    if screen.is_live() {
+        screen.expect(eta::forecast(&opened.ledger, state).await);
+    }
     screen.begin(state, before);
     Ok(screen)
 }

@@ -1,7 +1,6 @@
 //! `runward graph`: the graph of a runbook or of a run, as text or as a picture.
 
 use std::io::IsTerminal;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use runward_store::Ledger;
 
@@ -12,11 +11,12 @@ use crate::failure::Failure;
 use crate::graph::{self, Picture};
 use crate::open::{find_run, open};
 use crate::runbook_file::{load, locate};
+use crate::text;
 use crate::view::words::Marks;
 
 pub async fn run(config: &Config, args: &GraphArgs) -> Result<i32, Failure> {
     let picture = picture(config, &args.of).await?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+    let now = text::now();
     match args.format {
         GraphFormat::Text => {
             // A file or a pipe is read later, by who knows what; a terminal says what it can show.

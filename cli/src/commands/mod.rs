@@ -45,7 +45,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Init(args) => init::run(&args),
         Command::New(args) => new::run(config, &args),
         Command::Validate(args) => validate::run(config, &args),
-        Command::Plan(args) => plan::run(config, &args),
+        Command::Plan(args) => plan::run(config, &args).await,
         Command::Graph(args) => graph::run(config, &args).await,
         Command::Fmt(args) => fmt::run(config, &args),
         Command::Run(args) => run::run(config, args).await,

@@ -70,6 +70,44 @@ pub fn resolve(runbook: &Runbook, args: &ParamArgs, may_ask: bool) -> Result<Res
     }
 }
 
+/// The sensitive ones of a saved plan once more, and nothing else: what the plan says stands.
+pub fn resolve_again(runbook: &Runbook, args: &ParamArgs, names: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut given: BTreeMap<String, Given> = BTreeMap::new();
+    for (name, value) in Environment::of(runbook).given {
+        given.extend(value.filter(|_| names.contains(&name)).map(|text| (name, Given::Text(text))));
+    }
+    let file = args.params_file.as_deref().map(from_file).transpose()?.unwrap_or_default();
+    let file = file.into_iter().map(|(name, value)| (name, Given::Value(value)));
+    let named = args.params.iter().map(|(name, value)| (name.clone(), Given::Text(value.clone())));
+    let all: Vec<(String, Given)> = file.chain(named).collect();
+    let settled: Vec<&str> =
+        all.iter().map(|(name, _)| name.as_str()).filter(|name| !names.iter().any(|n| n == name)).collect();
+    if !settled.is_empty() {
+        let which = match names {
+            [] => "it has no sensitive ones, so none is given".to_owned(),
+            names => format!("only the sensitive ones are given again: {}", names.join(", ")),
+        };
+        return Err(Failure::usage(format!("the plan says already what `{}` is; {which}", settled.join("`, `")))
+            .help("leave it out, or plan again with another value"));
+    }
+    given.extend(all);
+    warn_of_sensitive(runbook, args);
+    let missing = |param: &&runward_engine::runbook::model::Param| {
+        names.contains(&param.name) && param.default.is_none() && !given.contains_key(&param.name)
+    };
+    let missing: Vec<_> = runbook.params.iter().filter(missing).collect();
+    if !missing.is_empty() && ask::somebody_is_there() {
+        let answers = ask::for_params(&missing)?;
+        given.extend(answers.into_iter().map(|(name, answer)| (name, Given::Text(answer))));
+    }
+    let absolute = |path: &str| std::path::absolute(path).map_or(path.to_owned(), |path| path.display().to_string());
+    params::resolve_only(runbook, names, &given, &absolute).map_err(|errors| {
+        let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Failure::usage(all.join("\n"))
+            .help("sensitive values are not in a plan: each is given again, and has to be the same")
+    })
+}
+
 /// `RUNWARD_PARAM_*`. CI sets them for many runbooks, so one that names no parameter of this one is no mistake.
 struct Environment {
     /// None: not UTF-8.

@@ -1,15 +1,20 @@
 //! What the `render` steps of a runbook would change on this machine, as far as that is known before anything ran. For
 //! `runward plan` and `runward run --check`; nothing is written.
 
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use runward_engine::bind::path;
 use runward_engine::bind::{Context, Document, Expression, Reference};
+use runward_engine::limits::RENDER_BYTES_MAX;
+use runward_engine::plan::Seal;
+use runward_engine::plan::definition::sha256;
 use runward_engine::run::prepare::render_request;
-use runward_engine::runbook::model::{Items, Render, Step};
+use runward_engine::runbook::model::{Items, Render, Runbook, Step};
 use runward_engine::runbook::templates::renders;
 use runward_workers::step::{diff, render};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{print_json, print_line};
@@ -26,6 +31,17 @@ pub struct Preview {
     pub item: Option<usize>,
     #[serde(flatten)]
     pub change: Change,
+    /// Where it will write, and whether that may be looked into; `None`: not known, or in the folder of the run.
+    #[serde(skip)]
+    place: Option<(PathBuf, bool)>,
+}
+
+/// What lay where a file will be written, as a saved plan remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    to: PathBuf,
+    /// Of its mode and content.
+    was: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,14 +105,15 @@ pub fn of(file: &RunbookFile, params: &Map<String, Value>) -> Vec<Preview> {
         known.set("run", json!({"name": file.name}));
         let id = || step.id.clone();
         if step.condition.as_ref().is_some_and(|condition| matches!(condition.evaluate(&known), Ok(false))) {
-            previews.push(Preview { step: id(), item: None, change: Change::Skipped });
+            previews.push(Preview { step: id(), item: None, change: Change::Skipped, place: None });
             continue;
         }
         let secret = file.runbook.is_secret_file(step, document);
         let mut one = |item: Option<usize>, known: &mut Context| {
             add_env(step, known);
-            let change = change(step, render, document, known, secret).unwrap_or_else(Change::NotKnown);
-            previews.push(Preview { step: id(), item, change });
+            let (change, to) =
+                change(step, render, document, known, secret).unwrap_or_else(|why| (Change::NotKnown(why), None));
+            previews.push(Preview { step: id(), item, change, place: to.map(|to| (to, secret)) });
         };
         match items(step, &known) {
             None => one(None, &mut known),
@@ -110,6 +127,40 @@ pub fn of(file: &RunbookFile, params: &Map<String, Value>) -> Vec<Preview> {
         }
     }
     previews
+}
+
+/// What lies where the files of a plan will be written.
+pub fn targets(previews: &[Preview], seal: &Seal) -> Vec<Target> {
+    let places = previews.iter().filter_map(|preview| preview.place.as_ref());
+    places.map(|(to, secret)| Target { to: to.clone(), was: look(to, *secret, seal) }).collect()
+}
+
+/// What is no longer as it was when somebody planned to write there.
+pub fn targets_moved(then: &[Target], previews: &[Preview], seal: &Seal) -> Vec<String> {
+    let now = targets(previews, seal);
+    let moved = now.iter().filter(|target| {
+        let was = then.iter().find(|then| then.to == target.to);
+        was.is_some_and(|was| was.was != target.was)
+    });
+    moved.map(|target| format!("{}, which a `render` step writes, was changed", target.to.display())).collect()
+}
+
+/// The hash of a secret file is under seal: somebody could try values against it.
+fn look(path: &Path, secret: bool, seal: &Seal) -> String {
+    let Ok(meta) = fs::metadata(path) else { return "nothing".to_owned() };
+    let content = match meta.len() <= RENDER_BYTES_MAX as u64 {
+        true => fs::read(path).map_or_else(|error| error.to_string(), |bytes| sha256(&bytes)),
+        false => format!("{} bytes, changed at {}", meta.len(), meta.mtime()),
+    };
+    let found = format!("{:o} {} {} {content}", meta.mode(), meta.uid(), meta.gid());
+    if secret { seal.digest(&found) } else { sha256(found.as_bytes()) }
+}
+
+/// The items of a `for-each` step, where the parameters say what they are.
+pub fn items_known(runbook: &Runbook, step: usize, params: &Map<String, Value>) -> Option<Vec<Value>> {
+    let mut known = Context::default();
+    known.set("params", Value::Object(params.clone()));
+    items(&runbook.steps[step], &known)
 }
 
 /// The items of a `for-each`, where they are known.
@@ -134,7 +185,13 @@ fn add_env(step: &Step, known: &mut Context) {
 }
 
 /// `Err`: why it is not known.
-fn change(step: &Step, render: &Render, document: &Document, known: &Context, secret: bool) -> Result<Change, String> {
+fn change(
+    step: &Step,
+    render: &Render,
+    document: &Document,
+    known: &Context,
+    secret: bool,
+) -> Result<(Change, Option<PathBuf>), String> {
     let in_paths = render.to.expressions().chain(step.cwd.iter().flat_map(|cwd| cwd.expressions()));
     let paths = in_paths.flat_map(|(expression, _): (&Expression, _)| &expression.references);
     let unknown = paths.chain(&document.references).find_map(|(reference, _)| not_known(reference, known));
@@ -149,10 +206,11 @@ fn change(step: &Step, render: &Render, document: &Document, known: &Context, se
     if Path::new(&request.to).is_relative() {
         let head = format!("{} in the folder of the run: new file", request.to);
         let lines = if secret { Vec::new() } else { diff::unified(&request.to, None, &request.content) };
-        return Ok(Change::Changes([vec![head], lines].concat()));
+        return Ok((Change::Changes([vec![head], lines].concat()), None));
     }
     let lines = render::preview(&request)?;
-    Ok(if lines.is_empty() { Change::None { to: request.to } } else { Change::Changes(lines) })
+    let to = PathBuf::from(&request.to);
+    Ok((if lines.is_empty() { Change::None { to: request.to } } else { Change::Changes(lines) }, Some(to)))
 }
 
 /// What only a run knows.

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use runward_engine::plan;
 use runward_engine::run::RunState;
 use runward_engine::run::group::Priority;
-use runward_store::{Ledger, NewRun};
+use runward_store::{Ledger, LedgerError, NewRun, RunQuery};
 use runward_workers::home::{DriverLock, DriverLockError};
 use serde_json::{Map, Value};
 
 use super::drive::{Followed, detach, drive, follow, named, refuse_unseen_report, show_end};
+use super::plan::saved::{SavedPlan, another_run};
 use super::{params, preview};
 use crate::actor::actor;
 use crate::args::{PriorityName, RunArgs, RunFormat};
@@ -18,22 +18,33 @@ use crate::failure::Failure;
 use crate::open::{Opened, new_run, new_seed, open, system_zone};
 use crate::runbook_file::{Pinned, load, locate, pin, refuse_unbuilt};
 use crate::text;
-use crate::view::Showing;
+use crate::view::{Showing, words};
 
 pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     let folders = &config.settings.runbooks;
-    let file = load(&locate(&args.runbook, folders)?, folders)?;
+    let plan = args.plan.as_deref().map(SavedPlan::read).transpose()?;
+    let runbook = args.runbook.clone().or_else(|| plan.as_ref().map(SavedPlan::runbook)).unwrap_or_default();
+    let file = load(&locate(&runbook, folders)?, folders)?;
     refuse_unbuilt(&file)?;
     let showing = Showing { file: Some(file.path.clone()), ..Showing::of(&args.showing)? };
     refuse_unseen_report(args.detach, &showing)?;
-    let params = params::resolve(&file.runbook, &args.params, true)?.params;
-    let group = plan::group(&file.runbook, &params)
+    let params = match &plan {
+        Some(plan) => plan.params(&file, &args.params)?,
+        None => params::resolve(&file.runbook, &args.params, true)?.params,
+    };
+    let group = runward_engine::plan::group(&file.runbook, &params)
         .map_err(|message| Failure::usage(message).help("nothing was started; give parameters that name a group"))?;
     let Pinned { definition, called, blobs } = pin(&file)?;
     if args.check {
         return preview::check(&file, &params, showing.format);
     }
     let opened = open(config).await?;
+    if let Some(plan) = &plan {
+        // What a key names already was checked when it started, and may have changed what the plan looked at.
+        if !names_a_run(&opened, args.key.as_deref()).await? {
+            plan.check(&file, &definition, &params, &opened.ledger).await?;
+        }
+    }
     let new = NewRun {
         id: new_run(),
         definition,
@@ -52,8 +63,8 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
         parent: None,
         seed: new_seed(),
         actor: actor(),
-        planned: None,
-        only_after: None,
+        planned: plan.as_ref().map(SavedPlan::planned),
+        only_after: plan.as_ref().map(SavedPlan::last_run),
         zone: system_zone(&file.runbook),
         requester: crate::person::requester(),
     };
@@ -65,7 +76,7 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
         Ok(triggered) => triggered,
         Err(error) => {
             opened.home.forget(&fresh);
-            return Err(error.into());
+            return Err(moved_on(error));
         }
     };
     let view = triggered.view;
@@ -84,6 +95,24 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
         return detach(&opened, &id, showing.format);
     }
     drive(&opened, lock, view, showing).await
+}
+
+async fn names_a_run(opened: &Opened, key: Option<&str>) -> Result<bool, Failure> {
+    let Some(key) = key else { return Ok(false) };
+    let query = RunQuery { key: Some(key.to_owned()), limit: Some(1), ..RunQuery::default() };
+    Ok(!opened.ledger.runs(&query).await?.is_empty())
+}
+
+/// Somebody else was faster than the plan.
+fn moved_on(error: LedgerError) -> Failure {
+    let LedgerError::MovedOn { newest } = error else { return error.into() };
+    let short = words::short(&newest.id.0);
+    Failure::usage(format!(
+        "`{}` moved on since it was planned, and nothing was started:\n- {}",
+        newest.name,
+        another_run(&newest)
+    ))
+    .help(format!("look at it: `runward show {short}`; then plan again, and look at what differs"))
 }
 
 /// What a call with a key asks for, to be compared with what the key already names.

@@ -18,7 +18,7 @@ use crate::view::words::short;
 pub async fn run(config: &Config, args: RunsArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let RunsArgs { name, unfinished, limit, all, .. } = args;
-    let query = RunQuery { name, unfinished, without_children: !all, limit: Some(limit) };
+    let query = RunQuery { name, unfinished, without_children: !all, limit: Some(limit), ..RunQuery::default() };
     let rows = opened.ledger.runs(&query).await?;
     if args.format == Format::Json {
         print_json(&rows);

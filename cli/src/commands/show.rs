@@ -2,7 +2,6 @@
 
 use runward_engine::run::group::{Member, Priority};
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
-use runward_engine::run::state::Act;
 use runward_engine::run::{RolledBack, RunState, Verdict};
 use runward_store::{Ledger, StoredEvent};
 use runward_workers::home::DriverLock;
@@ -17,7 +16,7 @@ use crate::failure::Failure;
 use crate::open::{Opened, find_run, open};
 use crate::refusal::act;
 use crate::text;
-use crate::view::{self, plain, words};
+use crate::view::{self, eta, plain, words};
 
 pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
@@ -45,13 +44,20 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
             "group": view.state.group.as_ref().map(|group| json!({
                 "name": group.name, "limit": group.limit, "when_busy": group.when_busy, "members": members,
             })),
+            "plan": view.state.plan,
+            "planned": view.state.planned,
             "steps": steps,
             "attempts": attempts,
             "events": events.iter().map(event_json).collect::<Vec<_>>(),
         })),
         Format::Text => {
-            header(&opened, &run, driver.as_deref(), verdict, view.state.paused.as_ref());
+            header(&opened, &run, driver.as_deref(), verdict, &view.state);
             in_group(&opened, &view.state, &members);
+            if verdict == Verdict::Unfinished && driver.is_some() {
+                let forecast = eta::forecast(&opened.ledger, &view.state).await;
+                let left = forecast.and_then(|forecast| eta::left(&forecast, &view.state, text::now()));
+                left.iter().for_each(|left| print_line(&format!("to come     {left}")));
+            }
             print_line("");
             let mut by_unit: BTreeMap<&str, Vec<&AttemptRow>> = BTreeMap::new();
             attempts.iter().for_each(|attempt| by_unit.entry(&attempt.unit).or_default().push(attempt));
@@ -77,7 +83,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
     Ok(0)
 }
 
-fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, paused: Option<&Act>) {
+fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, state_of: &RunState) {
     let state = match (verdict, driver) {
         (Verdict::Unfinished, Some(pid)) => format!("{}, driven by process {pid}", run.status),
         (Verdict::Unfinished, None) => format!("{}, and nobody drives it", run.status),
@@ -90,11 +96,12 @@ fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict,
     if run.rollback != RolledBack::None {
         print_line(&format!("rollback    {}", run.rollback.as_str()));
     }
-    if let Some(paused) = paused {
+    if let Some(paused) = &state_of.paused {
         print_line(&format!("paused      by {}", act(paused)));
     }
     print_line(&format!("by          {} through {}", run.actor, run.trigger));
     print_line(&format!("created     {}", text::time(run.created_at)));
+    print_line(&format!("plan        {}", plan(state_of)));
     if let Some(finished) = run.finished_at {
         print_line(&format!(
             "finished    {} after {}",
@@ -124,6 +131,14 @@ fn in_group(opened: &Opened, state: &RunState, members: &[Member]) {
         print_line(&format!("priority    {}", state.priority.as_str()));
     }
     view::group::lines(&opened.home, state, members).iter().for_each(|line| print_line(line));
+}
+
+/// Its hash, and who saved it if it was started from a saved one.
+fn plan(state: &RunState) -> String {
+    match &state.planned {
+        Some(saved) => format!("{}, saved by {} at {}", state.plan, text::safe(&saved.by), text::time(saved.at)),
+        None => state.plan.clone(),
+    }
 }
 
 /// Somebody wants to go on without it, and its turn has not come.

@@ -1,6 +1,6 @@
 //! `runward watch`: a full screen that shows runs while they happen.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use runward_engine::run::{Command, RunId};
 use runward_store::{Ledger, command};
@@ -14,6 +14,7 @@ use crate::args::WatchArgs;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Opened, find_run, open};
+use crate::text;
 use crate::view::words::{self, Marks};
 use crate::watch::draw::Look;
 use crate::watch::feed::Feed;
@@ -56,9 +57,9 @@ pub async fn run(config: &Config, args: &WatchArgs) -> Result<i32, Failure> {
             }
             look_at = Instant::now() + LOOK_EVERY;
         }
-        let second = now() / 1000;
+        let second = text::now() / 1000;
         if drawn.is_none_or(|drawn| watch.ticks() && drawn != second) {
-            terminal.draw(&mut watch, now(), look).map_err(gone)?;
+            terminal.draw(&mut watch, text::now(), look).map_err(gone)?;
             drawn = Some(second);
         }
         tokio::select! {
@@ -139,8 +140,4 @@ impl Signals {
         })
         .await
     }
-}
-
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

@@ -4,14 +4,16 @@
 //! [`Painter`]. Lines above the picture stay.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use runward_engine::plan::forecast::Forecast;
 use runward_engine::run::group::Permit;
 use runward_engine::run::state::UnitState;
 use runward_engine::run::{Event, Outcome, Part, Recorded, RunState, StepStatus, Unit, Verdict};
 use runward_engine::runbook::model::Step;
 use unicode_width::UnicodeWidthStr;
 
+use super::eta;
 use super::paint::Painter;
 use super::plain::{self, symbol_of};
 use super::tail::{Tail, Tails};
@@ -40,6 +42,7 @@ pub struct Live {
     pub footer: &'static str,
     /// Whom it waits for, while it waits for others of its group.
     pub waiting: Vec<String>,
+    pub forecast: Option<Forecast>,
     /// A copy, not older than [`COPY_EVERY`] and the driver's next look: copying a long run at every step would slow it.
     state: Option<RunState>,
     copied: Instant,
@@ -72,6 +75,7 @@ impl Live {
             look: Look { colour, marks: Marks::of_environment() },
             footer: "Ctrl-C cancels, d leaves it running",
             waiting: Vec::new(),
+            forecast: None,
             state: None,
             copied: Instant::now(),
             painter: Painter::default(),
@@ -129,7 +133,7 @@ impl Live {
 
     pub fn end(&mut self, state: &RunState, verdict: Verdict) {
         let mut lines = std::mem::take(&mut self.above);
-        lines.extend(self.look.frame(state, None, 0, LAST_LINES_MAX));
+        lines.extend(self.look.frame(state, None, None, 0, LAST_LINES_MAX));
         let took = text::took(state.started_at.or(Some(state.created_at)), state.finished_at);
         let line =
             format!("{} {} {} {took}", words::symbol(symbol_of(verdict)), state.name, words::ended(state, verdict));
@@ -172,16 +176,18 @@ impl Live {
         }
         let Some(state) = &self.state else { return };
         let (width, height) = self.size;
-        let elapsed = text::took(state.started_at, Some(now()));
+        let elapsed = text::took(state.started_at, Some(text::now()));
         let done = state.steps().iter().filter(|step| step.whole.status.is_terminal()).count();
-        let counts =
-            format!("  {}  {done}/{} {}  {elapsed}", words::short(&state.id.0), state.steps().len(), state.status);
+        let left = self.forecast.as_ref().and_then(|forecast| eta::left(forecast, state, text::now()));
+        let left = left.map(|left| format!("  {left}")).unwrap_or_default();
+        let (short, all) = (words::short(&state.id.0), state.steps().len());
+        let counts = format!("  {short}  {done}/{all} {}  {elapsed}{left}", state.status);
         // The name gives way: what must be seen stands behind it.
         let name = text::cut(&cells(&state.name), width.saturating_sub(counts.len() + 1).max(8));
         let mut lines = vec![format!("{name}{counts}")];
         let waiting = if state.permit() == Some(Permit::Waits) { self.waiting.as_slice() } else { &[] };
         let room = height.saturating_sub(3 + waiting.len()).max(1);
-        lines.extend(self.look.frame(state, Some(tails), self.frame, room));
+        lines.extend(self.look.frame(state, Some(tails), self.forecast.as_ref(), self.frame, room));
         lines.extend(waiting.iter().map(|line| self.look.paint("held", &cells(line))));
         lines.push(match &state.paused {
             Some(paused) => self.look.paint("held", &plain::on_pause(&paused.by, paused.reason.as_ref())),
@@ -197,14 +203,24 @@ impl Live {
 
 impl Look {
     /// A line a step, at most `room`, in file order. Without `tails` the run is over.
-    fn frame(self, state: &RunState, tails: Option<&Tails>, frame: usize, room: usize) -> Vec<String> {
+    fn frame(
+        self,
+        state: &RunState,
+        tails: Option<&Tails>,
+        forecast: Option<&Forecast>,
+        frame: usize,
+        room: usize,
+    ) -> Vec<String> {
         let rows = rows(state);
         let shown = chosen(state, &rows, room);
         let width = name_width(state);
         let mut lines = Vec::with_capacity(shown.len() + 1);
         for row in shown.iter().map(|n| &rows[*n]) {
             lines.push(match row {
-                Row::Unit(unit) => self.line(state, *unit, tails, frame, width),
+                Row::Unit(unit) => {
+                    let late = forecast.and_then(|forecast| eta::late(forecast, state, *unit, text::now()));
+                    self.line(state, *unit, tails, late, frame, width)
+                }
                 Row::More(count) => self.dim(&format!("      … {count} more failed items")),
             });
         }
@@ -217,7 +233,15 @@ impl Look {
         lines
     }
 
-    fn line(self, state: &RunState, unit: Unit, tails: Option<&Tails>, frame: usize, width: usize) -> String {
+    fn line(
+        self,
+        state: &RunState,
+        unit: Unit,
+        tails: Option<&Tails>,
+        late: Option<String>,
+        frame: usize,
+        width: usize,
+    ) -> String {
         let Some(found) = state.unit(unit) else { return String::new() };
         let status = found.status.as_str();
         let running = found.status == StepStatus::Running && tails.is_some();
@@ -225,10 +249,11 @@ impl Look {
         let depth = usize::from(unit.item.is_some()) + usize::from(unit.part != Part::Step);
         let (indent, width) = ("  ".repeat(depth + 1), width.saturating_sub(2 * depth));
         let took = match (running, found.started_at) {
-            (true, Some(from)) => going(now().saturating_sub(from)),
+            (true, Some(from)) => going(text::now().saturating_sub(from)),
             (_, from) => text::took(from, found.ended_at),
         };
-        let about = self.about(state, unit, found, tails);
+        let late = late.map(|late| format!("{}  ", self.paint("held", &late))).unwrap_or_default();
+        let about = format!("{late}{}", self.about(state, unit, found, tails));
         let start = format!("{indent}{symbol} {}", pad(&cells(&state.unit_name(unit)), width));
         format!("{} {took:>9}  {about}", self.paint(status, &start)).trim_end().to_owned()
     }
@@ -241,12 +266,12 @@ impl Look {
                 parts.extend(printed.map(|line| self.dim(&cells(&line))));
             }
             StepStatus::Backoff => {
-                let wait = found.retry_at().map(|at| going(at.saturating_sub(now()).max(0)));
+                let wait = found.retry_at().map(|at| going(at.saturating_sub(text::now()).max(0)));
                 parts.push(format!("again in {}", wait.unwrap_or_default()));
                 parts.extend(found.error.as_deref().map(cells));
             }
-            StepStatus::Waiting => parts.extend(waits::sentence(state, unit, now())),
             StepStatus::Held if found.is_held_by_undo() => parts.push("held: its undo did not succeed".to_owned()),
+            StepStatus::Waiting => parts.extend(waits::sentence(state, unit, text::now())),
             status if status.is_terminal() && status != StepStatus::Succeeded => {
                 let word = || status.as_str().replace('_', " ");
                 parts.push(found.error.as_deref().map_or_else(word, cells));
@@ -382,10 +407,6 @@ fn write(out: &str) {
     }
     // The terminal shows it at once where it knows synchronised updates; others ignore the marks.
     super::out::show(super::out::To::Output, format!("\u{1b}[?2026h{out}\u{1b}[?2026l"));
-}
-
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 fn size() -> (usize, usize) {

@@ -4,6 +4,7 @@
 //! Whoever builds a [`Screen`] gives it the whole record so far, so that a run looks the same from whatever moment it is
 //! watched, and whoever drives it.
 
+pub mod eta;
 mod events;
 mod github;
 pub mod group;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use nix::unistd::AccessFlags;
 use runward_engine::plan::Definition;
+use runward_engine::plan::forecast::Forecast;
 use runward_engine::run::group::{Member, Permit};
 use runward_engine::run::{Recorded, Reject, RunId, RunState, Verdict};
 use runward_workers::home::Home;
@@ -151,6 +153,13 @@ impl Screen {
             }
             (Kind::Github(github), before) => github.begin(state, before),
             (Kind::Silent, _) => {}
+        }
+    }
+
+    /// How long it is likely to take, where somebody watches.
+    pub fn expect(&mut self, forecast: Option<Forecast>) {
+        if let Kind::Live(live) = &mut self.kind {
+            live.forecast = forecast;
         }
     }
 

@@ -122,7 +122,11 @@ impl Plain {
 /// Which run this is.
 pub fn beginning(state: &RunState) -> String {
     let again = if state.generation > 1 { format!(", generation {}", state.generation) } else { String::new() };
-    format!("{}: run {}{again}", state.name, state.id)
+    let planned = match &state.planned {
+        Some(saved) => format!(", plan {} saved at {}", &state.plan[..12.min(state.plan.len())], text::time(saved.at)),
+        None => String::new(),
+    };
+    format!("{}: run {}{again}{planned}", state.name, state.id)
 }
 
 /// What happened, where a line says it all: nothing of the end of an attempt, see [`sentence`].

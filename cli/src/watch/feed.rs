@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use runward_engine::plan::forecast::Forecast;
 use runward_engine::run::rows::RunRow;
 use runward_engine::run::state::Attempt;
 use runward_engine::run::{ClaimId, RunId};
@@ -14,6 +15,7 @@ use super::model::{About, Driving, Place, RunAbout, RunLine, Scroll, Watch};
 use super::run_page::{RunPage, output_of};
 use crate::failure::Failure;
 use crate::open::Opened;
+use crate::view::eta;
 use crate::view::tail::Tail;
 
 /// The newest runs are listed twice a second, unfinished ones further down now and then.
@@ -42,6 +44,8 @@ pub struct Feed<'a> {
     known: BTreeMap<RunId, (u64, About)>,
     drivers: BTreeMap<RunId, Look>,
     open: Option<RunView>,
+    /// Of the open run.
+    forecast: Option<Forecast>,
     output: Option<(ClaimId, Tail, bool)>,
 }
 
@@ -64,6 +68,7 @@ impl Feed<'_> {
             known: BTreeMap::new(),
             drivers: BTreeMap::new(),
             open: None,
+            forecast: None,
             output: None,
         }
     }
@@ -75,6 +80,10 @@ impl Feed<'_> {
             None => self.opened.ledger.load(&id).await?,
         };
         watch.run = Some(RunPage::of(&view.state));
+        self.forecast = match view.state.status.is_terminal() {
+            true => None,
+            false => eta::forecast(&self.opened.ledger, &view.state).await,
+        };
         (watch.place, watch.scroll) = (Place::Run, Scroll::END);
         self.open = Some(view);
         self.output = None;
@@ -99,6 +108,9 @@ impl Feed<'_> {
         let mut changed = view.state.seq != before;
         if changed && let Some(page) = &mut watch.run {
             page.update(&view.state);
+        }
+        if let (Some(forecast), Some(page)) = (&self.forecast, &mut watch.run) {
+            changed |= page.expect(forecast, &view.state, crate::text::now());
         }
         changed |= self.look_at_driver(watch);
         self.choose_output(watch);

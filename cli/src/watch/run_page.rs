@@ -1,5 +1,6 @@
 //! One run as rows: layer by layer as `runward graph` draws it, with the items of a for-each that went wrong.
 
+use runward_engine::plan::forecast::Forecast;
 use runward_engine::run::group::Permit;
 use runward_engine::run::state::UnitState;
 use runward_engine::run::{Part, RunId, RunState, RunStatus, StepStatus, Unit, Verdict};
@@ -7,7 +8,7 @@ use runward_engine::run::{Part, RunId, RunState, RunStatus, StepStatus, Unit, Ve
 use super::model::{Driving, most_interesting};
 use crate::graph::Tally;
 use crate::graph::layers::layers;
-use crate::view::words;
+use crate::view::{eta, words};
 
 /// Failed items named below their step.
 const ITEMS_NAMED_MAX: usize = 10;
@@ -37,6 +38,8 @@ pub struct RunPage {
     /// Without a driver: whether a step of it is alive all the same.
     pub lives_on: bool,
     pub rows: Vec<Row>,
+    /// How long it is likely to go on.
+    pub left: Option<String>,
     /// What somebody chose; without it, what deserves a look.
     pub chosen: Option<Unit>,
 }
@@ -70,6 +73,8 @@ pub struct StepRow {
     pub retry_at: Option<i64>,
     pub error: Option<String>,
     pub tally: Option<Tally>,
+    /// It takes longer than usual.
+    pub late: Option<String>,
 }
 
 impl Progress {
@@ -101,6 +106,7 @@ impl RunPage {
             driving: Driving::Unknown,
             lives_on: false,
             rows: rows(state),
+            left: None,
             chosen: None,
         }
     }
@@ -109,6 +115,20 @@ impl RunPage {
     pub fn update(&mut self, state: &RunState) {
         let (chosen, driving, lives_on) = (self.chosen, self.driving.clone(), self.lives_on);
         *self = RunPage { chosen, driving, lives_on, ..RunPage::of(state) };
+    }
+
+    /// What history says to the clock; true if that is something new.
+    pub fn expect(&mut self, forecast: &Forecast, state: &RunState, now: i64) -> bool {
+        let left = eta::left(forecast, state, now);
+        let mut changed = left != self.left;
+        self.left = left;
+        for row in &mut self.rows {
+            let Row::Step(row) = row else { continue };
+            let late = eta::late(forecast, state, row.unit, now);
+            changed |= late != row.late;
+            row.late = late;
+        }
+        changed
     }
 
     pub fn steps(&self) -> impl DoubleEndedIterator<Item = (usize, &StepRow)> {
@@ -232,6 +252,7 @@ fn row(state: &RunState, unit: Unit, found: &UnitState, layer: Option<(usize, us
         retry_at: found.retry_at(),
         error: found.error.clone(),
         tally: if unit.is_whole() { Tally::of(state, unit.step) } else { None },
+        late: None,
     }
 }
 

@@ -22,6 +22,6 @@ pub use context::Context;
 pub use document::Document;
 pub use expression::{Condition, EvalError, Expression, Reference};
 pub use json::JsonTemplate;
-pub use shell::ShellScript;
+pub use shell::{ShellScript, programs_called};
 pub use template::Template;
 pub use url::UrlTemplate;

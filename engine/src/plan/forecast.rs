@@ -4,11 +4,11 @@
 //! `for-each` run as many at a time as their `max-parallel` lets them. Conditions are thought to hold. Steps without
 //! history count nothing and are named, so that whoever shows a number can say what it leaves out.
 
-use super::history::{History, Spread, StepPast};
+use super::history::{History, Spread};
 use crate::limits;
 use crate::run::state::{ItemsState, Phase, UnitState};
 use crate::run::{RunState, StepStatus, Unit};
-use crate::runbook::model::Runbook;
+use crate::runbook::model::{Action, Runbook, Wait};
 
 /// What history tells of the runs of one runbook.
 #[derive(Debug, Clone)]
@@ -45,8 +45,8 @@ impl Forecast {
     /// Of a run that has not begun. `items`: how many a `for-each` has, where that is known.
     pub fn whole(&self, runbook: &Runbook, items: &dyn Fn(usize) -> Option<usize>) -> Path {
         self.path(runbook, &|step| {
-            let past = self.history.step(&runbook.steps[step].id)?;
-            self.untouched(runbook, step, past, items(step).map(|n| n as u64))
+            let items = items(step).map(|n| n as u64);
+            self.untouched(runbook, step, items)
         })
     }
 
@@ -60,7 +60,7 @@ impl Forecast {
 
     /// What this unit usually takes.
     pub fn usual(&self, state: &RunState, unit: Unit) -> Option<Spread> {
-        Some(self.history.step(&state.spec(unit.step).id)?.spread)
+        Some(self.history.step(&Unit { item: None, ..unit }.name(&state.spec(unit.step).id))?.spread)
     }
 
     /// Whether it runs, and already longer than usual.
@@ -75,25 +75,38 @@ impl Forecast {
         if found.whole.status.is_terminal() {
             return Some(0);
         }
-        let past = self.history.step(&state.spec(step as u32).id)?;
+        let usual_ms = self.usual_ms(&state.runbook, step);
         match (&found.items, found.whole.status) {
             (Some(items), _) => {
                 let width = width(&state.runbook, step);
-                Some(left_of_items(items, past.spread.median_ms, width, now))
+                Some(left_of_items(items, usual_ms?, width, now))
             }
-            (None, StepStatus::Running | StepStatus::Backoff) => {
-                Some(left_of_unit(&found.whole, past.spread.median_ms, now))
-            }
-            (None, _) => self.untouched(&state.runbook, step, past, None),
+            (None, StepStatus::Waiting) => Some(match &state.spec(step as u32).action {
+                Action::Wait(_) => until(found.whole.waits_until()?, now),
+                _ => 0, // for a person, and nobody knows how long that takes
+            }),
+            (None, StepStatus::Running | StepStatus::Backoff) => Some(left_of_unit(&found.whole, usual_ms?, now)),
+            (None, _) => self.untouched(&state.runbook, step, None),
         }
     }
 
-    fn untouched(&self, runbook: &Runbook, step: usize, past: &StepPast, items: Option<u64>) -> Option<u64> {
+    fn untouched(&self, runbook: &Runbook, step: usize, items: Option<u64>) -> Option<u64> {
+        let usual_ms = self.usual_ms(runbook, step)?;
         if runbook.steps[step].for_each.is_none() {
-            return Some(past.spread.median_ms);
+            return Some(usual_ms);
         }
-        let waves = items.or(past.items)?.div_ceil(width(runbook, step));
-        Some(waves * past.spread.median_ms)
+        let before = || self.history.step(&runbook.steps[step].id)?.items;
+        Some(items.or_else(before)?.div_ceil(width(runbook, step)) * usual_ms)
+    }
+
+    /// Of one start, or of one item: what was measured, or what the step itself says.
+    fn usual_ms(&self, runbook: &Runbook, step: usize) -> Option<u64> {
+        let spec = &runbook.steps[step];
+        match &spec.action {
+            Action::Approve(_) => Some(0), // how long people take is nobody's forecast
+            Action::Wait(Wait::For(duration)) => u64::try_from(duration.as_millis()).ok(),
+            _ => Some(self.history.step(&spec.id)?.spread.median_ms),
+        }
     }
 
     /// `cost` in milliseconds; `None` where it is not known.
@@ -131,7 +144,7 @@ fn width(runbook: &Runbook, step: usize) -> u64 {
 fn left_of_unit(unit: &UnitState, median_ms: u64, now: i64) -> u64 {
     match unit.status {
         StepStatus::Running => median_ms.saturating_sub(since(unit, now).unwrap_or(0)),
-        StepStatus::Backoff => median_ms + u64::try_from(unit.retry_at().unwrap_or(now) - now).unwrap_or(0),
+        StepStatus::Backoff => median_ms.saturating_add(until(unit.retry_at().unwrap_or(now), now)),
         status if status.is_terminal() => 0,
         _ => median_ms,
     }
@@ -143,6 +156,10 @@ fn left_of_items(items: &ItemsState, median_ms: u64, width: u64, now: i64) -> u6
     let running = items.units.iter().filter(going).map(|unit| left_of_unit(unit, median_ms, now)).max().unwrap_or(0);
     let waiting = items.units.iter().filter(|unit| !going(unit) && !unit.status.is_terminal()).count() as u64;
     running + waiting.div_ceil(width) * median_ms
+}
+
+fn until(at: i64, now: i64) -> u64 {
+    u64::try_from(at.saturating_sub(now)).unwrap_or(0)
 }
 
 /// For how long its attempt has been going on.

@@ -25,7 +25,7 @@ impl Seal {
     }
 
     /// HMAC-SHA256 (RFC 2104), in hexadecimal. The key is shorter than a block.
-    fn of(&self, text: &str) -> String {
+    pub fn digest(&self, text: &str) -> String {
         let padded = |pad: u8| {
             let mut block = [pad; 64];
             block.iter_mut().zip(self.0).for_each(|(byte, key)| *byte ^= key);
@@ -57,7 +57,7 @@ pub fn plan_hash(
         .into_iter()
         .map(|(name, value)| {
             let text = canonical(&json!([name, value]));
-            (name.clone(), seal.map_or(Value::Null, |seal| seal.of(&text).into()))
+            (name.clone(), seal.map_or(Value::Null, |seal| seal.digest(&text).into()))
         })
         .collect();
     let open: Map<String, Value> = open.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -100,7 +100,7 @@ mod tests {
         let mut key = [0; Seal::BYTES];
         key[..20].fill(0x0b);
         let expected = "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7";
-        assert_eq!(Seal::new(key).of("Hi There"), expected);
+        assert_eq!(Seal::new(key).digest("Hi There"), expected);
         assert_eq!(format!("{:?}", Seal::new(key)), "Seal(...)");
     }
 

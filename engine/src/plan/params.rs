@@ -61,6 +61,56 @@ pub fn resolve(
     if errors.is_empty() { Ok(params) } else { Err(errors) }
 }
 
+/// Some parameters, as [`resolve`] has them: those of a saved plan that are not in it. None of them is left out.
+pub fn resolve_only(
+    runbook: &Runbook,
+    names: &[String],
+    given: &BTreeMap<String, Given>,
+    absolute: &dyn Fn(&str) -> String,
+) -> Result<Map<String, Value>, Vec<ParamError>> {
+    let (mut params, mut errors) = (Map::new(), Vec::new());
+    for param in runbook.params.iter().filter(|param| names.contains(&param.name)) {
+        match one(param, given.get(&param.name), absolute) {
+            Ok(Some(value)) => _ = params.insert(param.name.clone(), value),
+            Ok(None) => errors.push(missing_error(param)),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(params) } else { Err(errors) }
+}
+
+/// Whether these are parameters as [`resolve`] makes them. For those that come from somewhere else: an `int` that is a
+/// text could stand where only a number is harmless.
+pub fn verify(runbook: &Runbook, params: &Map<String, Value>) -> Result<(), Vec<ParamError>> {
+    let mut errors = Vec::new();
+    for name in params.keys().filter(|name| !runbook.params.iter().any(|param| param.name == **name)) {
+        errors.push(ParamError::Unknown { name: name.clone(), hint: hint(runbook, name) });
+    }
+    for param in &runbook.params {
+        let typed = |value: &Value| match param.kind {
+            ValueType::Duration => value.is_u64(),
+            kind => value::from_json(kind, value).as_ref() == Ok(value),
+        };
+        let wrong = |message: String| ParamError::Value {
+            name: param.name.clone(),
+            message: if param.sensitive {
+                format!("its value is not what it takes: {}", takes(param))
+            } else {
+                message
+            },
+        };
+        errors.extend(match params.get(&param.name) {
+            None if param.required => Some(missing_error(param)),
+            None => None,
+            Some(value) if !typed(value) => Some(wrong(format!("`{value}` is no {}", param.kind.name()))),
+            Some(value) if holds_nul(value) => Some(wrong("it contains a NUL byte".to_owned())),
+            // A default stands outside of `enum` and the like only where the runbook was found wrong.
+            Some(value) => value::check(param, value).err().map(wrong),
+        });
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
 /// What stands where a sensitive value would.
 pub const HIDDEN: &str = "(sensitive)";
 
@@ -205,6 +255,38 @@ mod tests {
         assert!(said.concat().contains("int from 1 to 5") && said.concat().contains("matching \\d{4}"), "{said:?}");
         let missing = resolve(&runbook, &BTreeMap::new(), &str::to_owned).unwrap_err()[0].to_string();
         assert!(missing.contains("RUNWARD_PARAM_N or --params-file") && !missing.contains("-p n"), "{missing}");
+    }
+
+    #[test]
+    fn values_that_were_not_resolved_here_are_held_to_their_types() {
+        let source = "params: {i: {type: int, max: 5}, f: {type: float}, b: {type: bool}, l: {type: list}, m: {type: map}, \
+                      d: {type: duration}, s: {type: size}, e: {enum: [a, b]}, p: {type: path}}\nsteps:\n  - \
+                      cmd: [a, '${{ params.i }}${{ params.f }}${{ params.b }}${{ params.l | json }}${{ params.m | json }}', \
+                      '${{ params.d }}${{ params.s }}${{ params.e }}${{ params.p }}']\n";
+        let runbook = crate::runbook::parse(source.as_bytes()).unwrap();
+        let text =
+            [("i", "3"), ("f", "2"), ("b", "true"), ("l", "a,b"), ("m", "{\"k\": 1}"), ("d", "2m"), ("s", "4KiB")];
+        let text = text.into_iter().chain([("e", "b"), ("p", "x")]);
+        let given = text.map(|(name, text)| (name.to_owned(), Given::Text(text.to_owned()))).collect();
+        let right = resolve(&runbook, &given, &str::to_owned).unwrap();
+        assert_eq!(verify(&runbook, &right), Ok(()), "{right:?}");
+        for (name, wrong) in [
+            ("i", json!("$(reboot)")),
+            ("i", json!(6)),
+            ("f", json!("2")),
+            ("b", json!(1)),
+            ("l", json!({})),
+            ("m", json!([])),
+            ("d", json!("2m")),
+            ("s", json!(-1)),
+            ("e", json!("c")),
+            ("p", json!("a\0")),
+            ("x", json!(1)),
+        ] {
+            let mut params = right.clone();
+            params.insert(name.to_owned(), wrong.clone());
+            assert_eq!(verify(&runbook, &params).unwrap_err().len(), 1, "{name}: {wrong}");
+        }
     }
 
     #[test]

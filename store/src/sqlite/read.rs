@@ -100,8 +100,11 @@ fn unreadable(hash: &str, message: String) -> LedgerError {
 }
 
 pub(super) async fn runs(connection: &mut SqliteConnection, query: &RunQuery) -> Result<Vec<RunRow>, sqlx::Error> {
+    // Said plainly, so that an index answers.
+    let name = if query.name.is_some() { "name = $1" } else { "$1 IS NULL" };
+    let key = if query.key.is_some() { "key = $5" } else { "$5 IS NULL" };
     let sql = format!(
-        "{RUN_COLUMNS} WHERE ($1 IS NULL OR name = $1) AND (NOT $2 OR finished_at IS NULL) \
+        "{RUN_COLUMNS} WHERE {name} AND {key} AND (NOT $2 OR finished_at IS NULL) \
          AND (NOT $3 OR parent IS NULL) ORDER BY id DESC LIMIT $4"
     );
     let limit = query.limit.map_or(-1, i64::from);
@@ -110,6 +113,7 @@ pub(super) async fn runs(connection: &mut SqliteConnection, query: &RunQuery) ->
         .bind(query.unfinished)
         .bind(query.without_children)
         .bind(limit)
+        .bind(query.key.as_deref())
         .fetch_all(connection)
         .await?;
     rows.iter().map(run_of).collect()

@@ -49,7 +49,8 @@ fn title(page: &RunPage, now: i64, pen: &mut Pen<'_>) {
     let (done, all) = (page.progress.done, page.progress.all);
     let status = format!("{} {}", pen.symbol(tone), tone.replace('_', " "));
     // The name gives way: what must be seen stands behind it.
-    let rest = format!("  {short}  {done}/{all} steps  {took}{again}");
+    let left = page.left.as_ref().map(|left| format!("  {left}")).unwrap_or_default();
+    let rest = format!("  {short}  {done}/{all} steps  {took}{again}{left}");
     let room = pen.width().saturating_sub(rest.len() + status.len() + 2);
     let name = text::cut(&text::cells(&page.name), room.max(8));
     pen.line(0, &[(Tone::Strong, &name), (Tone::Plain, "  "), (Tone::State(tone), &status), (Tone::Plain, &rest)]);
@@ -110,6 +111,7 @@ fn remark(row: &StepRow, now: i64) -> String {
     if let Some(at) = row.retry_at {
         parts.push(format!("again in {}", elapsed(now, at.max(now))));
     }
+    parts.extend(row.late.clone());
     parts.extend(row.tally.map(Tally::sentence));
     if row.attempts > 1 || row.retry_at.is_some() {
         parts.push(format!("attempt {} of {}", row.attempts, row.attempts_max.max(row.attempts as u32)));

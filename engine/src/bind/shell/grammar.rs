@@ -46,7 +46,9 @@ pub(super) fn read(symbols: &[Symbol]) -> Reading {
     lexer.judge_pipelines(&readers);
     lexer.judge_streams(&readers);
     lexer.judge_declarations();
-    Reading { places: lexer.places, refusals: lexer.refusals, broken }
+    let functions = &lexer.function_names;
+    let calls = lexer.nodes.into_iter().map(|node| node.calls).filter(|name| !functions.contains(name.as_str()));
+    Reading { places: lexer.places, refusals: lexer.refusals, broken, calls: calls.collect() }
 }
 
 impl Lexer<'_> {

@@ -7,6 +7,7 @@
 //! - `commands`: which commands evaluate what they are given
 //! - `interpreters`: programs that take code: what is code and what is data among their arguments
 //! - `programs`: the tables of those programs
+//! - `called`: which programs a script calls
 //! - `refusal`: what the author is told, with the fix to write
 //!
 //! What it understands is the common ground of bash 5 and dash. Before changing anything: a mistake here cannot put a
@@ -16,6 +17,7 @@
 //! later, a program of the author that runs its data (awk's `system($0)`, sed's `e`), and an argument that begins with
 //! `-` where the program is not known here.
 
+mod called;
 mod commands;
 mod compound;
 mod expansions;
@@ -28,11 +30,13 @@ mod programs;
 mod quotes;
 mod refusal;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::Template;
 use super::expression::{Expression, ExpressionError};
 use super::template::Part;
+pub use called::programs_called;
 use refusal::Refusal;
 
 /// A shell script whose text is the author's alone: each `${{ }}` has become a reference to an environment variable.
@@ -120,6 +124,8 @@ struct Reading {
     places: Vec<Option<Place>>,
     refusals: Vec<Option<Refusal>>,
     broken: Option<Broken>,
+    /// Names of commands that are no functions of the script.
+    calls: BTreeSet<String>,
 }
 
 /// The text cannot be read on; `at` is the index of a symbol.

@@ -165,6 +165,13 @@ fn what_is_left_shrinks_with_time_and_never_goes_below_what_is_to_come() {
 }
 
 #[test]
+fn a_wait_takes_what_it_says_without_any_history() {
+    let runbook = parse(b"steps:\n  - {id: a, run: 'true'}\n  - {id: w, wait: 10m}\n").unwrap();
+    let forecast = Forecast::new(&runbook, history(&[("a", 1_000)]));
+    assert_eq!(forecast.whole(&runbook, &|_| None), Path { ms: 601_000, steps: vec![0, 1], unknown: vec![] });
+}
+
+#[test]
 fn items_that_run_end_before_the_next_ones_begin() {
     let mut story =
         Story::begin("steps:\n  - {id: each, for-each: [a, b, c, d, e], max-parallel: 2, run: 'echo ${{ item }}'}\n");

@@ -1,104 +1,18 @@
-//! `runward plan`: what a run would do. Nothing is recorded and nothing is executed.
+//! The steps of a plan as they will run: who follows whom, what is not the rule, and each command with its values.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use runward_engine::bind::{Context, Expression, ShellScript, Template};
 use runward_engine::limits;
-use runward_engine::plan::params::shown;
-use runward_engine::runbook::model::{
-    Action, Argument, Http, Items, OnLost, Param, Runbook, Script, Shell, Step, Wait,
-};
+use runward_engine::runbook::model::{Action, Argument, Http, Items, OnLost, Runbook, Script, Shell, Step, Wait};
 use runward_engine::units::format_duration;
 use serde_json::{Map, Value, json};
 
-use super::params;
-use super::preview::{self, Preview};
-use super::{print_json, print_line};
-use crate::args::{Format, PlanArgs};
-use crate::config::Config;
-use crate::failure::Failure;
-use crate::runbook_file::{RunbookFile, load, locate, pin, refuse_unbuilt};
-use crate::text;
-
-pub fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
-    let folders = &config.settings.runbooks;
-    let file = load(&locate(&args.runbook, folders)?, folders)?;
-    refuse_unbuilt(&file)?;
-    let params::Resolved { params, from, ignored } = match params::resolve(&file.runbook, &args.params, false) {
-        Ok(resolved) => resolved,
-        Err(failure) => {
-            if args.format == Format::Text {
-                file.runbook.params.iter().for_each(|param| print_line(&param_line(param)));
-            }
-            return Err(failure);
-        }
-    };
-    let definition = pin(&file)?.definition;
-    let previews = preview::of(&file, &params);
-    let params = shown(&file.runbook, &params);
-    let known = known_values(&params);
-    match args.format {
-        Format::Json => print_json(&json!({
-            "runbook": file.name,
-            "definition": definition.hash(),
-            "params": params,
-            "params_from": from,
-            "params_ignored": ignored,
-            "files": definition.files,
-            "steps": file.runbook.steps.iter().map(|step| step_json(&file.runbook, step, &known, &previews)).collect::<Vec<_>>(),
-        })),
-        Format::Text => {
-            let given = Given { params: &params, from: &from, ignored: &ignored };
-            print_text(&file, &definition.hash(), definition.files.len(), &given, &known, &previews);
-        }
-    }
-    Ok(0)
-}
-
-/// The parameters, and where they come from.
-struct Given<'a> {
-    params: &'a Map<String, Value>,
-    from: &'a BTreeMap<String, String>,
-    ignored: &'a [String],
-}
-
-fn print_text(file: &RunbookFile, hash: &str, files: usize, given: &Given<'_>, known: &Context, previews: &[Preview]) {
-    let runbook = &file.runbook;
-    print_line(&format!("{}  definition {}", file.name, &hash[..12]));
-    if let Some(description) = &runbook.description {
-        print_line(&format!("  {}", text::safe(description.trim())));
-    }
-    for (name, value) in given.params {
-        let from = given.from.get(name).map(|from| format!("  ({})", text::safe(from))).unwrap_or_default();
-        print_line(&format!("  {name} = {}{from}", text::safe(&value.to_string())));
-    }
-    for variable in given.ignored {
-        print_line(&format!("  {} names no parameter of this runbook, and is ignored", text::safe(variable)));
-    }
-    if files > 0 {
-        print_line(&format!("  {files} pinned files"));
-    }
-    if let Some(timeout) = runbook.timeout {
-        print_line(&format!("  at most {} in all", format_duration(timeout)));
-    }
-    for (n, step) in runbook.steps.iter().enumerate() {
-        if n == runbook.main_len {
-            print_line("\nfinally, whatever happened");
-        }
-        print_line(&format!("\n{}. {}{}", n + 1, step.id, after(runbook, n, step)));
-        notes(step).iter().for_each(|note| print_line(&format!("     {note}")));
-        command_lines(runbook, step, known).iter().for_each(|line| print_line(&format!("     {}", text::safe(line))));
-        let own = previews.iter().filter(|preview| preview.step == step.id);
-        own.flat_map(Preview::lines).for_each(|line| print_line(&format!("     {}", text::safe(&line))));
-    }
-    print_line(
-        "\nPrograms a script calls by name are not pinned; everything named by `script:`, `render:` and `files:` is.",
-    );
-}
+use super::Preview;
+use super::outlook::Outlook;
 
 /// Only what is not the rule: a step follows the one above it.
-fn after(runbook: &Runbook, n: usize, step: &Step) -> String {
+pub fn after(runbook: &Runbook, n: usize, step: &Step) -> String {
     let first = n == 0 || n == runbook.main_len;
     let names: Vec<&str> = step.needs.iter().map(|need| runbook.steps[*need].id.as_str()).collect();
     match (first, names.is_empty(), step.needs.as_slice() == [n.wrapping_sub(1)]) {
@@ -108,7 +22,7 @@ fn after(runbook: &Runbook, n: usize, step: &Step) -> String {
     }
 }
 
-fn notes(step: &Step) -> Vec<String> {
+pub fn notes(step: &Step) -> Vec<String> {
     let mut notes = Vec::new();
     if step.irreversible {
         notes.push("! irreversible".to_owned());
@@ -145,7 +59,7 @@ fn notes(step: &Step) -> Vec<String> {
     notes
 }
 
-fn command_lines(runbook: &Runbook, step: &Step, known: &Context) -> Vec<String> {
+pub fn command_lines(runbook: &Runbook, step: &Step, known: &Context) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, template) in &step.env {
         lines.push(format!("{name}={}", rendered(template, known)));
@@ -229,7 +143,7 @@ fn shell_name(shell: &Shell) -> &str {
 }
 
 /// Values that are known before anything ran: the parameters.
-fn known_values(params: &Map<String, Value>) -> Context {
+pub fn known_values(params: &Map<String, Value>) -> Context {
     let mut context = Context::default();
     context.set("params", Value::Object(params.clone()));
     context
@@ -245,22 +159,13 @@ fn value(expression: &Expression, known: &Context) -> String {
         .map_or_else(|_| format!("${{{{ {} }}}}", expression.source), |text| format!("{text:?}"))
 }
 
-fn param_line(param: &Param) -> String {
-    let kind = format!("{:?}", param.kind).to_lowercase();
-    let mut line = format!("  {} ({kind}", param.name);
-    match (&param.default, param.required) {
-        (_, true) => line += ", required",
-        (Some(default), _) => line += &format!(", default {default}"),
-        (None, false) => {}
-    }
-    line += ")";
-    if let Some(description) = &param.description {
-        line += &format!("  {description}");
-    }
-    text::safe(&line)
-}
-
-fn step_json(runbook: &Runbook, step: &Step, known: &Context, previews: &[Preview]) -> Value {
+pub fn step_json(
+    runbook: &Runbook,
+    step: &Step,
+    known: &Context,
+    previews: &[Preview],
+    outlook: Option<&Outlook>,
+) -> Value {
     let files: Vec<&Preview> = previews.iter().filter(|preview| preview.step == step.id).collect();
     json!({
         "id": step.id,
@@ -271,5 +176,6 @@ fn step_json(runbook: &Runbook, step: &Step, known: &Context, previews: &[Previe
         "timeout_ms": step.timeout.as_millis() as u64,
         "attempts": step.retry.as_ref().map_or(1, |retry| retry.attempts.get()),
         "irreversible": step.irreversible,
+        "usual": outlook.and_then(|outlook| outlook.usual(step)),
     })
 }
