@@ -18,6 +18,8 @@ mod bench;
 mod cancel;
 #[path = "stories/care.rs"]
 mod care;
+#[path = "stories/check.rs"]
+mod check;
 #[path = "stories/code_base.rs"]
 mod code_base;
 #[path = "stories/configuration.rs"]

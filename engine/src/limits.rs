@@ -50,6 +50,8 @@ pub const STEP_GRACE_MS_DEFAULT: u64 = 10 * 1000;
 pub const PARALLEL_DEFAULT: u32 = 16;
 /// An attempt that is proven never started goes back to ready; after this many times it counts as lost.
 pub const VOIDED_MAX: u32 = 5;
+/// A probe (`check`) whose answer was lost this many times in a row is not asked again.
+pub const PROBES_LOST_MAX: u32 = 3;
 /// How long one step can wait, for a time or for people, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 /// Files pinned with one definition (`files:` and `script:`).

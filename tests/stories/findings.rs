@@ -181,10 +181,8 @@ fn unbuilt() -> Vec<(&'static str, u32, String)> {
         top("on.webhook", "on: {webhook: {secret: hook}}"),
         ("secrets", 1, "secrets: {TOKEN: {env: T}}\nsteps:\n  - {run: touch pwned, secrets: [TOKEN]}\n".into()),
         step("sql", "sql: {connection: main, query: select 1}"),
-        step("runbook", "runbook: other"),
         step("notify", "notify: {channel: ops, text: done}"),
         step("host", "host: db1\nrun: touch pwned"),
-        step("check", "check: test -e pwned\nrun: touch pwned"),
         step("lease", "lease: strict\nrun: touch pwned"),
     ]
 }

@@ -47,6 +47,8 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
             "plan": view.state.plan,
             "planned": view.state.planned,
             "steps": steps,
+            "in_place": rows::owners(&view.state).filter(|unit| view.state.found_in_place(*unit))
+                .map(|unit| view.state.unit_name(unit)).collect::<Vec<_>>(),
             "attempts": attempts,
             "events": events.iter().map(event_json).collect::<Vec<_>>(),
         })),
@@ -68,7 +70,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
                     to_be_skipped(&view.state, &spec.id);
                 }
                 while let Some(row) = rows.next_if(|row| row.position as usize == position) {
-                    step(row, by_unit.get(row.unit.as_str()).into_iter().flatten().copied());
+                    step(&view.state, row, by_unit.get(row.unit.as_str()).into_iter().flatten().copied());
                     to_be_skipped(&view.state, &row.unit);
                 }
             }
@@ -149,9 +151,11 @@ fn to_be_skipped(state: &RunState, unit: &str) {
     }
 }
 
-fn step<'a>(row: &StepRow, attempts: impl Iterator<Item = &'a AttemptRow>) {
+fn step<'a>(state: &RunState, row: &StepRow, attempts: impl Iterator<Item = &'a AttemptRow>) {
     let took = text::took(row.started_at, row.ended_at);
-    let error = row.error.as_deref().map(|error| format!("  {}", text::safe(error))).unwrap_or_default();
+    let probed = || state.unit_named(&row.unit).and_then(|unit| plain::probed(state, unit));
+    let error =
+        row.error.as_deref().or_else(probed).map(|error| format!("  {}", text::safe(error))).unwrap_or_default();
     print_line(&format!("  {} {:<24} {:<10} {:>9}{error}", words::symbol(&row.status), row.unit, row.status, took));
     for (name, value) in &row.outputs {
         print_line(&format!("      {name} = {}", text::safe(&value.to_string())));

@@ -49,7 +49,7 @@ impl Github {
     pub fn changed(&mut self, state: &RunState, news: &[Recorded]) {
         for recorded in news {
             match &recorded.event {
-                Event::AttemptSettled { unit, claim, outcome: Outcome::Succeeded, .. } => {
+                Event::AttemptSettled { unit, claim, outcome, .. } if outcome.is_fine() => {
                     if !self.quiet {
                         self.group(state, recorded, unit, claim);
                     }

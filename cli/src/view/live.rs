@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use runward_engine::plan::forecast::Forecast;
 use runward_engine::run::group::Permit;
 use runward_engine::run::state::UnitState;
-use runward_engine::run::{Event, Outcome, Part, Recorded, RunState, StepStatus, Unit, Verdict};
+use runward_engine::run::{Event, Part, Recorded, RunState, StepStatus, Unit, Verdict};
 use runward_engine::runbook::model::Step;
 use unicode_width::UnicodeWidthStr;
 
@@ -98,7 +98,7 @@ impl Live {
                 | Event::AttemptLost { claim, .. }
                 | Event::AttemptVoided { claim, .. } => {
                     let Some(mut tail) = tails.take(claim) else { continue };
-                    let fine = matches!(recorded.event, Event::AttemptSettled { outcome: Outcome::Succeeded, .. });
+                    let fine = matches!(&recorded.event, Event::AttemptSettled { outcome, .. } if outcome.is_fine());
                     if !fine {
                         tail.lines(true, |_| {});
                         self.above.extend(tail.last.iter().map(|line| format!("{} │ {line}", tail.unit)));
@@ -270,6 +270,7 @@ impl Look {
                 parts.push(format!("again in {}", wait.unwrap_or_default()));
                 parts.extend(found.error.as_deref().map(cells));
             }
+            StepStatus::Succeeded => parts.extend(plain::probed(state, unit).map(str::to_owned)),
             StepStatus::Held if found.is_held_by_undo() => parts.push("held: its undo did not succeed".to_owned()),
             StepStatus::Waiting => parts.extend(waits::sentence(state, unit, text::now())),
             status if status.is_terminal() && status != StepStatus::Succeeded => {
@@ -337,8 +338,12 @@ fn rows(state: &RunState) -> Vec<Row> {
 fn name_width(state: &RunState) -> usize {
     // An item is further right, and has its number behind the name.
     let width = |step: &Step| {
-        let undo = if step.undo.is_some() { 2 + ".undo".len() } else { 0 };
-        step.id.width() + undo + if step.for_each.is_some() { 2 + "[99]".len() } else { 0 }
+        let part = match (&step.check, &step.undo) {
+            (Some(_), _) => 2 + ".check".len(),
+            (None, Some(_)) => 2 + ".undo".len(),
+            (None, None) => 0,
+        };
+        step.id.width() + part + if step.for_each.is_some() { 2 + "[99]".len() } else { 0 }
     };
     state.runbook.steps.iter().map(width).max().unwrap_or(0).min(NAME_WIDTH_MAX)
 }

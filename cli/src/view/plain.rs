@@ -57,7 +57,7 @@ impl Plain {
                 Event::AttemptSettled { claim, .. }
                 | Event::AttemptLost { claim, .. }
                 | Event::AttemptVoided { claim, .. } => {
-                    let failed = !matches!(&recorded.event, Event::AttemptSettled { outcome: Outcome::Succeeded, .. });
+                    let failed = !matches!(&recorded.event, Event::AttemptSettled { outcome, .. } if outcome.is_fine());
                     let silent = matches!(&recorded.event, Event::AttemptSettled { log, .. } if log.bytes == 0);
                     let since = self.finish(tails.take(claim), failed, silent);
                     if failed || !self.quiet {
@@ -304,6 +304,23 @@ fn shortfall(state: &RunState, unit: Unit) -> Option<String> {
     Some(format!("  {} {}{why}{allowed}", state.unit_name(unit), found.status.as_str().replace('_', " ")))
 }
 
+/// What a probe said, of itself and of the step or item that it belongs to.
+pub fn probed(state: &RunState, unit: Unit) -> Option<&'static str> {
+    let found = state.unit(unit)?;
+    let succeeded = found.status == StepStatus::Succeeded;
+    match unit.part {
+        Part::Check if succeeded => Some(match found.attempts.last()?.code {
+            Some(0) => "in place",
+            _ => "not in place",
+        }),
+        Part::Step if state.found_in_place(unit) => Some(match found.attempts.last() {
+            Some(last) if last.generation == state.generation => "found in place after its start was lost",
+            _ => "already in place",
+        }),
+        _ => None,
+    }
+}
+
 /// How the items of a `for-each` stand, where the unit is the step above them.
 pub fn tally(state: &RunState, unit: Unit) -> Option<Tally> {
     if unit.is_whole() { Tally::of(state, unit.step) } else { None }
@@ -322,6 +339,7 @@ pub fn sentence(state: &RunState, recorded: &Recorded, since: Option<i64>) -> St
         Event::AttemptSettled { unit, outcome, then, error, orphans, started_at, ended_at, .. } => {
             let took = if started_at.is_some() { text::took(*started_at, *ended_at) } else { took };
             let status = match outcome {
+                Outcome::NotInPlace => return format!("◦ {unit}: not in place ({took})"),
                 Outcome::Succeeded => "succeeded",
                 Outcome::TimedOut => "timed_out",
                 Outcome::Killed => "cancelled",
@@ -329,7 +347,9 @@ pub fn sentence(state: &RunState, recorded: &Recorded, since: Option<i64>) -> St
                 Outcome::Failed { .. } | Outcome::NotStarted => "failed",
             };
             let why = error.as_ref().map(|error| format!(": {}", text::safe(error))).unwrap_or_default();
-            let mut line = format!("{} {unit} {} ({took}){why}", words::symbol(status), status.replace('_', " "));
+            let found = state.unit_named(unit).filter(|unit| unit.part == Part::Check && outcome.is_fine());
+            let says = found.map_or_else(|| status.replace('_', " "), |_| "says that it is in place".to_owned());
+            let mut line = format!("{} {unit} {says} ({took}){why}", words::symbol(status));
             line += &next(*then, recorded.at);
             for orphan in orphans.iter().take(5) {
                 line += &format!("\n  {unit} left a process behind: {}", text::safe(orphan));
@@ -352,6 +372,8 @@ fn next(then: Then, now: i64) -> String {
     match then {
         Then::Stand => String::new(),
         Then::Hold => "; held until somebody resolves it".to_owned(),
+        Then::Check => "; its check says whether it is done".to_owned(),
+        Then::Retry { at } if at <= now => "; again at once".to_owned(),
         Then::Retry { at } => {
             let wait = std::time::Duration::from_millis(u64::try_from(at - now).unwrap_or(0));
             format!("; again in {}", format_duration(wait))

@@ -65,7 +65,9 @@ fn row(state: &RunState, unit: Unit) -> String {
         (n, _) => n.to_string(),
     };
     let items = || plain::tally(state, unit).map(Tally::sentence).unwrap_or_default();
-    let mut about: String = found.error.clone().unwrap_or_else(items).chars().take(ERROR_CHARS_MAX).collect();
+    let probed = || plain::probed(state, unit).map(str::to_owned);
+    let mut about: String =
+        found.error.clone().or_else(probed).unwrap_or_else(items).chars().take(ERROR_CHARS_MAX).collect();
     if plain::is_allowed(state, unit) {
         about += " ";
         about += words::ALLOWED;

@@ -8,7 +8,7 @@ use runward_engine::run::{Part, RunId, RunState, RunStatus, StepStatus, Unit, Ve
 use super::model::{Driving, most_interesting};
 use crate::graph::Tally;
 use crate::graph::layers::layers;
-use crate::view::{eta, words};
+use crate::view::{eta, plain, words};
 
 /// Failed items named below their step.
 const ITEMS_NAMED_MAX: usize = 10;
@@ -250,7 +250,7 @@ fn row(state: &RunState, unit: Unit, found: &UnitState, layer: Option<(usize, us
         attempts: found.attempts.len(),
         attempts_max: state.starts_max(unit),
         retry_at: found.retry_at(),
-        error: found.error.clone(),
+        error: found.error.clone().or_else(|| plain::probed(state, unit).map(str::to_owned)),
         tally: if unit.is_whole() { Tally::of(state, unit.step) } else { None },
         late: None,
     }

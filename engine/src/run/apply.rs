@@ -16,7 +16,7 @@ use super::progress::{
 use super::state::{
     Act, Attempt, AttemptStatus, Cancel, ItemsState, Phase, RunState, RunStatus, StepStatus, UnitState,
 };
-use super::{again, gates, rollback};
+use super::{again, check, gates, rollback};
 use crate::plan::plan_hash;
 
 pub fn apply(state: &mut RunState, record: &Recorded) {
@@ -88,6 +88,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             }
             let generation = state.generation;
             state.steps[unit.step as usize].whole.started_at.get_or_insert(at);
+            check::shows(state, unit, StepStatus::Running);
             let unit = touch(state, unit);
             unit.status = StepStatus::Running;
             unit.started_at.get_or_insert(at);
@@ -124,8 +125,8 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
                 attempt.ended_at = Some(ended_at.unwrap_or(at));
                 if let Outcome::Failed { code, signal } = outcome {
                     (attempt.code, attempt.signal) = (*code, *signal);
-                } else if *outcome == Outcome::Succeeded {
-                    attempt.code = Some(0);
+                } else if let Some(in_place) = check::answer(outcome) {
+                    attempt.code = Some(i32::from(!in_place));
                 }
                 attempt.error.clone_from(error);
                 attempt.log = log.clone();
@@ -336,7 +337,7 @@ fn attempt_mut<'a>(state: &'a mut RunState, unit: Unit, claim: &ClaimId) -> Opti
 
 fn attempt_status(outcome: &Outcome) -> AttemptStatus {
     match outcome {
-        Outcome::Succeeded => AttemptStatus::Succeeded,
+        Outcome::Succeeded | Outcome::NotInPlace => AttemptStatus::Succeeded,
         Outcome::Failed { .. } | Outcome::NotStarted => AttemptStatus::Failed,
         Outcome::TimedOut => AttemptStatus::TimedOut,
         Outcome::Killed => AttemptStatus::Cancelled,
@@ -346,7 +347,7 @@ fn attempt_status(outcome: &Outcome) -> AttemptStatus {
 
 fn step_status(outcome: &Outcome) -> StepStatus {
     match outcome {
-        Outcome::Succeeded => StepStatus::Succeeded,
+        Outcome::Succeeded | Outcome::NotInPlace => StepStatus::Succeeded,
         Outcome::Failed { .. } | Outcome::NotStarted => StepStatus::Failed,
         Outcome::TimedOut => StepStatus::TimedOut,
         Outcome::Killed => StepStatus::Cancelled,
@@ -365,8 +366,10 @@ fn conclude(state: &mut RunState, unit: Unit, claim: &ClaimId, status: StepStatu
         Then::Retry { at } => {
             let unit_state = touch(state, unit);
             unit_state.status = StepStatus::Backoff;
+            check::shows(state, unit, StepStatus::Ready);
             set_timer(state, unit, at);
         }
+        Then::Check => check::ask(state, unit),
         Then::Hold => {
             touch(state, unit).status = StepStatus::Held;
             state.held.insert(unit);

@@ -7,7 +7,7 @@ use super::command::{Command, Reject, Report};
 use super::event::{Event, Outcome, StopCause, Then};
 use super::ids::{ClaimId, Part, Unit};
 use super::state::{AttemptStatus, Phase, RunState, StepStatus, UnitState};
-use super::{Env, gates, group, operator, retry, rows};
+use super::{Env, check, gates, group, operator, retry, rows};
 use crate::limits;
 use crate::runbook::model::OnLost;
 
@@ -123,7 +123,7 @@ fn settle(state: &RunState, claim: &ClaimId, report: &Report, now: i64) -> Resul
             None => Err(Reject::UnknownClaim { claim: claim.clone() }),
         };
     };
-    Ok(vec![Event::AttemptSettled {
+    let settled = Event::AttemptSettled {
         unit: state.unit_name(unit),
         claim: claim.clone(),
         outcome: report.outcome.clone(),
@@ -134,7 +134,8 @@ fn settle(state: &RunState, claim: &ClaimId, report: &Report, now: i64) -> Resul
         started_at: report.started_at,
         ended_at: report.ended_at,
         orphans: report.orphans.clone(),
-    }])
+    };
+    Ok(vec![if unit.part == Part::Check { check::settled(settled) } else { settled }])
 }
 
 fn lost(state: &RunState, unit: Unit, claim: &ClaimId, evidence: String, now: i64) -> Event {
@@ -148,7 +149,7 @@ fn lost(state: &RunState, unit: Unit, claim: &ClaimId, evidence: String, now: i6
 
 fn then(state: &RunState, unit: Unit, outcome: &Outcome, now: i64) -> Then {
     match outcome {
-        Outcome::Succeeded | Outcome::Killed => Then::Stand,
+        Outcome::Succeeded | Outcome::NotInPlace | Outcome::Killed => Then::Stand,
         Outcome::Interrupted => after_loss(state, unit, now),
         Outcome::Failed { code, .. } => {
             let retry = state.retry_of(unit);
@@ -160,11 +161,16 @@ fn then(state: &RunState, unit: Unit, outcome: &Outcome, now: i64) -> Then {
 }
 
 fn after_loss(state: &RunState, unit: Unit, now: i64) -> Then {
+    if unit.part == Part::Check {
+        return if may_start(state, unit) { check::after_loss(state, unit, now) } else { Then::Stand };
+    }
     match state.on_lost_of(unit) {
         OnLost::Fail => Then::Stand,
         OnLost::Hold if may_start(state, unit) => Then::Hold,
         OnLost::Hold => Then::Stand,
         OnLost::Retry => again(state, unit, now),
+        OnLost::Check if may_start(state, unit) => Then::Check,
+        OnLost::Check => Then::Stand,
     }
 }
 

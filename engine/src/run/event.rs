@@ -262,6 +262,8 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signal: Option<i32>,
     },
+    /// A probe says that the effect of its step is not in place (exit code 1). That is an answer, not a failure.
+    NotInPlace,
     /// The program could not be started at all (missing shell, vanished folder). Its effect is known to be none.
     NotStarted,
     TimedOut,
@@ -269,6 +271,13 @@ pub enum Outcome {
     Killed,
     /// Killed because its supervisor died.
     Interrupted,
+}
+
+impl Outcome {
+    /// Nothing went wrong.
+    pub fn is_fine(&self) -> bool {
+        matches!(self, Outcome::Succeeded | Outcome::NotInPlace)
+    }
 }
 
 /// What becomes of a unit whose attempt ended without success.
@@ -281,6 +290,8 @@ pub enum Then {
     Retry { at: i64 },
     /// Wait for an operator.
     Hold,
+    /// Ask the probe whether it is in place.
+    Check,
 }
 
 /// What was printed: bytes in all, bytes not kept, and the SHA-256 over all of them.

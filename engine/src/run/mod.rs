@@ -13,6 +13,7 @@
 mod again;
 pub mod apply;
 pub mod approval;
+mod check;
 pub mod child;
 pub mod command;
 pub mod decide;

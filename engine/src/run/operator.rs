@@ -118,6 +118,9 @@ fn is_its_turn(state: &RunState, unit: Unit) -> bool {
 pub(super) fn retry(state: &RunState, unit: Unit, reason: Option<String>) -> Decided {
     let name = state.unit_name(unit);
     let Some(found) = state.unit(unit) else { return Err(Reject::NotReady { unit: name, status: "unknown" }) };
+    if unit.part == Part::Check {
+        return Err(Reject::NoStep { unit: name });
+    }
     let status = found.status;
     let open = state.admits(unit);
     match status {

@@ -101,6 +101,11 @@ fn bind(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared,
     let declared = env.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     context.set("env", serde_json::Value::Object(declared));
 
+    if unit.part == Part::Check {
+        let check = spec.check.as_deref().ok_or(PrepareError::Unbuilt("check"))?;
+        let program = shell_program(&check.shell, &check.script, &context, &mut env)?;
+        return finish(spec, program, env, &context, spec.timeout);
+    }
     if unit.part == Part::Undo {
         let undo = state.undo_of(unit).ok_or(PrepareError::Unbuilt("undo"))?;
         let program = shell_program(&undo.shell, &undo.script, &context, &mut env)?;
@@ -314,6 +319,11 @@ pub(super) fn step_references<'s>(spec: &'s Step, part: Part, document: Option<&
     let mut templates: Vec<&Template> = spec.env.iter().map(|(_, template)| template).chain(&spec.cwd).collect();
     let mut expressions: Vec<&Expression> = Vec::new();
     match (part, &spec.action) {
+        (Part::Check, _) => {
+            if let Some(Script::Bound(script)) = spec.check.as_ref().map(|check| &check.script) {
+                expressions.extend(&script.values);
+            }
+        }
         (Part::Undo, _) => {
             if let Some(Script::Bound(script)) = spec.undo.as_ref().map(|undo| &undo.script) {
                 expressions.extend(&script.values);

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::event::StopCause;
 use super::ids::{Part, Unit};
 use super::outputs::Outputs;
-use super::rollback;
 use super::state::{ItemsState, Phase, RunState, StepStatus, UnitState};
+use super::{check, rollback};
 
 /// The step or item must exist: callers got it from [`RunState::unit_named`] or from a work-list.
 pub(super) fn unit_mut(state: &mut RunState, unit: Unit) -> &mut UnitState {
@@ -72,6 +72,10 @@ pub(super) fn make_ready(state: &mut RunState, unit: Unit, at: i64) {
 
 /// Its turn: for a worker, or to begin by itself.
 fn enqueue(state: &mut RunState, unit: Unit) {
+    if check::comes_first(state, unit) {
+        return check::ask(state, unit);
+    }
+    check::shows(state, unit, StepStatus::Ready);
     touch(state, unit).status = StepStatus::Ready;
     match unit.part == Part::Step && state.spec(unit.step).action.takes_no_worker() {
         true => state.arrived.insert(unit),
@@ -183,7 +187,7 @@ pub(super) fn end_unit(state: &mut RunState, unit: Unit, status: StepStatus, at:
         (Part::Step, Some(_)) => end_item(state, unit.step, status, at),
         (Part::Step, None) => end_step(state, unit.step, at),
         (Part::Undo, _) => rollback::undo_ended(state, unit, at),
-        (Part::Check, _) => {}
+        (Part::Check, _) => check::ended(state, unit, at),
     }
 }
 
@@ -237,7 +241,7 @@ pub(super) fn close(state: &mut RunState, section: usize, unstarted: StepStatus,
         }
         if state.step(step).items.is_some() && state.step(step).whole.status == StepStatus::Running {
             fill_window(state, step, at);
-        } else if let Some(status) = closed_status(&state.step(step).whole, unstarted) {
+        } else if let Some(status) = closed_status(state, &state.step(step).whole, unstarted) {
             leave_lists(state, Unit::step(step));
             end_unit(state, Unit::step(step), status, at);
         }
@@ -249,7 +253,7 @@ fn close_items(state: &mut RunState, step: u32, unstarted: StepStatus, at: i64) 
     items.next = items.units.len() as u32;
     for item in 0..items.units.len() as u32 {
         let unit = Unit::item(step, item);
-        let Some(status) = state.unit(unit).and_then(|state| closed_status(state, unstarted)) else { continue };
+        let Some(status) = state.unit(unit).and_then(|unit| closed_status(state, unit, unstarted)) else { continue };
         leave_lists(state, unit);
         let was_open = touch(state, unit).status != StepStatus::Pending;
         let unit_state = touch(state, unit);
@@ -263,7 +267,10 @@ fn close_items(state: &mut RunState, step: u32, unstarted: StepStatus, at: i64) 
 }
 
 /// What a unit that is not running becomes when nothing more starts; `None` for a running or a settled one.
-fn closed_status(unit: &UnitState, unstarted: StepStatus) -> Option<StepStatus> {
+fn closed_status(state: &RunState, unit: &UnitState, unstarted: StepStatus) -> Option<StepStatus> {
+    if let Some(status) = state.closed_while_asked(unit, unstarted) {
+        return status;
+    }
     match unit.status {
         StepStatus::Pending | StepStatus::Ready | StepStatus::Waiting => Some(unstarted),
         StepStatus::Backoff if unstarted == StepStatus::Skipped => Some(StepStatus::Failed),
@@ -287,7 +294,10 @@ pub(super) fn drop_timer(state: &mut RunState, unit: Unit) {
 }
 
 /// Whatever a unit that has not ended stands in line for.
-fn leave_lists(state: &mut RunState, unit: Unit) {
+pub(super) fn leave_lists(state: &mut RunState, unit: Unit) {
+    if unit.part == Part::Step {
+        check::withdraw(state, unit);
+    }
     state.ready.remove(&unit);
     state.arrived.remove(&unit);
     state.asked.remove(&unit);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::event::StopCause;
 use super::ids::{Part, Unit};
 use super::progress::{make_ready, touch, unit_mut};
-use super::state::{Phase, RunState, StepStatus, UnitState};
+use super::state::{AttemptStatus, Phase, RunState, StepStatus, UnitState};
 use super::{rows, values};
 use crate::bind::Reference;
 use crate::runbook::model::RollbackPolicy;
@@ -144,10 +144,14 @@ impl UnitState {
     }
 }
 
-/// A step or item has succeeded. Of a for-each each item can be taken back, not the step as a whole.
+/// A step or item has succeeded. What was in place without it is not taken back. Of a for-each each item can be taken back, not the step as a whole.
 pub(super) fn arm(state: &mut RunState, unit: Unit) {
     let spec = state.spec(unit.step);
     if spec.undo.is_none() || unit.part != Part::Step || (unit.item.is_none() && spec.for_each.is_some()) {
+        return;
+    }
+    let started = |unit: &UnitState| unit.attempts.iter().any(|one| one.status != AttemptStatus::NeverStarted);
+    if state.found_in_place(unit) && !state.unit(unit).is_some_and(started) {
         return;
     }
     let armed = Armed {

@@ -15,6 +15,7 @@ use super::todo::todo;
 use super::*;
 use crate::runbook;
 
+mod check;
 mod gates;
 mod rollback;
 
@@ -29,6 +30,7 @@ struct StepPlan {
     items: Option<(u8, u8, u8)>,
     waits: bool,
     undo: u8,
+    check: bool,
 }
 
 fn step_plan() -> impl Strategy<Value = StepPlan> {
@@ -42,18 +44,10 @@ fn step_plan() -> impl Strategy<Value = StepPlan> {
         0u8..5,
         items,
         prop::bool::weighted(0.2),
-        0u8..5,
+        (0u8..5, prop::bool::weighted(0.3)),
     )
-        .prop_map(|(needs, follows, retry, on_lost, allow_failure, condition, items, waits, undo)| StepPlan {
-            needs,
-            follows,
-            retry,
-            on_lost,
-            allow_failure,
-            condition,
-            items,
-            waits,
-            undo,
+        .prop_map(|(needs, follows, retry, on_lost, allow_failure, condition, items, waits, (undo, check))| {
+            StepPlan { needs, follows, retry, on_lost, allow_failure, condition, items, waits, undo, check }
         })
 }
 
@@ -83,6 +77,9 @@ fn yaml(steps: &[StepPlan], last: usize) -> String {
             1 => text += "    on-lost: hold\n",
             2 => text += "    on-lost: fail\n",
             _ => {}
+        }
+        if step.check && !step.waits {
+            text += "    check: \"true\"\n";
         }
         match step.undo {
             _ if step.waits => {}
@@ -266,11 +263,18 @@ fn recount(state: &RunState) {
         all.iter().filter(|unit| state.unit(**unit).unwrap().status == status).copied().collect()
     };
     let parent = |unit: &Unit| unit.is_whole() && state.step(unit.step).items.is_some();
-    let running: Vec<Unit> = with(StepStatus::Running).into_iter().filter(|unit| !parent(unit)).collect();
+    // Its probe is asked in its place.
+    let asks = |unit: &Unit| {
+        let owner = (unit.part == Part::Step).then(|| state.unit(*unit)).flatten();
+        owner.is_some_and(|owner| state.closed_while_asked(owner, StepStatus::Skipped).is_some())
+    };
+    let running: Vec<Unit> =
+        with(StepStatus::Running).into_iter().filter(|unit| !parent(unit) && !asks(unit)).collect();
     let mut live: Vec<Unit> = state.live.values().copied().collect();
     live.sort();
     assert_eq!(live, running);
-    assert_eq!(state.ready.union(&state.arrived).copied().collect::<Vec<_>>(), with(StepStatus::Ready));
+    let ready: Vec<Unit> = with(StepStatus::Ready).into_iter().filter(|unit| !asks(unit)).collect();
+    assert_eq!(state.ready.union(&state.arrived).copied().collect::<Vec<_>>(), ready);
     assert!(state.ready.is_disjoint(&state.arrived) && (state.arrived.is_empty() || state.paused.is_some()));
     let by_undo = |unit: &Unit| state.unit(*unit).unwrap().is_held_by_undo();
     let held = with(StepStatus::Held).into_iter().filter(|unit| !by_undo(unit) && !parent(unit));
@@ -387,6 +391,9 @@ proptest! {
         prop_assert_eq!(world.events.len() as u64, world.state.seq);
         nothing_starts_in_a_pause(&world.events);
         for ((unit, generation), count) in starts(&world.state) {
+            if unit.part == Part::Check {
+                continue; // it changes nothing, and is asked again when it is lost
+            }
             let allowed = world.state.starts_max(unit);
             prop_assert!(resolved > 0 || count <= allowed, "{unit:?} generation {generation}: {count} starts");
         }

@@ -141,9 +141,18 @@ pub struct Step {
     pub outputs: Vec<(String, ValueType)>,
     /// Nothing can take it back.
     pub irreversible: bool,
+    /// Says whether its effect is in place, and changes nothing.
+    pub check: Option<Box<Check>>,
     /// What takes its effect back. Never of a step of `finally`.
     pub undo: Option<Box<Undo>>,
     pub span: Span,
+}
+
+/// A script that says whether a step's effect is in place: 0 yes, 1 no, anything else fails the step.
+#[derive(Debug)]
+pub struct Check {
+    pub shell: Shell,
+    pub script: Script,
 }
 
 /// A script that takes back what a step did.
@@ -362,6 +371,8 @@ pub enum OnLost {
     Fail,
     Retry,
     Hold,
+    /// Its probe says whether it is done or runs again.
+    Check,
 }
 
 /// What happens to processes a finished step left behind.

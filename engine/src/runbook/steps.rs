@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::graph::Link;
 use super::model::{
-    Action, Argument, Call, ForEach, Jitter, OnLost, Orphans, Render, Retry, Script, Shell, Span, Spanned, Step, Undo,
-    ValueType,
+    Action, Argument, Call, Check, ForEach, Jitter, OnLost, Orphans, Render, Retry, Script, Shell, Span, Spanned, Step,
+    Undo, ValueType,
 };
 use super::node::{Data, Node};
 use super::places::{Place, Places, Role};
@@ -109,6 +109,7 @@ pub fn read<'n>(
         allow_failure: keys.flag("allow-failure"),
         outputs: if writes_outputs(node) { outputs(keys) } else { Vec::new() },
         irreversible: keys.flag("irreversible"),
+        check: check(places, keys, body).map(Box::new),
         undo: undo(places, keys, index, finally).map(Box::new),
         span: super::check::visible(node),
     };
@@ -173,6 +174,12 @@ fn script<'n>(places: &mut Places<'n>, node: &'n Node, shell: &Shell, place: Pla
         Shell::Bash | Shell::Sh => places.script(node, place).map(Script::Bound),
     };
     script.unwrap_or(Script::Verbatim(String::new()))
+}
+
+fn check<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Option<Check> {
+    let node = keys.get("check")?;
+    let shell = shell(keys);
+    Some(Check { script: script(places, node, &shell, place), shell })
 }
 
 /// `undo: script`, or `undo: {run, timeout, retry}`.
@@ -349,10 +356,11 @@ fn on_lost(places: &mut Places<'_>, keys: Keys<'_>, retry: Option<&Retry>) -> On
                 let message = "`on-lost: check` asks a `check` that the step does not have";
                 places.findings.push(Finding::new(&node.span, "without `check`", message));
             }
-            OnLost::Retry
+            if word == "check" { OnLost::Check } else { OnLost::Retry }
         }
         Some((_, "hold")) => OnLost::Hold,
         Some(_) => OnLost::Fail,
+        None if may_retry && keys.get("check").is_some() => OnLost::Check,
         None if may_retry => OnLost::Retry,
         None => OnLost::Fail,
     }

@@ -85,6 +85,7 @@ fn word(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Succeeded => "succeeded",
         Outcome::Failed { .. } => "failed",
+        Outcome::NotInPlace => "not_in_place",
         Outcome::NotStarted => "not_started",
         Outcome::TimedOut => "timed_out",
         Outcome::Killed => "killed",
@@ -101,5 +102,6 @@ fn next(then: &Then) -> &'static str {
         Then::Stand => "stand",
         Then::Retry { .. } => "retry",
         Then::Hold => "hold",
+        Then::Check => "check",
     }
 }

@@ -25,8 +25,11 @@ pub fn report(dir: &Path, state: &RunState, unit: Unit, result: &AttemptResult) 
     let mut report = concluded(state.timeout_of(unit), result, || match unit.part {
         Part::Step if own => own_outputs(dir),
         Part::Step => read_outputs(dir, step),
-        // Nobody could read what a script beside a step writes.
-        Part::Check | Part::Undo => Ok(Outputs::new()),
+        // Where it is in place the probe speaks for the step.
+        Part::Check => read_outputs(dir, step)
+            .map_err(|error| format!("{error}: where the effect is in place, the probe writes what the step would")),
+        // Nobody could read what an undo writes.
+        Part::Undo => Ok(Outputs::new()),
     });
     if let (Outcome::Failed { .. }, true, Ok(Answer::Failed(why))) = (&report.outcome, own, own_answer(dir)) {
         report.error = Some(why);

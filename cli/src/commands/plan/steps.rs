@@ -40,6 +40,9 @@ pub fn notes(step: &Step) -> Vec<String> {
     if step.action.takes_no_worker() {
         return notes;
     }
+    if step.check.is_some() {
+        notes.push("check first: what is in place already is not started".to_owned());
+    }
     let mut line = format!("timeout {}", format_duration(step.timeout));
     match &step.retry {
         Some(retry) => {
@@ -50,6 +53,7 @@ pub fn notes(step: &Step) -> Vec<String> {
     match step.on_lost {
         OnLost::Hold => line += ", held if lost",
         OnLost::Retry => line += ", again if lost",
+        OnLost::Check => line += ", checked if lost",
         OnLost::Fail => {}
     }
     if step.allow_failure {
@@ -88,21 +92,26 @@ pub fn command_lines(runbook: &Runbook, step: &Step, known: &Context) -> Vec<Str
             let words: Vec<String> = argv.iter().map(|word| format!("{:?}", rendered(word, known))).collect();
             lines.push(format!("cmd [{}]", words.join(", ")));
         }
-        Action::Shell { shell, script } => {
-            let name = shell_name(shell);
-            match script {
-                Script::File(path) => lines.push(format!("{name} {}", path.value)),
-                Script::Verbatim(text) => lines.extend(block(name, text)),
-                Script::Bound(script) => {
-                    lines.extend(block(name, &script.text));
-                    for (n, expression) in script.values.iter().enumerate() {
-                        lines.push(format!("{}={}", ShellScript::variable(n), value(expression, known)));
-                    }
-                }
-            }
-        }
+        Action::Shell { shell, script } => lines.extend(script_lines(shell, script, known)),
+    }
+    if let Some(check) = &step.check {
+        lines.push("check:".to_owned());
+        lines.extend(script_lines(&check.shell, &check.script, known).iter().map(|line| format!("  {line}")));
     }
     lines
+}
+
+fn script_lines(shell: &Shell, script: &Script, known: &Context) -> Vec<String> {
+    let name = shell_name(shell);
+    match script {
+        Script::File(path) => vec![format!("{name} {}", path.value)],
+        Script::Verbatim(text) => block(name, text),
+        Script::Bound(script) => {
+            let values = script.values.iter().enumerate();
+            let values = values.map(|(n, it)| format!("{}={}", ShellScript::variable(n), value(it, known)));
+            block(name, &script.text).into_iter().chain(values).collect()
+        }
+    }
 }
 
 fn http_lines(runbook: &Runbook, step: &Step, http: &Http, known: &Context) -> Vec<String> {

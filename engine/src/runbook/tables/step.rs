@@ -57,8 +57,8 @@ const COMMON: &[Key] = &[
     Key::new("retry", Shape::Object(&RETRY), "When and how often it may start again. Default: never."),
     Key::new(
         "on-lost",
-        words!("fail", "retry", "hold"; unbuilt "check"),
-        "What becomes of it when its outcome cannot be known. Default: retry where it may retry, else fail.",
+        words!("fail", "retry", "hold", "check"),
+        "What becomes of it when its outcome cannot be known. Default: where it may retry, check if it has one, else retry; else fail.",
     ),
     Key::new("lease", words!("detached"; unbuilt "strict"), "Whether it goes on when its worker dies."),
     Key::new("orphans", words!("kill", "leave"), "What happens to processes it left behind. Default: kill."),
@@ -68,11 +68,19 @@ const COMMON: &[Key] = &[
         Shape::Dict { names: Syntax::Name, of: &TYPES },
         "The outputs it must write, with their types.",
     ),
-    Key::new("check", Shape::Script, "A read-only probe: 0 = in place, 1 = not in place.").unbuilt(),
+    Key::new(
+        "check",
+        Shape::Script,
+        "A read-only shell script: exit code 0 says that the effect is in place, 1 that it is not.",
+    ),
     Key::new("undo", UNDOING, "Takes its effect back: a shell script, run when the run is rolled back."),
     Key::new("irreversible", Shape::Flag, "Nothing can take it back: said in the plan, and at a rollback."),
     Key::new("annotations", Shape::Dict { names: Syntax::Free, of: &Shape::Any }, "Free text, for tools."),
-    Key::new("shell", Shape::Text(Syntax::Program), "The interpreter of `run` and `script`. Default: bash."),
+    Key::new(
+        "shell",
+        Shape::Text(Syntax::Program),
+        "The interpreter of `run` and `script`, and of what stands beside them. Default: bash.",
+    ),
 ];
 
 pub static STEP: Object = Object {
