@@ -21,7 +21,7 @@ use regex::Regex;
 use crate::harness::{Done, Scene, finish, repository};
 
 /// How long a page may take, in seconds.
-const PAGE_SECONDS_MAX: u32 = 120;
+const PAGE_SECONDS_MAX: u32 = 540;
 /// Stands before and after what a command printed; no program prints it.
 const MARK: &str = "\u{1e}";
 
