@@ -22,6 +22,8 @@ mod care;
 mod check;
 #[path = "stories/code_base.rs"]
 mod code_base;
+#[path = "stories/command_ids.rs"]
+mod command_ids;
 #[path = "stories/configuration.rs"]
 mod configuration;
 #[path = "stories/docs.rs"]

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+pub use command_id::CommandIdArgs;
 pub use files::*;
 pub use ledger::*;
 
+mod command_id;
 mod files;
 mod ledger;
 
@@ -302,6 +304,8 @@ pub struct CancelArgs {
     pub reason: Option<String>,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+    #[command(flatten)]
+    pub id: CommandIdArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -313,6 +317,8 @@ pub struct PauseArgs {
     pub reason: Option<String>,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+    #[command(flatten)]
+    pub id: CommandIdArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -321,6 +327,8 @@ pub struct UnpauseArgs {
     pub run: String,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+    #[command(flatten)]
+    pub id: CommandIdArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -372,6 +380,8 @@ pub struct SkipArgs {
     pub reason: String,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+    #[command(flatten)]
+    pub id: CommandIdArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -388,6 +398,8 @@ pub struct RetryArgs {
     pub detach: bool,
     #[command(flatten)]
     pub showing: ShowingArgs,
+    #[command(flatten)]
+    pub id: CommandIdArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -405,6 +417,8 @@ pub struct ResumeArgs {
     pub detach: bool,
     #[command(flatten)]
     pub showing: ShowingArgs,
+    #[command(flatten)]
+    pub id: CommandIdArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -419,6 +433,8 @@ pub struct RollbackArgs {
     pub detach: bool,
     #[command(flatten)]
     pub showing: ShowingArgs,
+    #[command(flatten)]
+    pub id: CommandIdArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -442,6 +458,8 @@ pub struct ResolveArgs {
     pub reason: Option<String>,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+    #[command(flatten)]
+    pub id: CommandIdArgs,
 }
 
 fn plan_hash(text: &str) -> Result<String, String> {

@@ -1,17 +1,18 @@
 //! `runward cancel`: recorded at once, carried out by the run's driver, or here if it has none.
 
-use runward_engine::run::{Command, Verdict};
-use runward_store::{Ledger, command};
+use runward_engine::run::{Command, Reject, Verdict};
+use runward_store::Ledger;
 use runward_workers::home::{DriverLock, DriverLockError};
 use serde_json::json;
 
 use super::drive::drive;
+use super::give::{self, give};
 use super::{print_json, print_line};
-use crate::actor::actor;
 use crate::args::{CancelArgs, Format};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{find_run, open};
+use crate::refusal::refused;
 use crate::view::Showing;
 use crate::view::words;
 
@@ -20,7 +21,11 @@ pub async fn run(config: &Config, args: CancelArgs) -> Result<i32, Failure> {
     let id = find_run(&opened.ledger, &args.run).await?;
     let mut view = opened.ledger.load(&id).await?;
     let cancel = Command::Cancel { force: args.force, rollback: args.rollback, reason: args.reason };
-    command(&opened.ledger, &mut view, cancel, &actor()).await??;
+    match give(&opened.ledger, &mut view, cancel, &args.id).await? {
+        Ok(()) => {}
+        Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),
+        Err(reject) => return Err(refused(reject, &id)),
+    }
     let what = format!("{} {}", view.state.name, words::short(&id.0));
     let mut code = 0;
     let driver = match DriverLock::take(&opened.home, &id) {

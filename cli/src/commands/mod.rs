@@ -9,6 +9,7 @@ mod db;
 mod doctor;
 mod drive;
 mod fmt;
+mod give;
 mod graph;
 mod init;
 mod list;

@@ -1,16 +1,17 @@
 //! `runward resolve`: an operator says what became of a held step.
 
 use runward_engine::run::command::Resolution;
-use runward_engine::run::{Command, Part, RunStatus};
-use runward_store::{Ledger, command};
+use runward_engine::run::{Command, Part, Reject, RunStatus};
+use runward_store::Ledger;
 use serde_json::json;
 
+use super::give::{self, give};
 use super::{print_json, print_line};
-use crate::actor::actor;
 use crate::args::{Format, ResolveArgs, ResolveAs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{find_run, open};
+use crate::refusal::refused;
 use crate::view::words;
 
 pub async fn run(config: &Config, args: ResolveArgs) -> Result<i32, Failure> {
@@ -31,7 +32,12 @@ pub async fn run(config: &Config, args: ResolveArgs) -> Result<i32, Failure> {
         ResolveAs::Failed => Resolution::Failed,
         ResolveAs::Retry => Resolution::Retry,
     };
-    command(&opened.ledger, &mut view, Command::Resolve { unit, resolution, reason: args.reason }, &actor()).await??;
+    let resolve = Command::Resolve { unit, resolution, reason: args.reason };
+    match give(&opened.ledger, &mut view, resolve, &args.id).await? {
+        Ok(()) => {}
+        Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),
+        Err(reject) => return Err(refused(reject, &id)),
+    }
     let short = words::short(&id.0);
     match args.format {
         Format::Json => print_json(&json!({"run": id, "step": args.step, "resolved": resolution})),

@@ -5,6 +5,7 @@ use runward_store::{Ledger, LedgerError, RunView};
 use runward_workers::home::DriverLock;
 
 use super::drive::{detach, drive, refuse_unseen_report};
+use super::give;
 use crate::actor::actor;
 use crate::args::{ResumeArgs, RunFormat};
 use crate::config::Config;
@@ -19,6 +20,11 @@ pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
     refuse_unseen_report(args.detach, &showing)?;
     let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
+    let mut known = opened.ledger.load(&id).await?;
+    if give::is_known(&known, &args.id) {
+        let resume = resume(&known, args)?;
+        return give::again(&opened, &mut known, resume, &args.id, args.detach, showing).await;
+    }
     let lock = DriverLock::take(&opened.home, &id)?;
     let mut view = match opened.ledger.load(&id).await {
         // Pruned in between: taking the lock has made its folder again.
@@ -38,15 +44,19 @@ pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
     drive(&opened, lock, view, showing).await
 }
 
-/// Begins the next generation, and says what is done a second time.
-async fn again(opened: &Opened, view: &mut RunView, args: &ResumeArgs, format: RunFormat) -> Result<(), Failure> {
+fn resume(view: &RunView, args: &ResumeArgs) -> Result<Command, Failure> {
     let from = match &args.from {
         None => None,
         Some(id) => Some(crate::open::find_step(&view.state, id)?),
     };
+    Ok(Command::Resume { from, reason: args.reason.clone() })
+}
+
+/// Begins the next generation, and says what is done a second time.
+async fn again(opened: &Opened, view: &mut RunView, args: &ResumeArgs, format: RunFormat) -> Result<(), Failure> {
     let had_succeeded: Vec<bool> =
         view.state.steps().iter().map(|step| step.whole.status == StepStatus::Succeeded).collect();
-    let mut once = Some(Command::Resume { from, reason: args.reason.clone() });
+    let mut once = Some(give::with_id(resume(view, args)?, &args.id));
     let mut committed = opened.ledger.commit(view, &mut |_| once.take(), &actor()).await?;
     if let Some(Err(reject)) = committed.replies.pop() {
         return Err(refused(reject, &view.state.id));

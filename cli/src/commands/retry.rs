@@ -2,12 +2,12 @@
 //! this process drives it.
 
 use runward_engine::run::Command;
-use runward_store::{Ledger, command};
+use runward_store::Ledger;
 use runward_workers::home::{DriverLock, DriverLockError};
 
 use super::drive::{detach, drive, named, refuse_unseen_report};
+use super::give::{self, give};
 use super::print_line;
-use crate::actor::actor;
 use crate::args::{RetryArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -21,6 +21,11 @@ pub async fn run(config: &Config, args: &RetryArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
     let mut view = opened.ledger.load(&id).await?;
+    if give::is_known(&view, &args.id) {
+        let unit = find_unit(&view.state, &args.step)?;
+        let retry = Command::Retry { unit, reason: args.reason.clone() };
+        return give::again(&opened, &mut view, retry, &args.id, args.detach, showing).await;
+    }
     let taken = DriverLock::take(&opened.home, &id);
     opened.ledger.refresh(&mut view).await?;
     let unit = find_unit(&view.state, &args.step)?;
@@ -30,7 +35,7 @@ pub async fn run(config: &Config, args: &RetryArgs) -> Result<i32, Failure> {
         taken => Some(taken?),
     };
     let retry = Command::Retry { unit, reason: args.reason.clone() };
-    let reply = command(&opened.ledger, &mut view, retry, &actor()).await?;
+    let reply = give(&opened.ledger, &mut view, retry, &args.id).await?;
     reply.map_err(|reject| refused(reject, &id))?;
     // A driver that had nothing left to wait for may have gone just before.
     let lock = match lock {

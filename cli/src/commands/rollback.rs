@@ -1,11 +1,11 @@
 //! `runward rollback`: takes back what a run did, now or after its end.
 
 use runward_engine::run::Command;
-use runward_store::{Ledger, LedgerError, command};
+use runward_store::{Ledger, LedgerError};
 use runward_workers::home::DriverLock;
 
 use super::drive::{detach, drive, refuse_unseen_report};
-use crate::actor::actor;
+use super::give::{self, give};
 use crate::args::RollbackArgs;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -18,6 +18,11 @@ pub async fn run(config: &Config, args: &RollbackArgs) -> Result<i32, Failure> {
     refuse_unseen_report(args.detach, &showing)?;
     let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
+    let mut known = opened.ledger.load(&id).await?;
+    if give::is_known(&known, &args.id) {
+        let rollback = Command::Rollback { reason: args.reason.clone() };
+        return give::again(&opened, &mut known, rollback, &args.id, args.detach, showing).await;
+    }
     let lock = DriverLock::take(&opened.home, &id)?;
     let mut view = match opened.ledger.load(&id).await {
         // Pruned in between: taking the lock has made its folder again.
@@ -28,7 +33,7 @@ pub async fn run(config: &Config, args: &RollbackArgs) -> Result<i32, Failure> {
         loaded => loaded?,
     };
     let rollback = Command::Rollback { reason: args.reason.clone() };
-    command(&opened.ledger, &mut view, rollback, &actor()).await?.map_err(|reject| refused(reject, &id))?;
+    give(&opened.ledger, &mut view, rollback, &args.id).await?.map_err(|reject| refused(reject, &id))?;
     if args.detach {
         drop(lock);
         return detach(&opened, &id, showing.format);

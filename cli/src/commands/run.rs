@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use runward_engine::run::RunState;
 use runward_engine::run::group::Priority;
+use runward_engine::run::{RunId, RunState};
 use runward_store::{Ledger, LedgerError, NewRun, RunQuery};
 use runward_workers::home::{DriverLock, DriverLockError};
 use serde_json::{Map, Value};
@@ -146,6 +146,11 @@ async fn existing(opened: &Opened, state: &RunState, detached: bool, showing: Sh
     if showing.format != RunFormat::Json {
         eprintln!("the key `{}` names run {id}: nothing is started twice", text::safe(key));
     }
+    carry_on(opened, id, detached, showing).await
+}
+
+/// A run that somebody else may drive: shown if it is over, carried on if nobody does, else watched to its end.
+pub(super) async fn carry_on(opened: &Opened, id: &RunId, detached: bool, showing: Showing) -> Result<i32, Failure> {
     loop {
         let lock = match DriverLock::take(&opened.home, id) {
             Ok(lock) => Some(lock),

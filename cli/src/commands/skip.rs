@@ -1,12 +1,12 @@
 //! `runward skip`: the run goes on without a step.
 
 use runward_engine::run::{Command, Reject};
-use runward_store::{Ledger, command};
+use runward_store::Ledger;
 use runward_workers::home::DriverLock;
 use serde_json::json;
 
+use super::give::{self, give};
 use super::{print_json, print_line};
-use crate::actor::actor;
 use crate::args::{Format, SkipArgs};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -20,8 +20,9 @@ pub async fn run(config: &Config, args: SkipArgs) -> Result<i32, Failure> {
     let mut view = opened.ledger.load(&id).await?;
     let unit = find_unit(&view.state, &args.step)?;
     let skip = Command::Skip { unit, reason: args.reason };
-    let changed = match command(&opened.ledger, &mut view, skip, &actor()).await? {
-        Ok(()) => true,
+    let changed = match give(&opened.ledger, &mut view, skip, &args.id).await? {
+        Ok(()) => give::changed(&view, &args.id),
+        Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),
         Err(Reject::AlreadySkipped { .. }) => false,
         Err(reject) => return Err(refused(reject, &id)),
     };

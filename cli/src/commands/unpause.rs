@@ -1,12 +1,12 @@
 //! `runward unpause`: lets a paused run go on.
 
 use runward_engine::run::{Command, Reject};
-use runward_store::{Ledger, command};
+use runward_store::Ledger;
 use runward_workers::home::DriverLock;
 use serde_json::json;
 
+use super::give::{self, give};
 use super::{print_json, print_line};
-use crate::actor::actor;
 use crate::args::{Format, UnpauseArgs};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -18,8 +18,9 @@ pub async fn run(config: &Config, args: UnpauseArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
     let mut view = opened.ledger.load(&id).await?;
-    let changed = match command(&opened.ledger, &mut view, Command::Unpause, &actor()).await? {
-        Ok(()) => true,
+    let changed = match give(&opened.ledger, &mut view, Command::Unpause, &args.id).await? {
+        Ok(()) => give::changed(&view, &args.id),
+        Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),
         Err(Reject::NotPaused { .. }) => false,
         Err(reject) => return Err(refused(reject, &id)),
     };

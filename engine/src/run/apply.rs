@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::approval;
 use super::command::Resolution;
 use super::event::{Event, Outcome, Recorded, StopCause, Then};
+use super::given::Given;
 use super::ids::{ClaimId, Part, Unit};
 use super::progress::{
     close, drop_timer, end_unit, make_ready, set_timer, skip_unit, start_units, touch, unblock_roots, unit_mut,
@@ -58,6 +59,10 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             };
             state.created_at = at;
             unblock_roots(state, 0, at);
+        }
+        Event::CommandGiven { id, asked, already } => {
+            let (id, asked, by, already) = (id.clone(), asked.clone(), record.actor.clone(), already.clone());
+            state.given.insert(id.clone(), Given { id, asked, by, at, already });
         }
         Event::PermitTaken { .. } => state.permit_at = Some(at),
         Event::StepReady { step } => with_step(state, step, |state, step| {

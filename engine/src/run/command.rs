@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::approval::{Decision, Ended};
 use super::event::Outcome;
+use super::given::Given;
 use super::ids::{ClaimId, RunId, SessionId, Unit};
 use super::outputs::Outputs;
 use super::state::{Act, RunStatus};
@@ -11,6 +12,8 @@ use super::state::{Act, RunStatus};
 /// Every command is safe to repeat: the second time it changes nothing, or is refused with what happened meanwhile.
 #[derive(Debug, Clone)]
 pub enum Command {
+    /// A command of a person that may come again: the same id is the same command, and nothing is done twice.
+    Given { id: String, command: Box<Command> },
     /// A driver asks for a permit of the run's group, before anything executes. `passing`: runs that are not waited for,
     /// although it would be their turn: nobody drives them.
     Enter { passing: BTreeSet<RunId> },
@@ -86,6 +89,11 @@ pub struct Report {
 /// Why a command was not carried out. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
+    /// The command was given before, with this id: nothing is done again.
+    #[error("`{}` was given before with this command id, by {}", .was.asked, .was.by)]
+    Repeated { was: Box<Given> },
+    #[error("the command id belongs to `{}` of {}, and this is `{asked}`", .was.asked, .was.by)]
+    OtherCommand { was: Box<Given>, asked: String },
     #[error("{unit} is not ready to start (it is {status})")]
     NotReady { unit: String, status: &'static str },
     #[error("the run holds no permit of the group `{group}`")]
@@ -155,6 +163,14 @@ pub enum Reject {
     NeedsFirst { unit: String, need: String, status: &'static str },
     #[error("{unit} is an item of a step that is at its end")]
     WholeStep { unit: String, step: String },
+}
+
+impl Reject {
+    /// Whether what was asked for is so already.
+    pub fn is_already(&self) -> bool {
+        use Reject::*;
+        matches!(self, AlreadyPaused { .. } | NotPaused { .. } | AlreadySkipped { .. } | AlreadyCancelled { .. })
+    }
 }
 
 fn ending(ended: &Ended) -> String {

@@ -7,7 +7,7 @@ use super::command::{Command, Reject, Report};
 use super::event::{Event, Outcome, StopCause, Then};
 use super::ids::{ClaimId, Part, Unit};
 use super::state::{AttemptStatus, Phase, RunState, StepStatus, UnitState};
-use super::{Env, check, gates, group, operator, retry, rows};
+use super::{Env, check, gates, given, group, operator, retry, rows};
 use crate::limits;
 use crate::runbook::model::OnLost;
 
@@ -15,6 +15,7 @@ use crate::runbook::model::OnLost;
 pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Event>, Reject> {
     let now = env.now;
     match command {
+        Command::Given { id, command } => given::given(state, id, command, env),
         Command::Enter { passing } => group::enter(state, passing, env.standing.as_ref()),
         Command::Claim { unit, claim, session, boot } => {
             if state.live.contains_key(claim) {

@@ -60,6 +60,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Priority::is_normal")]
         priority: Priority,
     },
+    /// What follows was asked for in a command that carries an id. `already`: why nothing follows.
+    CommandGiven {
+        id: String,
+        asked: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        already: Option<String>,
+    },
     /// The run may execute until its end, which gives the permit back.
     PermitTaken {
         group: String,
@@ -328,6 +335,7 @@ impl Event {
     pub fn kind(&self) -> &'static str {
         match self {
             Event::RunCreated { .. } => "run_created",
+            Event::CommandGiven { .. } => "command_given",
             Event::PermitTaken { .. } => "permit_taken",
             Event::StepReady { .. } => "step_ready",
             Event::StepSkipped { .. } => "step_skipped",

@@ -20,6 +20,7 @@ pub mod decide;
 pub mod event;
 pub mod follow;
 mod gates;
+pub mod given;
 pub mod group;
 pub mod ids;
 mod operator;

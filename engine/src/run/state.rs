@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::approval::Approval;
 use super::child::Parent;
 use super::event::{Event, LogDigest, Planned, StopCause};
+use super::given::Given;
 use super::group::{Group, Permit, Priority};
 use super::ids::{ClaimId, RunId, SessionId, Unit, split_unit_name};
 use super::outputs::Outputs;
@@ -109,6 +110,8 @@ pub struct RunState {
     /// Runs that it must not overlap with. A child has none: it runs under the permit of its parent.
     pub group: Option<Group>,
     pub priority: Priority,
+    /// Commands that carried an id, by it.
+    pub given: BTreeMap<String, Given>,
     /// When it took its permit, while it holds one.
     pub permit_at: Option<i64>,
     pub status: RunStatus,
@@ -303,6 +306,7 @@ impl RunState {
             zone: Tz::UTC,
             group: None,
             priority: Priority::Normal,
+            given: BTreeMap::new(),
             permit_at: None,
             status: RunStatus::Queued,
             phase: Phase::Main,

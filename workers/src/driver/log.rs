@@ -56,6 +56,7 @@ fn one(state: &RunState, event: &Event) {
         Event::SkipDue { unit } => info!(%run, step = unit, "skipped"),
         Event::RunPaused { .. } => info!(%run, "paused: nothing new starts"),
         Event::RunUnpaused => info!(%run, "unpaused"),
+        Event::CommandGiven { .. } => debug!(%run, "a command with an id"),
         Event::PermitTaken { .. } => info!(%run, "took the permit of its group"),
         Event::StepReady { step } => debug!(%run, step, "its condition holds"),
         Event::StepSkipped { step, .. } => debug!(%run, step, "skipped: its condition does not hold"),
