@@ -163,3 +163,6 @@ pub(super) fn enter(
     let holders = standing.holders.iter().chain(&standing.before).cloned().collect();
     Ok(vec![Event::RunStopping { because: StopCause::Busy { group: group.name.clone(), holders } }])
 }
+
+#[cfg(test)]
+mod tests;
