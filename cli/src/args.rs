@@ -80,6 +80,8 @@ pub enum Command {
     Reject(RejectArgs),
     /// Let nothing new start in a run; what runs goes on to its end
     Pause(PauseArgs),
+    /// Let a run go on outside of its windows, until its end
+    OverrideWindow(OverrideArgs),
     /// Let a paused run go on
     Unpause(UnpauseArgs),
     /// Go on without a step that did not succeed
@@ -228,6 +230,15 @@ pub struct RunArgs {
     /// Who goes first of those that wait for the same concurrency group
     #[arg(long, value_enum, default_value = "normal")]
     pub priority: PriorityName,
+    /// Do not wait for a window: with exit code 5 where it is closed now, and nothing is recorded
+    #[arg(long, conflicts_with = "override_window")]
+    pub fail_if_closed: bool,
+    /// Start outside of its windows, too
+    #[arg(long, requires = "reason")]
+    pub override_window: bool,
+    /// Why the windows are overridden, for the record
+    #[arg(long, requires = "override_window", value_parser = reason)]
+    pub reason: Option<String>,
     /// A repeated call with the same key is the same run: it is followed to its end, never started again
     #[arg(long, value_parser = idempotency_key)]
     pub key: Option<String>,
@@ -365,6 +376,17 @@ pub struct RejectArgs {
     /// Carry the run to its end in the background, if nobody drives it
     #[arg(long)]
     pub resume: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct OverrideArgs {
+    /// The run's id, or its last characters, or `last`
+    pub run: String,
+    /// Why, for the record
+    #[arg(long, value_parser = reason)]
+    pub reason: String,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
 }

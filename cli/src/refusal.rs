@@ -39,6 +39,7 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
         Reject::NotSkipped { .. } => format!(
             "`runward reject {short}` or `runward cancel {short}` end it; whoever may, approves it: `runward approve {short}`"
         ),
+        Reject::NoWindows => "it starts its steps whenever their turn comes".to_owned(),
         Reject::Running { .. } => format!(
             "wait until it has ended, or stop the run: `runward cancel {short}`; `runward pause {short}` keeps what \
              follows from starting meanwhile"

@@ -20,7 +20,6 @@ fn the_example_of_the_contract_is_right_and_its_unbuilt_keys_are_named() {
             "severity",
             "on.schedule",
             "on.webhook",
-            "windows",
             "secrets",
             "objectives",
             "steps[0].secrets",

@@ -175,7 +175,6 @@ fn unbuilt() -> Vec<(&'static str, u32, String)> {
     };
     vec![
         top("severity", "severity: P1"),
-        top("windows", "windows: {allow: [\"SAT 01:00-05:00 Europe/Berlin\"]}"),
         top("objectives", "objectives: {rto: 4h}"),
         top("on.schedule", "on: {schedule: [{cron: \"30 2 * * *\"}]}"),
         top("on.webhook", "on: {webhook: {secret: hook}}"),

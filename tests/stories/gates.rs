@@ -1,4 +1,4 @@
-//! Steps that wait for a time.
+//! Steps that wait for a time, and runs that wait for their window.
 
 use crate::harness::{Scene, kill_9, step_of, wait};
 
@@ -54,4 +54,46 @@ fn somebody_skips_a_wait_and_somebody_cancels_one() {
     scene.expect(0, &["cancel", "last"]);
     assert_eq!(driver.wait().unwrap().code(), Some(4));
     assert_eq!(step_of(&scene.last(), "pause")["status"], "cancelled");
+}
+
+const FROZEN: &str = "windows: {deny: [{from: 2020-01-01, to: 2099-12-31, reason: year-end freeze}]}\nsteps:\n  - {id: a, run: echo on}\n";
+
+#[test]
+fn a_closed_window_holds_a_run_until_somebody_overrides_it() {
+    let scene = Scene::new();
+    scene.file("frozen.yaml", FROZEN);
+    let mut driver = scene.start(&["run", "frozen.yaml"]);
+    scene.wait_for("started.out", "the window is closed, year-end freeze, from 2020-01-01 to 2099-12-31");
+    assert!(scene.expect(0, &["runs"]).stdout.contains("window: closed until 20"));
+    kill_9(&mut driver);
+    scene.expect(2, &["override-window", "last"]);
+    let said = scene.expect(0, &["override-window", "last", "--reason", "the disk is full"]).stdout;
+    assert!(said.contains("runward resume"), "{said}");
+    let again = scene.expect(0, &["override-window", "last", "--reason", "another"]).stdout;
+    assert!(again.contains("already overridden") && again.contains("the disk is full"), "{again}");
+    scene.expect(0, &["resume", "last"]);
+    let events = scene.last()["events"].as_array().unwrap().clone();
+    let reason = events.iter().find(|it| it["event"]["kind"] == "window_overridden").unwrap();
+    assert_eq!(reason["event"]["reason"], "the disk is full");
+}
+
+#[test]
+fn who_does_not_wait_for_a_window_gets_5_and_who_may_not_wait_overrides_it() {
+    let scene = Scene::new();
+    scene.file("frozen.yaml", FROZEN);
+    let refused = scene.expect(5, &["run", "frozen.yaml", "--fail-if-closed"]);
+    assert!(
+        refused.stderr.contains("year-end freeze") && refused.stderr.contains("nothing was started"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(scene.runs_recorded(), 0);
+    scene.expect(2, &["run", "frozen.yaml", "--override-window"]);
+    scene.expect(0, &["run", "frozen.yaml", "--override-window", "--reason", "an emergency"]);
+    scene.file(
+        "open.yaml",
+        FROZEN
+            .replace("deny: [{from: 2020-01-01, to: 2099-12-31, reason: year-end freeze}]", "allow: ['* 00:00-24:00']"),
+    );
+    scene.expect(0, &["run", "open.yaml", "--fail-if-closed"]);
 }

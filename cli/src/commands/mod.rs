@@ -16,6 +16,7 @@ mod list;
 mod logs;
 mod man;
 mod new;
+mod override_window;
 mod params;
 mod pause;
 mod plan;
@@ -59,6 +60,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Cancel(args) => cancel::run(config, args).await,
         Command::Approve(args) => approve::approve(config, args).await,
         Command::Reject(args) => approve::reject(config, args).await,
+        Command::OverrideWindow(args) => override_window::run(config, args).await,
         Command::Pause(args) => pause::run(config, args).await,
         Command::Unpause(args) => unpause::run(config, args).await,
         Command::Skip(args) => skip::run(config, args).await,

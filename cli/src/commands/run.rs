@@ -4,21 +4,22 @@ use std::collections::BTreeSet;
 
 use runward_engine::run::group::Priority;
 use runward_engine::run::{RunId, RunState};
+use runward_engine::runbook::model::Runbook;
 use runward_store::{Ledger, LedgerError, NewRun, RunQuery};
 use runward_workers::home::{DriverLock, DriverLockError};
 use serde_json::{Map, Value};
 
 use super::drive::{Followed, detach, drive, follow, named, refuse_unseen_report, show_end};
 use super::plan::saved::{SavedPlan, another_run};
-use super::{params, preview};
+use super::{override_window, params, preview};
 use crate::actor::actor;
 use crate::args::{PriorityName, RunArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{Opened, new_run, new_seed, open, system_zone};
+use crate::open::{Opened, new_run, new_seed, open, system_zone, zone_name};
 use crate::runbook_file::{Pinned, load, locate, pin, refuse_unbuilt};
 use crate::text;
-use crate::view::{Showing, words};
+use crate::view::{Showing, waits, words};
 
 pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     let folders = &config.settings.runbooks;
@@ -37,6 +38,9 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     let Pinned { definition, called, blobs } = pin(&file)?;
     if args.check {
         return preview::check(&file, &params, showing.format);
+    }
+    if args.fail_if_closed {
+        refuse_closed(&file.runbook)?;
     }
     let opened = open(config).await?;
     if let Some(plan) = &plan {
@@ -79,7 +83,7 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
             return Err(moved_on(error));
         }
     };
-    let view = triggered.view;
+    let mut view = triggered.view;
     if triggered.created {
         tracing::info!(run = %view.state.id, name = view.state.name, "recorded");
     }
@@ -89,6 +93,9 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
         opened.home.forget(&fresh);
         same_job(&view.state, &asked)?;
         return existing(&opened, &view.state, args.detach, showing).await;
+    }
+    if let Some(reason) = args.reason {
+        override_window::record(&opened, &mut view, reason).await?;
     }
     if args.detach {
         drop(lock);
@@ -114,6 +121,20 @@ fn moved_on(error: LedgerError) -> Failure {
     ))
     .help(format!("look at it: `runward show {short}`; then plan again, and look at what differs"))
 }
+
+/// For a caller that does not wait: a closed window is an answer, and nothing has happened.
+fn refuse_closed(runbook: &Runbook) -> Result<(), Failure> {
+    let zone = zone_name().parse().unwrap_or(chrono_tz::Tz::UTC);
+    let Some(closed) = runbook.windows.closed(waits::now(), zone) else { return Ok(()) };
+    let until = closed.until.map_or("it never opens".to_owned(), |at| format!("it opens at {}", text::time(at)));
+    let message = format!("the window is closed, {}: {until}", text::safe(&closed.because));
+    Err(Failure::new(EXIT_CLOSED, message).help(
+        "nothing was started; without --fail-if-closed the run waits, with --override-window --reason WHY it does not",
+    ))
+}
+
+/// A closed window, or a busy group.
+const EXIT_CLOSED: i32 = 5;
 
 /// What a call with a key asks for, to be compared with what the key already names.
 struct Asked {

@@ -108,6 +108,9 @@ impl Live {
                 Event::CancelRequested { .. } => self.note(&format!("! cancelled by {}", recorded.actor)),
                 Event::ApprovalDecided { .. }
                 | Event::ApprovalExpired { .. }
+                | Event::WindowClosed { .. }
+                | Event::WindowOpened
+                | Event::WindowOverridden { .. }
                 | Event::RunPaused { .. }
                 | Event::RunUnpaused
                 | Event::SkipRequested { .. }
@@ -191,7 +194,10 @@ impl Live {
         lines.extend(waiting.iter().map(|line| self.look.paint("held", &cells(line))));
         lines.push(match &state.paused {
             Some(paused) => self.look.paint("held", &plain::on_pause(&paused.by, paused.reason.as_ref())),
-            None => self.look.dim(self.footer),
+            None => match state.closure() {
+                Some(closure) => self.look.paint("held", &waits::closed(closure.until, &closure.because, now())),
+                None => self.look.dim(self.footer),
+            },
         });
         let marks = self.look.marks;
         let lines: Vec<String> = lines.iter().map(|line| marks.text(line)).collect();

@@ -163,6 +163,11 @@ pub fn note(recorded: &Recorded) -> Option<String> {
             }
         }
         Event::ApprovalExpired { unit, .. } => format!("✗ {unit} was not approved in time"),
+        Event::WindowClosed { until, because } => waits::closed(*until, because, recorded.at),
+        Event::WindowOpened => "▶ the window is open".to_owned(),
+        Event::WindowOverridden { reason } => {
+            format!("! outside of its windows, by {}: {}", recorded.actor, text::safe(reason))
+        }
         Event::SkipRequested { unit, reason } => {
             format!("− {unit} is to be skipped, by {}: {}", recorded.actor, text::safe(reason))
         }

@@ -21,6 +21,12 @@ pub fn sentence(state: &RunState, unit: Unit, now: i64) -> Option<String> {
     Some(format!("until {}, {} left", moment(until, now), left(until, now)))
 }
 
+/// Why nothing new starts, and until when.
+pub fn closed(until: Option<i64>, because: &str, now: i64) -> String {
+    let until = until.map_or("it never opens".to_owned(), |at| format!("it opens {}", moment(at, now)));
+    format!("◦ the window is closed, {}; {until}, `runward override-window` does not wait", cells(because))
+}
+
 /// A line for each step that waits when somebody begins to look.
 pub fn already(state: &RunState) -> Vec<String> {
     let line = |unit: Unit| {
@@ -34,7 +40,8 @@ pub fn already(state: &RunState) -> Vec<String> {
             None => format!("◦ {step} waits until {until}"),
         })
     };
-    state.waiting().take(LINES_MAX).filter_map(line).collect()
+    let closed = state.closure().map(|closure| closed(closure.until, &closure.because, now()));
+    closed.into_iter().chain(state.waiting().take(LINES_MAX).filter_map(line)).collect()
 }
 
 /// Of a thousand items that wait nobody reads a line each.

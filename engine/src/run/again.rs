@@ -76,6 +76,8 @@ pub(super) fn begin(
     state.stop = None;
     state.cancel = None;
     state.unpaused = None;
+    state.closure = None;
+    state.overridden = None;
     state.failure = None;
     state.finally_failed = false;
     state.rollback = Rollback::default();

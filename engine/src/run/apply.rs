@@ -10,6 +10,7 @@ use super::approval;
 use super::command::Resolution;
 use super::event::{Event, Outcome, Recorded, StopCause, Then};
 use super::given::Given;
+use super::hours::Closure;
 use super::ids::{ClaimId, Part, Unit};
 use super::progress::{
     close, drop_timer, end_unit, make_ready, set_timer, skip_unit, start_units, touch, unblock_roots, unit_mut,
@@ -196,6 +197,14 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
                 approval::expired(state, unit, at);
             }
         }),
+        Event::WindowClosed { until, because } => {
+            state.closure = Some(Closure { until: *until, because: because.clone(), since: at });
+        }
+        Event::WindowOpened => state.closure = None,
+        Event::WindowOverridden { reason } => {
+            state.closure = None;
+            state.overridden = Some(act(record, Some(reason)));
+        }
         Event::CancelRequested { force, rollback, reason } => {
             let before = state.cancel.take();
             let (again, rollback) = (before.is_some(), *rollback || before.is_some_and(|before| before.rollback));
@@ -211,6 +220,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
         }
         Event::RunStopping { because } => {
             state.stop = Some(because.clone());
+            state.closure = None;
             state.status = state.standing();
             let unstarted = match because {
                 StopCause::Failed { .. } => StepStatus::Skipped,

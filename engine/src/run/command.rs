@@ -40,6 +40,8 @@ pub enum Command {
     Pause { reason: Option<String> },
     /// A person approves or rejects a step that asks for it: the plan, in the generation, that they saw.
     Decide { unit: Unit, decision: Decision, person: Person, plan: String, generation: u32, comment: Option<String> },
+    /// Lets a run go on outside of its windows.
+    OverrideWindow { reason: String },
     /// Lets a paused run go on.
     Unpause,
     /// A step that did not succeed is left out when its turn comes, and those who need it go on. At its end a run stays
@@ -148,6 +150,12 @@ pub enum Reject {
     IsRequester { unit: String, person: String, by: Vec<String> },
     #[error("{unit} is an approval, which nobody skips")]
     NotSkipped { unit: String },
+    #[error("nothing new starts: {because}")]
+    Closed { because: String },
+    #[error("this runbook has no windows")]
+    NoWindows,
+    #[error("the windows of this run are already overridden, by {}", .was.by)]
+    AlreadyOverridden { was: Act },
     #[error("{unit} is running")]
     Running { unit: String },
     #[error("{unit} is already to be skipped, by {}", .was.by)]

@@ -7,7 +7,7 @@ use super::command::{Command, Reject, Report};
 use super::event::{Event, Outcome, StopCause, Then};
 use super::ids::{ClaimId, Part, Unit};
 use super::state::{AttemptStatus, Phase, RunState, StepStatus, UnitState};
-use super::{Env, check, gates, given, group, operator, retry, rows};
+use super::{Env, check, gates, given, group, hours, operator, retry, rows};
 use crate::limits;
 use crate::runbook::model::OnLost;
 
@@ -16,12 +16,22 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
     let now = env.now;
     match command {
         Command::Given { id, command } => given::given(state, id, command, env),
-        Command::Enter { passing } => group::enter(state, passing, env.standing.as_ref()),
+        // No permit is taken that a closed window would keep from others.
+        Command::Enter { passing } => match state.startable().next().and_then(|unit| hours::closes(state, unit, now)) {
+            Some(closed) => Ok(vec![closed]),
+            None => group::enter(state, passing, env.standing.as_ref()),
+        },
         Command::Claim { unit, claim, session, boot } => {
             if state.live.contains_key(claim) {
                 return Ok(Vec::new());
             }
             let unit_state = ready(state, *unit)?;
+            if let Some(closed) = hours::closes(state, *unit, now) {
+                return Ok(vec![closed]);
+            }
+            if let Some(closure) = state.closure().filter(|_| hours::is_held_back(state, *unit)) {
+                return Err(Reject::Closed { because: closure.because.clone() });
+            }
             if state.live.len() as u32 >= state.max_parallel() {
                 return Err(Reject::Busy { limit: state.max_parallel() });
             }
@@ -69,6 +79,7 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
             let (decision, generation, comment) = (*decision, *generation, comment.as_ref());
             approval::decide(state, *unit, &Word { decision, person, plan, generation, comment })
         }
+        Command::OverrideWindow { reason } => hours::override_window(state, reason),
         Command::Unpause => operator::unpause(state),
         Command::Skip { unit, reason } => operator::skip(state, *unit, reason),
         Command::Retry { unit, reason } => operator::retry(state, *unit, reason.clone()),
@@ -198,11 +209,13 @@ fn wake(state: &RunState, now: i64) -> Vec<Event> {
     if state.phase == Phase::Main && state.stop.is_none() && state.deadline().is_some_and(|deadline| deadline <= now) {
         return vec![Event::RunStopping { because: StopCause::TimedOut }];
     }
+    let opened = hours::opens(state, now);
     let due = state.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, unit)| *unit);
     due.filter_map(|unit| match state.unit(unit)?.status {
         StepStatus::Waiting => gates::over(state, unit),
         _ => Some(Event::RetryDue { unit: state.unit_name(unit), reason: None }),
     })
+    .chain(opened)
     .collect()
 }
 

@@ -179,6 +179,17 @@ pub enum Event {
         unit: String,
         generation: u32,
     },
+    /// Something was to start, and the windows of the runbook are closed until `until` (epoch milliseconds).
+    WindowClosed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<i64>,
+        because: String,
+    },
+    WindowOpened,
+    /// Somebody lets the run go on outside of its windows, in this generation.
+    WindowOverridden {
+        reason: String,
+    },
     /// Somebody wants to go on without it: it is left out when its turn comes.
     SkipRequested {
         unit: String,
@@ -353,6 +364,9 @@ impl Event {
             Event::ApprovalRequested { .. } => "approval_requested",
             Event::ApprovalDecided { .. } => "approval_decided",
             Event::ApprovalExpired { .. } => "approval_expired",
+            Event::WindowClosed { .. } => "window_closed",
+            Event::WindowOpened => "window_opened",
+            Event::WindowOverridden { .. } => "window_overridden",
             Event::SkipRequested { .. } => "skip_requested",
             Event::SkipDue { .. } => "skip_due",
             Event::RunPaused { .. } => "run_paused",

@@ -103,6 +103,10 @@ pub(super) fn waits(state: &RunState) -> Option<String> {
     if let Some(unit) = state.asked().next() {
         return Some(format!("{}: approval by {}", state.unit_name(unit), state.who_is_asked(unit)?));
     }
+    if let Some(closure) = state.closure() {
+        let until = closure.until.map_or("for ever".to_owned(), |at| format!("until {}", moment::shown(at)));
+        return Some(format!("window: closed {until}, {}", closure.because));
+    }
     let (at, unit) = *state.timers.first()?;
     let waiting = state.unit(unit).is_some_and(|unit| unit.status == StepStatus::Waiting);
     waiting.then(|| format!("{}: until {}", state.unit_name(unit), moment::shown(at)))

@@ -22,6 +22,7 @@ pub mod follow;
 mod gates;
 pub mod given;
 pub mod group;
+pub mod hours;
 pub mod ids;
 mod operator;
 pub mod outcome;

@@ -13,6 +13,7 @@ use super::child::Parent;
 use super::event::{Event, LogDigest, Planned, StopCause};
 use super::given::Given;
 use super::group::{Group, Permit, Priority};
+use super::hours::Closure;
 use super::ids::{ClaimId, RunId, SessionId, Unit, split_unit_name};
 use super::outputs::Outputs;
 use super::rollback::{Armed, Rollback};
@@ -143,6 +144,10 @@ pub struct RunState {
     pub(super) approvals: BTreeMap<Unit, Approval>,
     /// Those of them that wait now.
     pub(super) asked: BTreeSet<Unit>,
+    /// A closed window that holds back what goes forward.
+    pub(super) closure: Option<Closure>,
+    /// Who let this generation go on outside of its windows.
+    pub(super) overridden: Option<Act>,
     /// When a unit that waits goes on by itself, in epoch milliseconds: a retry, the end of a wait.
     pub(super) timers: BTreeSet<(i64, Unit)>,
     /// Steps without a final status, in the main part and in `finally`.
@@ -329,6 +334,8 @@ impl RunState {
             arrived: BTreeSet::new(),
             approvals: BTreeMap::new(),
             asked: BTreeSet::new(),
+            closure: None,
+            overridden: None,
             timers: BTreeSet::new(),
             open,
             held: BTreeSet::new(),
@@ -432,7 +439,7 @@ impl RunState {
         self.group.as_ref()?;
         match self.permit_at {
             Some(_) => Some(Permit::Holds),
-            None => (self.paused.is_none() && !self.ready.is_empty()).then_some(Permit::Waits),
+            None => (self.paused.is_none() && self.startable().next().is_some()).then_some(Permit::Waits),
         }
     }
 

@@ -26,7 +26,12 @@ impl Todo {
     pub fn only_people(&self, state: &RunState) -> bool {
         // Each step that waits for people has one timer, that of its end.
         let others = state.timers.len() > state.asked.len();
-        !state.asked.is_empty() && !others && state.paused.is_none() && self.claims.is_empty() && state.live.is_empty()
+        !state.asked.is_empty()
+            && !others
+            && state.closure().is_none()
+            && state.paused.is_none()
+            && self.claims.is_empty()
+            && state.live.is_empty()
     }
 
     /// Nothing runs, nothing can start and no timer will change that: the run is over, or a step is held. A pause is for
@@ -44,12 +49,13 @@ pub fn todo(state: &RunState) -> Todo {
     let free = (state.max_parallel() as usize).saturating_sub(state.live.len());
     let enter = state.permit() == Some(Permit::Waits);
     let free = if state.paused.is_some() || enter { 0 } else { free };
-    let claims = state.ready.iter().take(free).copied().collect();
+    let claims = state.startable().take(free).collect();
     let timer = state.timers.first().map(|(at, _)| *at);
+    let opens = state.closure().and_then(|closure| closure.until).filter(|_| state.stop.is_none());
     // Where everything waits for a person, the run waits too, and its time is looked at when it goes on.
     let goes_on = !(state.live.is_empty() && state.ready.is_empty() && state.timers.is_empty());
     let deadline = state.deadline().filter(|_| goes_on && state.phase == Phase::Main && state.stop.is_none());
-    let wake_at = timer.into_iter().chain(deadline).min();
+    let wake_at = timer.into_iter().chain(deadline).chain(opens).min();
     Todo { enter, claims, kills: kills(state), wake_at }
 }
 

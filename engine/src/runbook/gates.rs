@@ -1,4 +1,4 @@
-//! A `wait` or `approve` step of the tree -> its model, and what cannot be right about it.
+//! `windows`, and a `wait` or `approve` step of the tree -> their models, and what cannot be right about it.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use super::places::{Place, Places};
 use super::report::Finding;
 use super::steps::{count, time};
 use crate::limits;
+use crate::schedule::calendar::{Deny, Freeze, Windows};
 use crate::schedule::moment;
 use crate::schedule::window::Window;
 use crate::units::format_duration;
@@ -80,5 +81,21 @@ pub fn approve(places: &mut Places<'_>, step: &Node, node: &Node, finally: bool)
         count: node.get("count").and_then(Node::int).and_then(count).unwrap_or(NonZeroU32::MIN),
         not_requester: node.get("not").is_some(),
         expires: node.get("expires").and_then(|node| duration(places, node)),
+    }
+}
+
+/// What is wrong with one has been reported by the checker.
+pub fn windows(root: &Node) -> Windows {
+    let list = |key: &str| root.get("windows").and_then(|node| node.get(key)).map(Node::items).unwrap_or_default();
+    let window = |node: &Node| Window::parse(node.text()?).ok();
+    let date = |node: &Node, key: &str| node.get(key)?.text()?.parse().ok();
+    let freeze = |node: &Node| {
+        let reason = node.get("reason").and_then(Node::text).map(str::to_owned);
+        Some(Freeze { from: date(node, "from")?, to: date(node, "to")?, reason })
+    };
+    let deny = |node: &Node| window(node).map(Deny::Window).or_else(|| freeze(node).map(Deny::Freeze));
+    Windows {
+        allow: list("allow").iter().filter_map(window).collect(),
+        deny: list("deny").iter().filter_map(deny).collect(),
     }
 }

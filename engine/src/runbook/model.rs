@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::bind::{Condition, Document, Expression, JsonTemplate, Reference, ShellScript, Template, UrlTemplate};
+use crate::schedule::calendar::Windows;
 use crate::schedule::window::Window;
 use crate::units::format_duration;
 
@@ -37,6 +38,8 @@ pub struct Runbook {
     pub on_failure: OnFailure,
     /// Glob patterns relative to the runbook's folder, pinned with the definition.
     pub files: Vec<Spanned<String>>,
+    /// When steps may start.
+    pub windows: Windows,
     pub steps: Vec<Step>,
     /// How many of `steps` are main steps; the rest belong to `finally`.
     pub main_len: usize,
@@ -493,9 +496,11 @@ impl Runbook {
 
     /// Whether a time in it means another moment in another time zone.
     pub fn reads_system_zone(&self) -> bool {
-        self.steps
-            .iter()
-            .any(|step| matches!(&step.action, Action::Wait(Wait::Window(window)) if window.zone.is_none()))
+        self.windows.reads_system_zone()
+            || self
+                .steps
+                .iter()
+                .any(|step| matches!(&step.action, Action::Wait(Wait::Window(window)) if window.zone.is_none()))
     }
 
     /// Whether the step at `index` belongs to `finally`.

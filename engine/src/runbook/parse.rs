@@ -9,7 +9,7 @@ use super::node::{self, Data, Node};
 use super::places::{Place, Places, Role};
 use super::references::{self, Scope};
 use super::report::{Finding, Report};
-use super::{concurrency, http, params, steps, tables, triggers};
+use super::{concurrency, gates, http, params, steps, tables, triggers};
 use crate::bind::Reference;
 use crate::limits;
 
@@ -77,6 +77,7 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         max_parallel: root.get("max-parallel").and_then(Node::int).and_then(steps::count),
         on_failure: on_failure(root),
         files: files(root),
+        windows: gates::windows(root),
         main_len: main.len(),
         steps: parsed,
         unbuilt: checked.unbuilt,

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a clock; the time comes in as an argument.
 
+pub mod calendar;
 pub mod cron;
 pub mod moment;
 pub mod window;

@@ -199,3 +199,85 @@ fn nobody_skips_an_approval_and_a_cancel_ends_it() {
     assert_eq!((world.status(0), Verdict::of(&world.state).exit_code()), (StepStatus::Cancelled, 4));
     assert_eq!(world.state.asked().len(), 0);
 }
+
+const HOUR: i64 = 3_600_000;
+/// The world begins at midnight.
+const WINDOWS: &str = "windows: {allow: ['* 01:00-02:00 UTC']}\n";
+
+fn windows(steps: &str) -> World {
+    World::new(&format!("{WINDOWS}steps:\n{steps}"))
+}
+
+/// What a driver does: it tries what can be tried.
+fn try_claim(world: &mut World, claim: &str) -> Result<(), Reject> {
+    let unit = todo(&world.state).claims[0];
+    let done = world.send(Command::Claim { unit, claim: claim.into(), session: "s".into(), boot: "b".into() });
+    recount(&world.state);
+    done
+}
+
+#[test]
+fn a_closed_window_holds_the_run_until_it_opens() {
+    let mut world = windows("  - {id: w, wait: 1s}\n  - {id: a, run: \"true\"}\n");
+    wake(&mut world, 1_001);
+    assert_eq!(world.status(0), StepStatus::Succeeded, "what executes nothing waits for no window");
+    try_claim(&mut world, "x").unwrap();
+    let held = todo(&world.state);
+    assert_eq!((held.claims.len(), held.wake_at, world.state.live().len()), (0, Some(HOUR), 0));
+    assert!(!held.is_idle(&world.state) && !held.only_people(&world.state));
+    let claim = Command::Claim { unit: Unit::step(1), claim: "y".into(), session: "s".into(), boot: "b".into() };
+    assert!(matches!(world.send(claim), Err(Reject::Closed { .. })));
+    wake(&mut world, HOUR);
+    try_claim(&mut world, "z").unwrap();
+    assert_eq!(world.status(1), StepStatus::Running);
+    assert_eq!(picture(&replay(&world.state, &world.events)), picture(&world.state));
+}
+
+#[test]
+fn a_window_that_was_slept_through_opens_the_next_day() {
+    let mut world = windows("  - {id: a, run: \"true\"}\n");
+    try_claim(&mut world, "x").unwrap();
+    wake(&mut world, 5 * HOUR);
+    assert_eq!(wake_at(&world), Some(25 * HOUR));
+}
+
+#[test]
+fn a_window_that_closes_strands_nothing_half_done() {
+    let text = "windows: {allow: ['* 00:00-01:00 UTC']}\nsteps:\n  - {id: again, needs: [], run: \"true\", retry: {attempts: 2, delay: 1s, jitter: none}}\n  \
+                - {id: each, needs: [], for-each: [x, y], max-parallel: 1, run: \"true\"}\n  - {id: late, run: \"true\"}\nfinally:\n  - {id: z, run: \"true\"}\n";
+    let mut world = World::new(text);
+    world.claim(0);
+    world.claim(0);
+    world.now = 2 * HOUR;
+    world.settle(0, FAILED);
+    world.settle(0, Outcome::Succeeded);
+    wake(&mut world, 3 * HOUR);
+    assert_eq!(todo(&world.state).claims, [Unit::step(0), Unit::item(1, 1)]);
+    try_claim(&mut world, "retry").unwrap();
+    try_claim(&mut world, "item").unwrap();
+    assert_eq!(world.state.live().len(), 2, "a retry, and the rest of a for-each");
+    world.settle(0, Outcome::Succeeded);
+    world.settle(0, Outcome::Succeeded);
+    try_claim(&mut world, "late").unwrap();
+    assert!(world.state.closure().is_some() && todo(&world.state).claims.is_empty());
+    world.send(Command::Cancel { force: false, rollback: false, reason: None }).unwrap();
+    try_claim(&mut world, "finally").unwrap();
+    assert_eq!(world.status(3), StepStatus::Running);
+}
+
+#[test]
+fn somebody_lets_this_generation_go_on_outside_of_its_windows() {
+    let mut world = windows("  - {id: a, run: \"true\"}\n");
+    try_claim(&mut world, "x").unwrap();
+    let go = Command::OverrideWindow { reason: "the disk is full".into() };
+    world.send(go.clone()).unwrap();
+    assert!(matches!(world.send(go.clone()), Err(Reject::AlreadyOverridden { .. })));
+    try_claim(&mut world, "y").unwrap();
+    world.settle(0, FAILED);
+    assert!(matches!(world.send(go), Err(Reject::Terminal { .. })));
+    world.send(Command::Resume { from: None, reason: None }).unwrap();
+    try_claim(&mut world, "z").unwrap();
+    assert!(world.state.closure().is_some(), "the next generation asks again");
+    let mut without = World::new(CHAIN);
+    assert!(matches!(without.send(Command::OverrideWindow { reason: "r".into() }), Err(Reject::NoWindows)));
+}

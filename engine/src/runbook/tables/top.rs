@@ -25,7 +25,7 @@ pub static RUNBOOK: Object = Object::new(
         Key::new("severity", words!("P0", "P1", "P2", "P3"), "Routes notifications.").unbuilt(),
         Key::new("params", Shape::Dict { names: Syntax::Id, of: &Shape::Object(&PARAM) }, "What a run can be given."),
         Key::new("on", Shape::Object(&ON), "What starts it, besides people."),
-        Key::new("windows", Shape::Object(&WINDOWS), "When steps may start.").unbuilt(),
+        Key::new("windows", Shape::Object(&WINDOWS), "When steps may start."),
         Key::new("concurrency", Shape::Object(&CONCURRENCY), "Runs that must not overlap."),
         Key::new("defaults", Shape::Object(&DEFAULTS), "Keys of every step that has no value of its own."),
         Key::new("timeout", SOME_TIME, "The whole run, from its first executing step, waits included."),
