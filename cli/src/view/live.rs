@@ -195,7 +195,7 @@ impl Live {
         lines.push(match &state.paused {
             Some(paused) => self.look.paint("held", &plain::on_pause(&paused.by, paused.reason.as_ref())),
             None => match state.closure() {
-                Some(closure) => self.look.paint("held", &waits::closed(closure.until, &closure.because, now())),
+                Some(closure) => self.look.paint("held", &waits::closed(closure.until, &closure.because, text::now())),
                 None => self.look.dim(self.footer),
             },
         });
