@@ -78,6 +78,8 @@ mod plan;
 mod processes;
 #[path = "stories/render.rs"]
 mod render;
+#[path = "stories/rollback.rs"]
+mod rollback;
 #[path = "stories/saved_plan.rs"]
 mod saved_plan;
 #[path = "stories/shell.rs"]

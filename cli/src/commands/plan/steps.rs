@@ -27,6 +27,9 @@ pub fn notes(step: &Step) -> Vec<String> {
     if step.irreversible {
         notes.push("! irreversible".to_owned());
     }
+    if step.undo.is_some() {
+        notes.push("can be taken back".to_owned());
+    }
     if let Some(condition) = &step.condition {
         notes.push(format!("if {}", condition.expression.source));
     }
@@ -186,5 +189,6 @@ pub fn step_json(
         "attempts": step.retry.as_ref().map_or(1, |retry| retry.attempts.get()),
         "irreversible": step.irreversible,
         "usual": outlook.and_then(|outlook| outlook.usual(step)),
+        "undo": step.undo.is_some(),
     })
 }

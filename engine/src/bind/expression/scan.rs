@@ -21,7 +21,7 @@ pub(super) struct Found {
 const KEYWORDS: &[&str] =
     &["and", "or", "not", "in", "is", "if", "else", "for", "true", "True", "false", "False", "none", "None", "null"];
 pub(in crate::bind) const ROOTS: &[&str] = &["params", "steps", "run", "item", "index", "env"];
-const RUN_FIELDS: &[&str] = &["id", "name", "status", "trigger", "actor", "started_at", "generation"];
+const RUN_FIELDS: &[&str] = &["id", "name", "status", "rollback", "trigger", "actor", "started_at", "generation"];
 pub(super) const OUTCOMES: &[&str] = &["success", "failure", "cancelled", "always"];
 /// What Tera 2.4 has built in, without those that only make sense in HTML, and ours.
 pub(in crate::bind) const FILTERS: &[&str] = &[
