@@ -20,6 +20,8 @@ mod cancel;
 mod care;
 #[path = "stories/check.rs"]
 mod check;
+#[path = "stories/children.rs"]
+mod children;
 #[path = "stories/code_base.rs"]
 mod code_base;
 #[path = "stories/command_ids.rs"]

@@ -272,11 +272,11 @@ pub struct ShowArgs {
     pub format: Format,
 }
 
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 pub struct LogsArgs {
     /// The run's id, or its last characters, or `last`
     pub run: String,
-    /// Only this step, or one item of it: `upgrade[3]`
+    /// Only this step, one item of it: `upgrade[3]`, or a step of the run it is: `deploy/backup`
     pub step: Option<String>,
     /// Only this attempt [default: the last one when a step is named, else all]
     #[arg(long)]

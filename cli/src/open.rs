@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use runward_engine::run::{ClaimId, RunId, RunState, SessionId, Unit};
 use runward_engine::runbook::model::Runbook;
 use runward_store::{Ledger, PrunedRun, RunQuery, SqliteLedger};
-use runward_workers::home::Home;
+use runward_workers::home::{DriverLock, Home};
 use uuid::Uuid;
 
 use crate::config::{Config, Settings};
@@ -64,8 +64,8 @@ pub fn new_seed() -> u64 {
 }
 
 /// The zone of this machine, where the runbook names times without one: the run keeps it. Without a name it is UTC.
-pub fn system_zone(runbook: &Runbook) -> Option<String> {
-    runbook.reads_system_zone().then(zone_name)
+pub fn system_zone<'a>(mut runbooks: impl Iterator<Item = &'a Runbook>) -> Option<String> {
+    runbooks.any(Runbook::reads_system_zone).then(zone_name)
 }
 
 /// `Europe/Berlin`.
@@ -94,6 +94,23 @@ pub async fn find_run(ledger: &dyn Ledger, text: &str) -> Result<RunId, Failure>
         n => Err(Failure::usage(format!("{n} runs have an id that begins or ends with `{text}`"))
             .help("give more characters: the last ones differ most")),
     }
+}
+
+/// A run that is a step of another one begins a generation only with that: else the two would say different things.
+pub async fn refuse_child(opened: &Opened, state: &RunState) -> Result<(), Failure> {
+    let Some(parent) = &state.parent else { return Ok(()) };
+    let mut top = parent.run.clone();
+    while let Some(above) = opened.ledger.load(&top).await?.state.parent {
+        top = above.run;
+    }
+    let message = format!("run {} is the step `{}` of run {}", state.id, parent.step, parent.run);
+    let short = crate::view::words::short(&top.0);
+    Err(Failure::usage(message).help(match DriverLock::holder(&opened.home, &top) {
+        Some(pid) => format!(
+            "process {pid} drives both: `runward logs -f {short}` follows them, `runward cancel {short}` stops them"
+        ),
+        None => format!("`runward resume {short}` carries both on"),
+    }))
 }
 
 /// A step of the run, or an item of one, by its name.

@@ -18,6 +18,8 @@ use crate::failure::Failure;
 
 mod closure;
 
+pub use closure::all;
+
 /// A file below a folder of this name is named by its path there, wherever it is run from.
 const FOLDER: &str = "runbooks";
 

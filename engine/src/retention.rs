@@ -25,13 +25,16 @@ impl Retention {
     }
 
     /// The runs that may go, those that ended first before the others. Runs that are not at their end are neither
-    /// selected nor counted. `now` is in epoch milliseconds.
+    /// selected nor counted. Runs that are steps of others go with those. `now` is in epoch milliseconds.
     pub fn select<'a>(&self, runs: &'a [RunRow], now: i64) -> Vec<&'a RunRow> {
         if *self == Retention::default() {
             return Vec::new();
         }
-        let mut ended: Vec<(i64, &RunRow)> =
-            runs.iter().filter(|run| !run.held).filter_map(|run| Some((run.finished_at?, run))).collect();
+        let mut ended: Vec<(i64, &RunRow)> = runs
+            .iter()
+            .filter(|run| !run.held && run.parent.is_none())
+            .filter_map(|run| Some((run.finished_at?, run)))
+            .collect();
         ended.sort_by(|(a, left), (b, right)| (b, &right.id).cmp(&(a, &left.id)));
         let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
         ended.retain(|(at, run)| {

@@ -1,6 +1,7 @@
 //! Driving a run in this process, with a person or a pipe watching; or in one of its own.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use runward_engine::run::group::{Member, Permit};
 use runward_engine::run::{Recorded, Reject, RunId, RunState, Verdict};
-use runward_store::{Ledger, RunView};
+use runward_store::{Ledger, LedgerError, RunView};
 use runward_workers::driver::{Drive, Driver, Observer, Setting};
 use runward_workers::home::{DriverLock, DriverLockError};
 use runward_workers::supervisor::journal;
@@ -43,6 +44,7 @@ pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, showing: Sh
             Failure::new(EXIT_LEDGER, format!("/proc/sys/kernel/random/boot_id cannot be read: {error}"))
                 .help("runward needs a mounted /proc")
         })?,
+        new_session,
         new_claim,
         log_bytes_max: opened.settings.log_bytes_max,
     };
@@ -99,8 +101,8 @@ async fn watch(
     screen: &RefCell<Screen>,
 ) -> Result<Drive, runward_workers::driver::DriveError> {
     let (ask, mut asks) = mpsc::unbounded_channel();
-    let mut seen = Seen(screen);
-    let driving = driver.drive(&mut asks, &mut seen);
+    let seen = Seen(screen);
+    let driving = driver.drive(&mut asks, &seen);
     tokio::pin!(driving);
     let mut keys = Keys::new(screen.borrow().is_live());
     loop {
@@ -117,15 +119,19 @@ async fn watch(
 struct Seen<'a>(&'a RefCell<Screen>);
 
 impl Observer for Seen<'_> {
-    fn changed(&mut self, state: &RunState, news: &[Recorded]) {
+    fn changed(&self, state: &RunState, news: &[Recorded]) {
         self.0.borrow_mut().changed(state, news);
     }
 
-    fn waiting(&mut self, state: &RunState, members: &[Member]) {
+    fn waiting(&self, state: &RunState, members: &[Member]) {
         self.0.borrow_mut().waiting(state, members);
     }
 
-    fn refused(&mut self, reject: &Reject) {
+    fn child(&self, state: &RunState, before: &[Recorded]) {
+        self.0.borrow_mut().child(state, before);
+    }
+
+    fn refused(&self, reject: &Reject) {
         self.0.borrow_mut().refused(reject);
     }
 }
@@ -240,7 +246,9 @@ pub async fn follow(opened: &Opened, id: &RunId, showing: Showing) -> Result<Fol
     let mut view = opened.ledger.load(id).await?;
     let mut screen = screen(opened, &view.state, showing).await?;
     screen.only_look();
+    let mut family = Family::default();
     loop {
+        family.look(opened, &view.state, &mut screen).await?;
         let idle = runward_engine::run::todo::todo(&view.state).is_idle(&view.state);
         if view.state.status.is_terminal() || idle {
             let verdict = Verdict::of(&view.state);
@@ -263,6 +271,41 @@ pub async fn follow(opened: &Opened, id: &RunId, showing: Showing) -> Result<Fol
             screen.waiting(&view.state, &opened.ledger.group(&group.name).await?);
         }
         screen.tick();
+    }
+}
+
+/// The runs that are steps of a run that somebody else drives.
+#[derive(Default)]
+struct Family(BTreeMap<RunId, RunView>);
+
+impl Family {
+    /// Shows what is new in those that are not at their end, and in their own.
+    async fn look(&mut self, opened: &Opened, state: &RunState, screen: &mut Screen) -> Result<(), Failure> {
+        let mut ahead: Vec<RunId> = state.children().keys().cloned().collect();
+        let under_way = self.0.iter().filter(|(_, view)| !view.state.status.is_terminal());
+        ahead.extend(under_way.map(|(id, _)| id.clone()));
+        while let Some(id) = ahead.pop() {
+            let known = self.0.contains_key(&id);
+            if !known {
+                match opened.ledger.load(&id).await {
+                    Ok(view) => _ = self.0.insert(id.clone(), view),
+                    Err(LedgerError::NoSuchRun(_)) => continue, // its driver is about to make it
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let Some(view) = self.0.get_mut(&id) else { continue };
+            if known {
+                let news = opened.ledger.refresh(view).await?;
+                screen.changed(&view.state, &news);
+                let began: Vec<RunId> = view.state.children().keys().cloned().collect();
+                ahead.extend(began.into_iter().filter(|child| !self.0.contains_key(child)));
+            } else {
+                let events = opened.ledger.events(&id, 0).await?.into_iter().map(|event| event.recorded);
+                screen.child(&view.state, &events.filter(|it| it.seq <= view.state.seq).collect::<Vec<_>>());
+                ahead.extend(view.state.children().keys().cloned());
+            }
+        }
+        Ok(())
     }
 }
 

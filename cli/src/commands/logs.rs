@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::args::{Format, LogsArgs};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{find_run, find_unit, open};
+use crate::open::{Opened, find_run, find_unit, open};
 use crate::text;
 use crate::view::words;
 
@@ -29,7 +29,9 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 pub async fn run(config: &Config, args: &LogsArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
-    let mut view = opened.ledger.load(&id).await?;
+    let (mut view, step) = below(&opened, opened.ledger.load(&id).await?, args.step.clone()).await?;
+    let id = view.state.id.clone();
+    let args = &LogsArgs { step, ..args.clone() };
     if let Some(step) = &args.step {
         known_step(&view, step)?;
     }
@@ -55,7 +57,34 @@ pub async fn run(config: &Config, args: &LogsArgs) -> Result<i32, Failure> {
         opened.ledger.refresh(&mut view).await?;
     }
     printer.finish()?;
+    if args.step.is_none() && args.format == Format::Text && !args.raw {
+        let units =
+            rows::units(&view.state).filter(|unit| view.state.unit(*unit).is_some_and(|it| !it.children.is_empty()));
+        for unit in units.take(20) {
+            let name = view.state.unit_name(unit);
+            eprintln!("{name} is a run of its own: runward logs {} {name}", words::short(&view.state.id.0));
+        }
+    }
     Ok(0)
+}
+
+/// `deploy/backup` is the step `backup` of the run that the step `deploy` is.
+async fn below(opened: &Opened, mut view: RunView, step: Option<String>) -> Result<(RunView, Option<String>), Failure> {
+    let mut rest = step;
+    while let Some(text) = &rest {
+        let (unit, below) = text.split_once('/').map_or((text.as_str(), None), |(unit, below)| (unit, Some(below)));
+        let found = view.state.unit_named(unit).and_then(|unit| view.state.unit(unit));
+        let child = found.and_then(|found| found.children.last()).map(|child| child.run.clone());
+        match (child, below) {
+            (Some(child), _) => (view, rest) = (opened.ledger.load(&child).await?, below.map(str::to_owned)),
+            (None, None) => break,
+            (None, Some(_)) => {
+                known_step(&view, unit)?;
+                return Err(Failure::usage(format!("the step `{unit}` is no run of its own, or has not begun")));
+            }
+        }
+    }
+    Ok((view, rest))
 }
 
 /// Whether any attempt of a run without a driver is alive.

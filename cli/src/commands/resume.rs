@@ -10,7 +10,7 @@ use crate::actor::actor;
 use crate::args::{ResumeArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{Opened, find_run, open};
+use crate::open::{Opened, find_run, open, refuse_child};
 use crate::refusal::refused;
 use crate::text;
 use crate::view::Showing;
@@ -25,7 +25,13 @@ pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
         let resume = resume(&known, args)?;
         return give::again(&opened, &mut known, resume, &args.id, args.detach, showing).await;
     }
-    let lock = DriverLock::take(&opened.home, &id)?;
+    let lock = match DriverLock::take(&opened.home, &id) {
+        Ok(lock) => lock,
+        Err(taken) => {
+            refuse_child(&opened, &known.state).await?;
+            return Err(taken.into());
+        }
+    };
     let mut view = match opened.ledger.load(&id).await {
         // Pruned in between: taking the lock has made its folder again.
         Err(error @ LedgerError::NoSuchRun(_)) => {
@@ -34,6 +40,7 @@ pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
         }
         loaded => loaded?,
     };
+    refuse_child(&opened, &view.state).await?;
     if view.state.status.is_terminal() || view.state.asks_for_rollback() || args.from.is_some() {
         again(&opened, &mut view, args, showing.format).await?;
     }

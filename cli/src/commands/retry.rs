@@ -11,7 +11,7 @@ use super::print_line;
 use crate::args::{RetryArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{find_run, find_unit, open};
+use crate::open::{find_run, find_unit, open, refuse_child};
 use crate::refusal::refused;
 use crate::view::Showing;
 
@@ -29,6 +29,9 @@ pub async fn run(config: &Config, args: &RetryArgs) -> Result<i32, Failure> {
     let taken = DriverLock::take(&opened.home, &id);
     opened.ledger.refresh(&mut view).await?;
     let unit = find_unit(&view.state, &args.step)?;
+    if view.state.status.is_terminal() {
+        refuse_child(&opened, &view.state).await?;
+    }
     let lock = match taken {
         // Who drives a run that is at its end is about to leave, and would not see what comes next.
         Err(DriverLockError::Taken { .. }) if !view.state.status.is_terminal() => None,

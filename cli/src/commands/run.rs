@@ -17,7 +17,7 @@ use crate::args::{PriorityName, RunArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Opened, new_run, new_seed, open, system_zone, zone_name};
-use crate::runbook_file::{Pinned, load, locate, pin, refuse_unbuilt};
+use crate::runbook_file::{Pinned, all, load, locate, pin, refuse_unbuilt};
 use crate::text;
 use crate::view::{Showing, waits, words};
 
@@ -69,7 +69,7 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
         actor: actor(),
         planned: plan.as_ref().map(SavedPlan::planned),
         only_after: plan.as_ref().map(SavedPlan::last_run),
-        zone: system_zone(&file.runbook),
+        zone: system_zone(all(&file).into_iter().map(|file| &file.runbook)),
         requester: crate::person::requester(),
     };
     let asked = Asked { name: file.name.clone(), definition: new.definition.hash(), params: new.params.clone() };

@@ -46,6 +46,9 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
             })),
             "plan": view.state.plan,
             "planned": view.state.planned,
+            "outputs": view.state.outputs,
+            "error": view.state.error,
+            "children": children(&view.state),
             "steps": steps,
             "in_place": rows::owners(&view.state).filter(|unit| view.state.found_in_place(*unit))
                 .map(|unit| view.state.unit_name(unit)).collect::<Vec<_>>(),
@@ -72,6 +75,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
                 while let Some(row) = rows.next_if(|row| row.position as usize == position) {
                     step(&view.state, row, by_unit.get(row.unit.as_str()).into_iter().flatten().copied());
                     to_be_skipped(&view.state, &row.unit);
+                    its_runs(&view.state, &row.unit);
                 }
             }
             if args.events {
@@ -117,6 +121,9 @@ fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict,
     for (name, value) in &run.params {
         print_line(&format!("param       {name} = {}", text::safe(&value.to_string())));
     }
+    if let (Some(parent), Some(step)) = (&run.parent, &run.parent_step) {
+        print_line(&format!("step        `{step}` of run {parent}"));
+    }
     print_line(&format!("folder      {}", opened.home.run(&run.id).display()));
 }
 
@@ -140,6 +147,27 @@ fn plan(state: &RunState) -> String {
     match &state.planned {
         Some(saved) => format!("{}, saved by {} at {}", state.plan, text::safe(&saved.by), text::time(saved.at)),
         None => state.plan.clone(),
+    }
+}
+
+/// The runs that its `runbook` steps were.
+fn children(state: &RunState) -> Vec<serde_json::Value> {
+    let of = |unit| {
+        let children = state.unit(unit).map(|found| &found.children[..]).unwrap_or_default();
+        children.iter().map(move |child| {
+            let (run, status) = (&child.run, child.status.map(|status| status.as_str()));
+            json!({"unit": state.unit_name(unit), "run": run, "number": child.number, "generation": child.generation,
+                   "came_to": status})
+        })
+    };
+    rows::units(state).flat_map(of).collect()
+}
+
+fn its_runs(state: &RunState, unit: &str) {
+    let found = state.unit_named(unit).and_then(|unit| state.unit(unit));
+    for child in found.map(|found| &found.children[..]).unwrap_or_default() {
+        let status = child.status.map_or_else(|| "it waits for it".to_owned(), |it| it.as_str().replace('_', " "));
+        print_line(&format!("      run {}: {status}", child.run));
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn load(path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Fail
 }
 
 /// The file and all that it calls, each once.
-pub(super) fn all(file: &RunbookFile) -> Vec<&RunbookFile> {
+pub fn all(file: &RunbookFile) -> Vec<&RunbookFile> {
     let (mut found, mut seen, mut ahead) = (Vec::new(), HashSet::new(), vec![file]);
     while let Some(file) = ahead.pop() {
         if seen.insert(&file.path) {

@@ -81,6 +81,13 @@ impl Github {
         }
     }
 
+    /// A run that is a step: its annotations stand at no place, for they would stand in another file.
+    pub fn child_changed(&mut self, state: &RunState, news: &[Recorded]) {
+        let own = self.runbook.take();
+        self.changed(state, news);
+        self.runbook = own;
+    }
+
     pub fn end(&mut self, state: &RunState, verdict: Verdict) {
         let lines = plain::ending(state, verdict);
         lines.iter().for_each(|text| line(text));

@@ -3,19 +3,19 @@
 //! What a frame says is a function of the state; how it gets onto the terminal is the business of
 //! [`Painter`]. Lines above the picture stay.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use runward_engine::plan::forecast::Forecast;
 use runward_engine::run::group::Permit;
 use runward_engine::run::state::UnitState;
-use runward_engine::run::{Event, Part, Recorded, RunState, StepStatus, Unit, Verdict};
+use runward_engine::run::{Event, Outcome, Part, Recorded, RunId, RunState, StepStatus, Unit, Verdict};
 use runward_engine::runbook::model::Step;
 use unicode_width::UnicodeWidthStr;
 
 use super::eta;
 use super::paint::Painter;
-use super::plain::{self, symbol_of};
+use super::plain::{self, placed, symbol_of};
 use super::tail::{Tail, Tails};
 use super::waits;
 use super::words::{self, Marks};
@@ -45,6 +45,7 @@ pub struct Live {
     pub forecast: Option<Forecast>,
     /// A copy, not older than [`COPY_EVERY`] and the driver's next look: copying a long run at every step would slow it.
     state: Option<RunState>,
+    children: Children,
     copied: Instant,
     painter: Painter,
     /// Of the terminal, and since when it is another one than before.
@@ -61,9 +62,13 @@ struct Look {
     marks: Marks,
 }
 
+/// The runs that are steps, as they were seen last.
+type Children = BTreeMap<RunId, RunState>;
+
 /// One line of the picture.
-enum Row {
-    Unit(Unit),
+enum Row<'a> {
+    /// Of a run so many levels below the one that is shown.
+    Unit(&'a RunState, Unit, usize),
     /// Failed items of the step before that are not named.
     More(usize),
 }
@@ -77,6 +82,7 @@ impl Live {
             waiting: Vec::new(),
             forecast: None,
             state: None,
+            children: Children::new(),
             copied: Instant::now(),
             painter: Painter::default(),
             size: size(),
@@ -91,6 +97,23 @@ impl Live {
     }
 
     pub fn changed(&mut self, state: &RunState, news: &[Recorded], tails: &mut Tails) {
+        self.say(state, news, tails);
+        if self.copied.elapsed() >= COPY_EVERY {
+            self.state = Some(state.clone());
+            self.copied = Instant::now();
+            self.draw(tails);
+        }
+    }
+
+    /// The same of a run that is a step.
+    pub fn child_changed(&mut self, state: &RunState, news: &[Recorded], tails: &mut Tails) {
+        self.say(state, news, tails);
+        if !news.is_empty() || !self.children.contains_key(&state.id) {
+            self.children.insert(state.id.clone(), state.clone());
+        }
+    }
+
+    fn say(&mut self, state: &RunState, news: &[Recorded], tails: &mut Tails) {
         for recorded in news {
             match &recorded.event {
                 Event::AttemptClaimed { unit, claim, .. } => tails.add(state, claim, unit.clone(), recorded.at),
@@ -102,10 +125,14 @@ impl Live {
                     if !fine {
                         tail.lines(true, |_| {});
                         self.above.extend(tail.last.iter().map(|line| format!("{} │ {line}", tail.unit)));
-                        self.note(&plain::sentence(state, recorded, Some(tail.since)));
+                        let sentence = plain::sentence(state, recorded, Some(tail.since));
+                        self.note(&placed(&tails.place(state), &recorded.event, sentence));
                     }
                 }
-                Event::CancelRequested { .. } => self.note(&format!("! cancelled by {}", recorded.actor)),
+                Event::CancelRequested { .. } => {
+                    let line = format!("! cancelled by {}", recorded.actor);
+                    self.note(&placed(&tails.place(state), &recorded.event, line));
+                }
                 Event::ApprovalDecided { .. }
                 | Event::ApprovalExpired { .. }
                 | Event::WindowClosed { .. }
@@ -116,15 +143,11 @@ impl Live {
                 | Event::SkipRequested { .. }
                 | Event::RollbackStarted { .. }
                 | Event::RollbackRequested { .. } => {
-                    self.note(&plain::note(recorded).unwrap_or_default());
+                    let line = plain::note(recorded).unwrap_or_default();
+                    self.note(&placed(&tails.place(state), &recorded.event, line));
                 }
                 _ => {}
             }
-        }
-        if self.copied.elapsed() >= COPY_EVERY {
-            self.state = Some(state.clone());
-            self.copied = Instant::now();
-            self.draw(tails);
         }
     }
 
@@ -136,7 +159,7 @@ impl Live {
 
     pub fn end(&mut self, state: &RunState, verdict: Verdict) {
         let mut lines = std::mem::take(&mut self.above);
-        lines.extend(self.look.frame(state, None, None, 0, LAST_LINES_MAX));
+        lines.extend(self.look.frame(state, &self.children, None, None, 0, LAST_LINES_MAX));
         let took = text::took(state.started_at.or(Some(state.created_at)), state.finished_at);
         let line =
             format!("{} {} {} {took}", words::symbol(symbol_of(verdict)), state.name, words::ended(state, verdict));
@@ -190,7 +213,7 @@ impl Live {
         let mut lines = vec![format!("{name}{counts}")];
         let waiting = if state.permit() == Some(Permit::Waits) { self.waiting.as_slice() } else { &[] };
         let room = height.saturating_sub(3 + waiting.len()).max(1);
-        lines.extend(self.look.frame(state, Some(tails), self.forecast.as_ref(), self.frame, room));
+        lines.extend(self.look.frame(state, &self.children, Some(tails), self.forecast.as_ref(), self.frame, room));
         lines.extend(waiting.iter().map(|line| self.look.paint("held", &cells(line))));
         lines.push(match &state.paused {
             Some(paused) => self.look.paint("held", &plain::on_pause(&paused.by, paused.reason.as_ref())),
@@ -212,27 +235,30 @@ impl Look {
     fn frame(
         self,
         state: &RunState,
+        children: &Children,
         tails: Option<&Tails>,
         forecast: Option<&Forecast>,
         frame: usize,
         room: usize,
     ) -> Vec<String> {
-        let rows = rows(state);
-        let shown = chosen(state, &rows, room);
-        let width = name_width(state);
+        let rows = rows(state, children, 0);
+        let shown = chosen(&rows, room);
+        let width = name_width(state, children);
         let mut lines = Vec::with_capacity(shown.len() + 1);
         for row in shown.iter().map(|n| &rows[*n]) {
             lines.push(match row {
-                Row::Unit(unit) => {
+                Row::Unit(state, unit, depth) => {
+                    // What is known of earlier runs is about the steps of the run itself.
+                    let forecast = forecast.filter(|_| *depth == 0);
                     let late = forecast.and_then(|forecast| eta::late(forecast, state, *unit, text::now()));
-                    self.line(state, *unit, tails, late, frame, width)
+                    self.line(state, (*unit, *depth), tails, late, frame, width)
                 }
                 Row::More(count) => self.dim(&format!("      … {count} more failed items")),
             });
         }
         if shown.len() < rows.len() {
             let hidden = (0..rows.len()).filter(|n| shown.binary_search(n).is_err());
-            let done = hidden.filter(|n| status(state, &rows[*n]).is_terminal()).count();
+            let done = hidden.filter(|n| status(&rows[*n]).is_terminal()).count();
             let coming = rows.len() - shown.len() - done;
             lines.push(self.dim(&format!("  … {done} more done, {coming} more to come")));
         }
@@ -242,7 +268,7 @@ impl Look {
     fn line(
         self,
         state: &RunState,
-        unit: Unit,
+        (unit, depth): (Unit, usize),
         tails: Option<&Tails>,
         late: Option<String>,
         frame: usize,
@@ -252,8 +278,8 @@ impl Look {
         let status = found.status.as_str();
         let running = found.status == StepStatus::Running && tails.is_some();
         let symbol = if running { self.spinner(frame) } else { self.marks.symbol(status) };
-        let depth = usize::from(unit.item.is_some()) + usize::from(unit.part != Part::Step);
-        let (indent, width) = ("  ".repeat(depth + 1), width.saturating_sub(2 * depth));
+        let deeper = 2 * (depth + usize::from(unit.item.is_some()) + usize::from(unit.part != Part::Step));
+        let (indent, width) = (" ".repeat(2 + deeper), width.saturating_sub(deeper));
         let took = match (running, found.started_at) {
             (true, Some(from)) => going(text::now().saturating_sub(from)),
             (_, from) => text::took(from, found.ended_at),
@@ -316,21 +342,33 @@ impl Look {
 const UNDER_WAY: [StepStatus; 3] = [StepStatus::Ready, StepStatus::Running, StepStatus::Backoff];
 
 /// A row a step, and one for each of the first items that failed. Items that run have no row of their own: they come and go.
-fn rows(state: &RunState) -> Vec<Row> {
+/// The steps of a run that is a step stand below it.
+fn rows<'a>(state: &'a RunState, children: &'a Children, depth: usize) -> Vec<Row<'a>> {
+    let below = |unit: &UnitState, depth: usize| match unit.children.last().and_then(|child| children.get(&child.run)) {
+        Some(child) => rows(child, children, depth),
+        None => Vec::new(),
+    };
     let mut rows = Vec::with_capacity(state.steps().len());
     for (step, found) in state.steps().iter().enumerate() {
-        rows.push(Row::Unit(Unit::step(step as u32)));
+        rows.push(Row::Unit(state, Unit::step(step as u32), depth));
         let parts = |unit: Unit| {
             let there = move |part: &Unit| state.unit(*part).is_some_and(|found| found.status != StepStatus::Pending);
-            [Part::Check, Part::Undo].map(|part| unit.part(part)).into_iter().filter(there).map(Row::Unit)
+            let all = [Part::Check, Part::Undo].map(|part| unit.part(part)).into_iter().filter(there);
+            all.map(move |part| Row::Unit(state, part, depth))
         };
         rows.extend(parts(Unit::step(step as u32)));
+        rows.extend(below(&found.whole, depth + 1));
         let Some(items) = &found.items else { continue };
         let undoing = |unit: &UnitState| unit.part(Part::Undo).is_some_and(|undo| UNDER_WAY.contains(&undo.status));
         let bad = |unit: &UnitState| unit.status.is_failure() || unit.status == StepStatus::Held || undoing(unit);
         let failed: VecDeque<u32> = (0..).zip(&items.units).filter(|(_, unit)| bad(unit)).map(|(n, _)| n).collect();
+        let busy = (0..).zip(&items.units).filter(|(_, unit)| unit.open_child().is_some());
+        for (item, unit) in busy {
+            rows.push(Row::Unit(state, Unit::item(step as u32, item), depth));
+            rows.extend(below(unit, depth + 2));
+        }
         for item in failed.iter().take(ITEMS_NAMED_MAX).map(|item| Unit::item(step as u32, *item)) {
-            rows.push(Row::Unit(item));
+            rows.push(Row::Unit(state, item, depth));
             rows.extend(parts(item));
         }
         if failed.len() > ITEMS_NAMED_MAX {
@@ -341,7 +379,7 @@ fn rows(state: &RunState) -> Vec<Row> {
 }
 
 /// Of the runbook, not of what is shown: so that nothing moves sideways.
-fn name_width(state: &RunState) -> usize {
+fn name_width(state: &RunState, children: &Children) -> usize {
     // An item is further right, and has its number behind the name.
     let width = |step: &Step| {
         let part = match (&step.check, &step.undo) {
@@ -351,18 +389,21 @@ fn name_width(state: &RunState) -> usize {
         };
         step.id.width() + part + if step.for_each.is_some() { 2 + "[99]".len() } else { 0 }
     };
-    state.runbook.steps.iter().map(width).max().unwrap_or(0).min(NAME_WIDTH_MAX)
+    let deepest = |child: &RunState| 2 * child.parent.as_ref().map_or(0, |parent| parent.depth as usize);
+    let below =
+        children.values().flat_map(|child| child.runbook.steps.iter().map(move |it| width(it) + deepest(child)));
+    state.runbook.steps.iter().map(width).chain(below).max().unwrap_or(0).min(NAME_WIDTH_MAX)
 }
 
-fn status(state: &RunState, row: &Row) -> StepStatus {
+fn status(row: &Row<'_>) -> StepStatus {
     match row {
-        Row::Unit(unit) => state.unit(*unit).map_or(StepStatus::Pending, |unit| unit.status),
+        Row::Unit(state, unit, _) => state.unit(*unit).map_or(StepStatus::Pending, |unit| unit.status),
         Row::More(_) => StepStatus::Failed,
     }
 }
 
 /// The rows that are shown where not all fit, in order: what happens now, what went wrong, what comes next, what ended last.
-fn chosen(state: &RunState, rows: &[Row], room: usize) -> Vec<usize> {
+fn chosen(rows: &[Row<'_>], room: usize) -> Vec<usize> {
     if rows.len() <= room {
         return (0..rows.len()).collect();
     }
@@ -370,10 +411,10 @@ fn chosen(state: &RunState, rows: &[Row], room: usize) -> Vec<usize> {
     let mut ranked: Vec<(u8, i64, usize)> = Vec::with_capacity(rows.len());
     for (n, row) in rows.iter().enumerate() {
         let ended = match row {
-            Row::Unit(unit) => state.unit(*unit).and_then(|unit| unit.ended_at).unwrap_or(0),
+            Row::Unit(state, unit, _) => state.unit(*unit).and_then(|unit| unit.ended_at).unwrap_or(0),
             Row::More(_) => 0,
         };
-        let status = status(state, row);
+        let status = status(row);
         let rank = match status {
             StepStatus::Running | StepStatus::Backoff | StepStatus::Waiting | StepStatus::Held => 0,
             status if status.is_failure() => 1,
@@ -393,7 +434,7 @@ fn chosen(state: &RunState, rows: &[Row], room: usize) -> Vec<usize> {
 
 /// The output of a unit that runs; of a for-each, of the last item that printed something.
 fn tail_of<'a>(state: &RunState, unit: Unit, tails: &'a Tails) -> Option<&'a Tail> {
-    let name = state.unit_name(unit);
+    let name = format!("{}{}", tails.place(state), state.unit_name(unit));
     let of_step = |tail: &&Tail| {
         tail.unit.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('[')) && last_line(tail).is_some()
     };

@@ -20,6 +20,7 @@ pub mod tail;
 pub mod waits;
 pub mod words;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -96,6 +97,9 @@ pub struct Screen {
     kind: Kind,
     home: Home,
     tails: Tails,
+    /// The run that is shown, and what holds those that are its steps.
+    root: Option<RunId>,
+    held: BTreeMap<RunId, String>,
     report: Option<PathBuf>,
     /// Whom the run waited for when that was said last.
     waited_for: Vec<RunId>,
@@ -132,6 +136,8 @@ impl Screen {
             kind,
             home: home.clone(),
             tails: Tails::new(home.clone()),
+            root: None,
+            held: BTreeMap::new(),
             report: showing.report,
             waited_for: Vec::new(),
         }
@@ -144,6 +150,7 @@ impl Screen {
     /// `before` is there where [`Showing::tells_all`] asks for it.
     pub fn begin(&mut self, state: &RunState, before: Option<Before>) {
         self.tails.begin(state);
+        self.root = Some(state.id.clone());
         match (&mut self.kind, before) {
             (Kind::Live(live), _) => live.begin(state),
             (Kind::Plain(plain) | Kind::Junit(plain), _) => plain.begin(state),
@@ -164,12 +171,50 @@ impl Screen {
     }
 
     pub fn changed(&mut self, state: &RunState, news: &[Recorded]) {
+        if self.root.as_ref().is_some_and(|root| *root != state.id) {
+            return self.child_changed(state, news);
+        }
         match &mut self.kind {
             Kind::Live(live) => live.changed(state, news, &mut self.tails),
             Kind::Plain(plain) | Kind::Junit(plain) => plain.changed(state, news, &mut self.tails),
             Kind::Json => events::changed(state, news),
             Kind::Github(github) => github.changed(state, news),
             Kind::Silent => {}
+        }
+    }
+
+    /// A run that is a step of the one that is shown is looked after from here on.
+    pub fn child(&mut self, state: &RunState, before: &[Recorded]) {
+        self.tails.begin_child(state);
+        match &mut self.kind {
+            Kind::Live(live) => live.child_changed(state, &[], &mut self.tails),
+            Kind::Json => events::changed(state, before),
+            Kind::Plain(_) | Kind::Junit(_) | Kind::Github(_) | Kind::Silent => {}
+        }
+        self.remember(state);
+    }
+
+    fn child_changed(&mut self, state: &RunState, news: &[Recorded]) {
+        match &mut self.kind {
+            Kind::Live(live) => live.child_changed(state, news, &mut self.tails),
+            Kind::Plain(plain) | Kind::Junit(plain) => plain.changed(state, news, &mut self.tails),
+            Kind::Json => events::changed(state, news),
+            Kind::Github(github) => github.child_changed(state, news),
+            Kind::Silent => {}
+        }
+        self.remember(state);
+    }
+
+    /// Runs that are steps and in which somebody has to do something.
+    fn remember(&mut self, state: &RunState) {
+        match state.held().first() {
+            Some(unit) => {
+                let (place, unit) = (self.tails.place(state), state.unit_name(*unit));
+                let short = words::short(&state.id.0);
+                let resolve = format!("runward resolve {short} {unit} --as succeeded|failed|retry");
+                self.held.insert(state.id.clone(), format!("  {place}{unit} is held: {resolve}"));
+            }
+            None => _ = self.held.remove(&state.id),
         }
     }
 
@@ -217,6 +262,15 @@ impl Screen {
     }
 
     pub fn end(&mut self, state: &RunState, verdict: Verdict) {
+        if verdict == Verdict::Unfinished {
+            let held: Vec<String> = self.held.values().cloned().collect();
+            match &mut self.kind {
+                Kind::Live(live) => held.iter().for_each(|line| live.note(line)),
+                Kind::Plain(plain) | Kind::Junit(plain) => held.iter().for_each(|line| plain.say(line)),
+                Kind::Github(_) => held.iter().for_each(|line| say(To::Output, line)),
+                Kind::Json | Kind::Silent => {}
+            }
+        }
         match &mut self.kind {
             Kind::Live(live) => live.end(state, verdict),
             Kind::Plain(plain) => plain.end(state, verdict),

@@ -46,11 +46,13 @@ impl Plain {
     }
 
     pub fn changed(&mut self, state: &RunState, news: &[Recorded], tails: &mut Tails) {
+        let place = tails.place(state);
+        let put = |recorded: &Recorded, line: String| placed(&place, &recorded.event, line);
         for recorded in news {
             match &recorded.event {
                 Event::AttemptClaimed { unit, claim, .. } => {
                     if !self.quiet {
-                        self.say(&note(recorded).unwrap_or_default());
+                        self.say(&put(recorded, note(recorded).unwrap_or_default()));
                     }
                     tails.add(state, claim, unit.clone(), recorded.at);
                 }
@@ -61,11 +63,11 @@ impl Plain {
                     let silent = matches!(&recorded.event, Event::AttemptSettled { log, .. } if log.bytes == 0);
                     let since = self.finish(tails.take(claim), failed, silent);
                     if failed || !self.quiet {
-                        self.say(&sentence(state, recorded, since));
+                        self.say(&put(recorded, sentence(state, recorded, since)));
                     }
                 }
                 Event::AttemptAdopted { unit, claim, .. } => {
-                    self.say(&note(recorded).unwrap_or_default());
+                    self.say(&put(recorded, note(recorded).unwrap_or_default()));
                     let since = state.live_attempt(claim).map_or(recorded.at, |(_, attempt)| attempt.claimed_at);
                     if tails.take(claim).is_none() || state.live().contains_key(claim) {
                         tails.add(state, claim, unit.clone(), since);
@@ -74,7 +76,7 @@ impl Plain {
                 Event::FinallyStarted | Event::StepSkipped { .. } | Event::ItemsExpanded { .. } if self.quiet => {}
                 _ => {
                     if let Some(line) = note(recorded) {
-                        self.say(&line);
+                        self.say(&put(recorded, line));
                     }
                 }
             }
@@ -119,6 +121,15 @@ impl Plain {
     }
 }
 
+/// A line about a run that is a step: it says of which.
+pub fn placed(place: &str, event: &Event, line: String) -> String {
+    let Some((mark, rest)) = line.split_once(' ').filter(|_| !place.is_empty()) else { return line };
+    match event.unit() {
+        Some(unit) if rest.starts_with(unit) => format!("{mark} {place}{rest}"),
+        _ => format!("{mark} {}: {rest}", place.trim_end_matches('/')),
+    }
+}
+
 /// Which run this is.
 pub fn beginning(state: &RunState) -> String {
     let again = if state.generation > 1 { format!(", generation {}", state.generation) } else { String::new() };
@@ -136,6 +147,17 @@ pub fn note(recorded: &Recorded) -> Option<String> {
         Event::AttemptClaimed { unit, attempt, .. } => format!("▶ {unit} (attempt {attempt})"),
         Event::AttemptAdopted { unit, .. } => format!("▶ {unit} still runs, and is watched from here on"),
         Event::UnitFailed { unit, error } => format!("✗ {unit} did not start: {}", text::safe(error)),
+        Event::ChildStarted { unit, child, generation, .. } => {
+            let again = if *generation > 1 { format!(", generation {generation}") } else { String::new() };
+            format!("▶ {unit}: run {child}{again}")
+        }
+        Event::ChildTimedOut { unit, .. } => format!("! {unit}: its time is over, and its run is stopped"),
+        Event::ChildSettled { unit, status, error, then, .. } => {
+            let (symbol, word) = (words::symbol(status.as_str()), status.as_str().replace('_', " "));
+            let why = error.as_ref().map(|error| format!(": {}", text::safe(error))).unwrap_or_default();
+            format!("{symbol} {unit} {word}{why}{}", next(*then, recorded.at))
+        }
+        Event::RunFinished { error: Some(error), .. } => format!("✗ what it hands back: {}", text::safe(error)),
         Event::StepSkipped { step, condition } => format!("− {step} skipped: `{condition}` does not hold"),
         Event::ItemsExpanded { step, items } => format!("▶ {step}: {} items", items.len()),
         Event::CancelRequested { force, rollback, reason } => {
@@ -255,6 +277,7 @@ pub fn advice(state: &RunState, verdict: Verdict) -> String {
             "runward resolve {short} {} --as succeeded|failed|retry, then runward resume {short}",
             state.unit_name(*unit)
         ),
+        (Verdict::Unfinished, None) if !state.children().is_empty() => format!("then: runward resume {short}"),
         _ if state.asks_for_rollback() => format!(
             "take back what was done: runward rollback {short}; try again: runward resume {short}; let it stand: \
              runward cancel {short}"

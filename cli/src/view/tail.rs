@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
-use runward_engine::run::{ClaimId, RunState};
+use runward_engine::run::{ClaimId, RunId, RunState};
 use runward_workers::home::Home;
 use runward_workers::supervisor::log::{LogItem, LogReader};
 
@@ -23,6 +23,8 @@ const LAG_BYTES_KEPT: u64 = 32 * 1024;
 pub struct Tails {
     home: Home,
     tails: BTreeMap<ClaimId, Tail>,
+    /// Where the steps of a run that is a step stand: `deploy/`, `deploy/backup[2]/`.
+    places: BTreeMap<RunId, String>,
 }
 
 pub struct Tail {
@@ -42,7 +44,21 @@ pub struct Tail {
 
 impl Tails {
     pub fn new(home: Home) -> Tails {
-        Tails { home, tails: BTreeMap::new() }
+        Tails { home, tails: BTreeMap::new(), places: BTreeMap::new() }
+    }
+
+    /// What stands before the names of a run's steps: nothing, for the run that is shown.
+    pub fn place(&self, state: &RunState) -> String {
+        self.places.get(&state.id).cloned().unwrap_or_default()
+    }
+
+    /// A run that is a step of one that is shown.
+    pub fn begin_child(&mut self, state: &RunState) {
+        if let Some(parent) = &state.parent {
+            let above = self.places.get(&parent.run).cloned().unwrap_or_default();
+            self.places.insert(state.id.clone(), format!("{above}{}/", parent.step));
+        }
+        self.begin(state);
     }
 
     /// Attempts that run already.
@@ -55,6 +71,7 @@ impl Tails {
 
     pub fn add(&mut self, state: &RunState, claim: &ClaimId, unit: String, since: i64) {
         let dir = self.home.attempt(&state.id, claim);
+        let unit = format!("{}{unit}", self.place(state));
         self.tails.insert(claim.clone(), Tail::new(dir, unit, since, KEPT, LAG_BYTES_KEPT));
     }
 

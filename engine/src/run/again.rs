@@ -83,6 +83,8 @@ pub(super) fn begin(
     state.rollback = Rollback::default();
     state.started_at = None;
     state.finished_at = None;
+    state.outputs.clear();
+    state.error = None;
     let steps: BTreeSet<u32> = reset.iter().filter_map(|id| state.step_named(id)).collect();
     let first = first.and_then(|id| state.step_named(id));
     let single = single.and_then(|id| state.step_named(id));
@@ -151,7 +153,11 @@ fn reset_step(state: &mut RunState, step: u32, afresh: bool, baseless: bool) {
 }
 
 fn reset(state: &mut RunState, unit: Unit, afresh: bool) {
-    reset_unit(touch(state, unit), afresh);
+    // What `finally` does it does again, in each generation.
+    let last = state.section(unit.step) == 1;
+    let unit_state = touch(state, unit);
+    reset_unit(unit_state, afresh);
+    unit_state.carries_on &= !last;
     let check = unit.part(Part::Check);
     if state.unit(check).is_some() {
         touch(state, check);
@@ -161,11 +167,15 @@ fn reset(state: &mut RunState, unit: Unit, afresh: bool) {
 fn reset_unit(unit: &mut UnitState, afresh: bool) {
     let skip = if afresh { None } else { unit.skip.take() };
     let attempts = std::mem::take(&mut unit.attempts);
+    let children = std::mem::take(&mut unit.children);
+    // A child is continued as its parent is: the same run, what succeeded in it is kept.
+    let failed = children.last().and_then(|child| child.status).is_some_and(|it| it != StepStatus::Succeeded);
+    let carries_on = failed && !afresh;
     // The probe is asked again; what an undo came to stays known until it runs again.
     let (mut check, undo) = (unit.check.take(), unit.undo.take());
     check.iter_mut().for_each(|check| reset_unit(check, true));
     let armed = unit.armed.take();
-    *unit = UnitState { attempts, skip, check, undo, armed, ..UnitState::default() };
+    *unit = UnitState { attempts, children, carries_on, skip, check, undo, armed, ..UnitState::default() };
 }
 
 /// A person allows exactly one more start, whatever `retry` says.
@@ -174,7 +184,7 @@ fn allow_one_start(state: &mut RunState, step: u32) {
     for unit in items(state, step).into_iter().chain([Unit::step(step)]) {
         let unit = unit_mut(state, unit);
         unit.skip = None;
-        if !unit.attempts.is_empty() {
+        if !unit.attempts.is_empty() || !unit.children.is_empty() {
             unit.tries = starts - 1;
         }
     }

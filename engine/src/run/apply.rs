@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use serde_json::Value;
 
 use super::approval;
+use super::child;
 use super::command::Resolution;
 use super::event::{Event, Outcome, Recorded, StopCause, Then};
 use super::given::Given;
@@ -164,6 +165,25 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             conclude(state, unit, claim, StepStatus::Lost, *then, at, true);
         }),
         Event::LateResult { .. } => {}
+        Event::ChildStarted { unit, child, number, generation, .. } => with_unit(state, unit, |state, unit| {
+            child::started(state, unit, child, *number, *generation, at);
+        }),
+        Event::ChildTimedOut { unit, child } => with_unit(state, unit, |state, unit| {
+            child::timed_out(state, unit, child);
+        }),
+        Event::ChildSettled { unit, child, generation, status, then, outputs, error } => {
+            with_unit(state, unit, |state, unit| {
+                if child::settled(state, unit, child, *generation, *status) {
+                    if *generation > 0 {
+                        rollback::disarm(state, unit);
+                    }
+                    let unit_state = unit_mut(state, unit);
+                    unit_state.outputs.clone_from(outputs);
+                    unit_state.error.clone_from(error);
+                    settle(state, unit, *status, *then, at);
+                }
+            });
+        }
         Event::RetryDue { unit, .. } => with_unit(state, unit, |state, unit| {
             drop_timer(state, unit);
             make_ready(state, unit, at);
@@ -248,7 +268,9 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             }
             unblock_roots(state, 1, at);
         }
-        Event::RunFinished { status } => {
+        Event::RunFinished { status, outputs, error } => {
+            state.outputs.clone_from(outputs);
+            state.error.clone_from(error);
             if state.phase == Phase::Main && state.open[1] > 0 {
                 close(state, 1, StepStatus::Cancelled, at);
             }
@@ -376,6 +398,11 @@ fn conclude(state: &mut RunState, unit: Unit, claim: &ClaimId, status: StepStatu
     if unit.part == Part::Step && ran {
         rollback::disarm(state, unit);
     }
+    settle(state, unit, status, then, at);
+}
+
+/// What a unit did came to an end.
+fn settle(state: &mut RunState, unit: Unit, status: StepStatus, then: Then, at: i64) {
     match then {
         Then::Stand => end_unit(state, unit, status, at),
         Then::Retry { at } => {

@@ -9,14 +9,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::event::{Event, StopCause, Then};
 use super::ids::{RunId, Unit};
-use super::state::RunState;
+use super::outcome::Verdict;
+use super::outputs::Outputs;
+use super::progress::{drop_timer, set_timer, touch, unit_mut};
+use super::state::{RunState, RunStatus, StepStatus, UnitState};
+use super::todo::ends_what_runs;
 use super::values;
 use crate::limits;
 use crate::plan::definition::hex;
 use crate::plan::params::{self, Given};
 use crate::runbook::calls::references;
-use crate::runbook::model::{Argument, Call, Runbook, ValueType};
+use crate::runbook::model::{Action, Argument, Call, Runbook, ValueType};
 
 /// Whose step a run is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +106,226 @@ fn as_given(argument: &Argument, value: Value, callee: &Runbook) -> Given {
         Value::Number(_) | Value::Bool(_) if is_text => Given::Text(value.to_string()),
         value => Given::Value(value),
     }
+}
+
+/// One run that a unit was, or is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    pub run: RunId,
+    pub number: u32,
+    /// The generation of the child that is waited for, or was; 0 if it never came to be.
+    pub generation: u32,
+    /// What the unit came to with it; `None` while it is waited for.
+    pub status: Option<StepStatus>,
+    /// The `timeout` of the step is over.
+    pub timed_out: bool,
+}
+
+/// What a driver knows of a child that is at its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChildEnd {
+    pub outcome: ChildOutcome,
+    /// Of the child; 0 if it never came to be.
+    pub generation: u32,
+    pub outputs: Outputs,
+    /// Why it did not succeed, for people.
+    pub error: Option<String>,
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildOutcome {
+    Succeeded,
+    Failed,
+    TimedOut,
+    Cancelled,
+    /// A step of it is lost.
+    Unknown,
+}
+
+/// Why a child has to be stopped, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildStop {
+    pub force: bool,
+    /// What it has done is taken back.
+    pub rollback: bool,
+    /// Who asked for it, where a person did.
+    pub by: Option<String>,
+    pub reason: String,
+}
+
+impl UnitState {
+    /// The child it waits for.
+    pub fn open_child(&self) -> Option<&Child> {
+        self.children.last().filter(|child| child.status.is_none())
+    }
+}
+
+/// The child of a unit whose turn has come: the one it had where that is to go on, else the next one.
+pub(super) fn start(state: &RunState, unit: Unit, unit_state: &UnitState, definition: &str) -> Event {
+    let name = state.unit_name(unit);
+    let (child, number, generation) = match unit_state.children.last().filter(|_| unit_state.carries_on) {
+        Some(last) => (last.run.clone(), last.number, last.generation + 1),
+        None => {
+            let number = unit_state.children.len() as u32 + 1;
+            (child_id(&state.id, &name, state.generation, number), number, 1)
+        }
+    };
+    Event::ChildStarted { unit: name, child, number, generation, definition: definition.to_owned() }
+}
+
+pub(super) fn started(state: &mut RunState, unit: Unit, child: &RunId, number: u32, generation: u32, at: i64) {
+    state.ready.remove(&unit);
+    state.children.insert(child.clone(), unit);
+    state.started_at.get_or_insert(at);
+    if state.status == RunStatus::Queued {
+        state.status = RunStatus::Running;
+    }
+    state.steps[unit.step as usize].whole.started_at.get_or_insert(at);
+    let timeout = match &state.spec(unit.step).action {
+        Action::Runbook(call) => call.timeout,
+        _ => None,
+    };
+    let unit_state = touch(state, unit);
+    unit_state.status = StepStatus::Waiting;
+    unit_state.started_at.get_or_insert(at);
+    unit_state.error = None;
+    unit_state.carries_on = false;
+    unit_state.tries += 1;
+    let begun = Child { run: child.clone(), number, generation, status: None, timed_out: false };
+    match unit_state.children.last_mut().filter(|last| last.run == *child) {
+        Some(last) => *last = begun,
+        None => unit_state.children.push(begun),
+    }
+    drop_timer(state, unit);
+    if let Some(timeout) = timeout {
+        set_timer(state, unit, at.saturating_add(i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX)));
+    }
+}
+
+/// What the end of its time means for a unit that waits for a child.
+pub(super) fn over(state: &RunState, unit: Unit) -> Option<Event> {
+    let child = state.unit(unit)?.open_child()?;
+    Some(Event::ChildTimedOut { unit: state.unit_name(unit), child: child.run.clone() })
+}
+
+pub(super) fn timed_out(state: &mut RunState, unit: Unit, child: &RunId) {
+    drop_timer(state, unit);
+    if let Some(open) = unit_mut(state, unit).children.last_mut().filter(|last| last.run == *child) {
+        open.timed_out = true;
+    }
+}
+
+/// What a unit comes to when its child has ended like this.
+pub(super) fn status(state: &RunState, unit: Unit, outcome: ChildOutcome) -> StepStatus {
+    let child = state.unit(unit).and_then(UnitState::open_child);
+    match outcome {
+        ChildOutcome::Succeeded => StepStatus::Succeeded,
+        ChildOutcome::Unknown => StepStatus::Lost,
+        _ if child.is_some_and(|child| child.timed_out) => StepStatus::TimedOut,
+        ChildOutcome::TimedOut => StepStatus::TimedOut,
+        ChildOutcome::Cancelled if stop(state, child).is_some() => StepStatus::Cancelled,
+        ChildOutcome::Cancelled | ChildOutcome::Failed => StepStatus::Failed,
+    }
+}
+
+pub(super) fn settle(
+    state: &RunState,
+    unit: Unit,
+    child: &RunId,
+    end: &ChildEnd,
+    status: StepStatus,
+    then: Then,
+) -> Event {
+    let succeeded = status == StepStatus::Succeeded;
+    Event::ChildSettled {
+        unit: state.unit_name(unit),
+        child: child.clone(),
+        generation: end.generation,
+        status,
+        then,
+        outputs: if succeeded { end.outputs.clone() } else { Outputs::new() },
+        error: end.error.clone().filter(|_| !succeeded),
+    }
+}
+
+/// Whether it was waited for.
+pub(super) fn settled(state: &mut RunState, unit: Unit, child: &RunId, generation: u32, status: StepStatus) -> bool {
+    if state.children.remove(child).is_none() {
+        return false;
+    }
+    drop_timer(state, unit);
+    if let Some(last) = unit_mut(state, unit).children.last_mut() {
+        (last.generation, last.status) = (generation, Some(status));
+    }
+    true
+}
+
+/// Why a child that is waited for has to be stopped, if it has to.
+pub(super) fn stop(state: &RunState, child: Option<&Child>) -> Option<ChildStop> {
+    let cancel = state.cancel.as_ref();
+    let force = cancel.is_some_and(|cancel| cancel.force);
+    let rollback = cancel.is_some_and(|cancel| cancel.rollback);
+    if ends_what_runs(state) {
+        let (by, reason) = match (cancel, &state.stop) {
+            (Some(cancel), _) => {
+                let why = cancel.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                (Some(cancel.by.clone()), format!("the run it is a step of was cancelled{why}"))
+            }
+            (None, Some(StopCause::TimedOut)) => (None, "the time of the run it is a step of is over".to_owned()),
+            (None, _) => (None, "the run it is a step of stops".to_owned()),
+        };
+        return Some(ChildStop { force, rollback, by, reason });
+    }
+    let over = child.is_some_and(|child| child.timed_out);
+    over.then(|| ChildStop { force, rollback, by: None, reason: "the `timeout` of the step it is is over".to_owned() })
+}
+
+/// How a run that is at its end ended, for the step it is.
+pub fn end(state: &RunState) -> ChildEnd {
+    let outcome = match Verdict::of(state) {
+        Verdict::Succeeded => ChildOutcome::Succeeded,
+        Verdict::Cancelled => ChildOutcome::Cancelled,
+        Verdict::TimedOut => ChildOutcome::TimedOut,
+        Verdict::Unknown => ChildOutcome::Unknown,
+        _ => ChildOutcome::Failed,
+    };
+    let error = (outcome != ChildOutcome::Succeeded).then(|| format!("run {} {}", state.id, ending(state, outcome)));
+    ChildEnd { outcome, generation: state.generation, outputs: state.outputs.clone(), error }
+}
+
+fn ending(state: &RunState, outcome: ChildOutcome) -> String {
+    let first = |wanted: fn(StepStatus) -> bool| {
+        let at = state.steps().iter().position(|step| wanted(step.whole.status))?;
+        let why = state.steps()[at].whole.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        Some(format!("at `{}`{why}", state.runbook.steps[at].id))
+    };
+    match (outcome, &state.cancel, &state.stop) {
+        (ChildOutcome::Cancelled, Some(cancel), _) => {
+            let why = cancel.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("was cancelled by {}{why}", cancel.by)
+        }
+        (ChildOutcome::Unknown, ..) => {
+            format!("does not know what became of a step, {}", first(|it| it == StepStatus::Lost).unwrap_or_default())
+        }
+        (ChildOutcome::TimedOut, ..) => "timed out".to_owned(),
+        (_, _, Some(StopCause::Failed { step })) => {
+            let found = state.step_named(step).map(|step| &state.step(step).whole);
+            let why =
+                found.and_then(|whole| whole.error.as_ref()).map(|error| format!(": {error}")).unwrap_or_default();
+            format!("failed at `{step}`{why}")
+        }
+        _ => match &state.error {
+            Some(error) => format!("failed: {error}"),
+            None => format!("failed {}", first(StepStatus::is_failure).unwrap_or_default()),
+        },
+    }
+}
+
+/// Jitter of a child is drawn from it.
+pub fn seed(child: &RunId) -> u64 {
+    let digest = Sha256::digest(child.0.as_bytes());
+    u64::from_be_bytes(digest[..8].try_into().expect("a SHA-256 has 32 bytes"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::approval::{Decision, Ended};
+use super::child::ChildEnd;
 use super::event::Outcome;
 use super::given::Given;
 use super::ids::{ClaimId, RunId, SessionId, Unit};
@@ -29,6 +30,11 @@ pub enum Command {
     Void { claim: ClaimId },
     /// Whether the attempt ran to an end cannot be known.
     Lose { claim: ClaimId, evidence: String },
+    /// A ready `runbook` step waits from now on for a child of this definition, or for the one it had, if that is to go
+    /// on. The child is started after the commit is acknowledged.
+    StartChild { unit: Unit, definition: String },
+    /// A child is at its end.
+    SettleChild { child: RunId, end: Box<ChildEnd> },
     /// A timer may be due: a retry, or the timeout of the run.
     Wake,
     /// Stop the run: running steps are killed, `finally` still runs. `force`: at once, without grace. `rollback`: what was

@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::approval::{self, Word};
+use super::child::{self, ChildEnd, ChildOutcome};
 use super::command::{Command, Reject, Report};
 use super::event::{Event, Outcome, StopCause, Then};
-use super::ids::{ClaimId, Part, Unit};
+use super::ids::{ClaimId, Part, RunId, Unit};
 use super::state::{AttemptStatus, Phase, RunState, StepStatus, UnitState};
 use super::{Env, check, gates, given, group, hours, operator, retry, rows};
 use crate::limits;
@@ -32,7 +33,7 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
             if let Some(closure) = state.closure().filter(|_| hours::is_held_back(state, *unit)) {
                 return Err(Reject::Closed { because: closure.because.clone() });
             }
-            if state.live.len() as u32 >= state.max_parallel() {
+            if executing(state) >= state.max_parallel() {
                 return Err(Reject::Busy { limit: state.max_parallel() });
             }
             Ok(vec![Event::AttemptClaimed {
@@ -47,6 +48,14 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
             ready(state, *unit)?;
             Ok(vec![Event::UnitFailed { unit: state.unit_name(*unit), error: error.clone() }])
         }
+        Command::StartChild { unit, definition } => {
+            let unit_state = ready(state, *unit)?;
+            if executing(state) >= state.max_parallel() {
+                return Err(Reject::Busy { limit: state.max_parallel() });
+            }
+            Ok(vec![child::start(state, *unit, unit_state, definition)])
+        }
+        Command::SettleChild { child, end } => Ok(settle_child(state, child, end, now).into_iter().collect()),
         Command::Settle { claim, report } => settle(state, claim, report, now),
         Command::Adopt { claim, session } => {
             let (unit, attempt) = live(state, claim)?;
@@ -86,6 +95,30 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
         Command::Resume { from, reason } => operator::resume(state, *from, reason.clone()),
         Command::Resolve { unit, resolution, reason } => operator::resolve(state, *unit, *resolution, reason.clone()),
     }
+}
+
+/// Steps that execute; a child counts as one, however many steps of its own do.
+pub(super) fn executing(state: &RunState) -> u32 {
+    (state.live.len() + state.children.len()) as u32
+}
+
+/// Nothing for a child that is not waited for: its end is on the record already.
+fn settle_child(state: &RunState, child: &RunId, end: &ChildEnd, now: i64) -> Option<Event> {
+    let unit = *state.children.get(child)?;
+    let status = child::status(state, unit, end.outcome);
+    let then = match status {
+        // Somebody stopped it: it is not for a machine to start it again.
+        StepStatus::Failed if end.outcome == ChildOutcome::Cancelled => Then::Stand,
+        StepStatus::Failed | StepStatus::TimedOut if retries_every_failure(state, unit) => again(state, unit, now),
+        StepStatus::Lost => after_loss(state, unit, now),
+        _ => Then::Stand,
+    };
+    Some(child::settle(state, unit, child, end, status, then))
+}
+
+/// A child has no exit code that `on-exit` could name.
+fn retries_every_failure(state: &RunState, unit: Unit) -> bool {
+    state.retry_of(unit).is_some_and(|retry| retry.on_exit.is_empty())
 }
 
 fn ready(state: &RunState, unit: Unit) -> Result<&UnitState, Reject> {
@@ -200,7 +233,8 @@ fn again(state: &RunState, unit: Unit, now: i64) -> Then {
     if unit_state.tries >= policy.attempts.get() || !may_start(state, unit) {
         return Then::Stand;
     }
-    let draw = retry::draw(state.seed, &state.unit_name(unit), unit_state.attempts.len() as u32);
+    let draw =
+        retry::draw(state.seed, &state.unit_name(unit), (unit_state.attempts.len() + unit_state.children.len()) as u32);
     let delay = retry::delay(policy, unit_state.tries, draw);
     Then::Retry { at: now.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)) }
 }
@@ -212,7 +246,7 @@ fn wake(state: &RunState, now: i64) -> Vec<Event> {
     let opened = hours::opens(state, now);
     let due = state.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, unit)| *unit);
     due.filter_map(|unit| match state.unit(unit)?.status {
-        StepStatus::Waiting => gates::over(state, unit),
+        StepStatus::Waiting => child::over(state, unit).or_else(|| gates::over(state, unit)),
         _ => Some(Event::RetryDue { unit: state.unit_name(unit), reason: None }),
     })
     .chain(opened)

@@ -11,7 +11,7 @@ use super::group::{Group, Priority};
 use super::ids::{ClaimId, RunId, SessionId};
 use super::outputs::Outputs;
 use super::rollback::RolledBack;
-use super::state::RunStatus;
+use super::state::{RunStatus, StepStatus};
 
 /// An event in its place: `seq` counts from 1 without gaps, `at` is the ledger's clock in epoch milliseconds.
 #[derive(Debug, Clone, PartialEq)]
@@ -199,6 +199,36 @@ pub enum Event {
     SkipDue {
         unit: String,
     },
+    /// A `runbook` step waits for this run, in that generation of it, to come to an end. It may not exist yet: its id
+    /// says what has to be started.
+    ChildStarted {
+        unit: String,
+        child: RunId,
+        /// The how many-th child of this unit.
+        number: u32,
+        /// Of the child.
+        generation: u32,
+        /// SHA-256 of the child's definition.
+        definition: String,
+    },
+    /// The `timeout` of the step is over: its child is stopped.
+    ChildTimedOut {
+        unit: String,
+        child: RunId,
+    },
+    /// The child is at its end, and this is what its step came to.
+    ChildSettled {
+        unit: String,
+        child: RunId,
+        /// Of the child; 0 if it never came to be.
+        generation: u32,
+        status: StepStatus,
+        then: Then,
+        #[serde(default, skip_serializing_if = "Outputs::is_empty")]
+        outputs: Outputs,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
     /// Nothing new starts.
     RunPaused {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -238,8 +268,13 @@ pub enum Event {
         left: Vec<String>,
     },
     FinallyStarted,
+    /// `outputs`: what a run that succeeded hands back; `error`: why it could not.
     RunFinished {
         status: RunStatus,
+        #[serde(default, skip_serializing_if = "Outputs::is_empty")]
+        outputs: Outputs,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// The steps in `reset` start again. `from`: that one and all after it even if they succeeded. `only`: that one once.
     RunResumed {
@@ -342,6 +377,35 @@ pub enum StopCause {
 }
 
 impl Event {
+    /// The step or unit that it is about, where it is about one.
+    pub fn unit(&self) -> Option<&str> {
+        match self {
+            Event::StepReady { step } | Event::StepSkipped { step, .. } | Event::ItemsExpanded { step, .. } => {
+                Some(step)
+            }
+            Event::UnitFailed { unit, .. }
+            | Event::WaitStarted { unit, .. }
+            | Event::WaitEnded { unit, .. }
+            | Event::ApprovalRequested { unit, .. }
+            | Event::ApprovalDecided { unit, .. }
+            | Event::ApprovalExpired { unit, .. }
+            | Event::AttemptClaimed { unit, .. }
+            | Event::AttemptAdopted { unit, .. }
+            | Event::AttemptSettled { unit, .. }
+            | Event::AttemptVoided { unit, .. }
+            | Event::AttemptLost { unit, .. }
+            | Event::LateResult { unit, .. }
+            | Event::RetryDue { unit, .. }
+            | Event::SkipRequested { unit, .. }
+            | Event::SkipDue { unit }
+            | Event::ChildStarted { unit, .. }
+            | Event::ChildTimedOut { unit, .. }
+            | Event::ChildSettled { unit, .. }
+            | Event::UnitResolved { unit, .. } => Some(unit),
+            _ => None,
+        }
+    }
+
     /// The stored name of the kind, as in its JSON.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -369,6 +433,9 @@ impl Event {
             Event::WindowOverridden { .. } => "window_overridden",
             Event::SkipRequested { .. } => "skip_requested",
             Event::SkipDue { .. } => "skip_due",
+            Event::ChildStarted { .. } => "child_started",
+            Event::ChildTimedOut { .. } => "child_timed_out",
+            Event::ChildSettled { .. } => "child_settled",
             Event::RunPaused { .. } => "run_paused",
             Event::RunUnpaused => "run_unpaused",
             Event::CancelRequested { .. } => "cancel_requested",

@@ -8,8 +8,9 @@ use super::decide::items;
 use super::event::{Event, StopCause};
 use super::gates;
 use super::ids::Unit;
+use super::outputs::{self, Outputs};
 use super::rollback::{self, Due, RolledBack};
-use super::state::{Phase, RunState};
+use super::state::{Phase, RunState, RunStatus};
 use super::values;
 use crate::bind::{EvalError, Expression};
 use crate::runbook::model::Items;
@@ -38,15 +39,24 @@ pub fn follow_up(state: &RunState, now: i64) -> Vec<Event> {
         Phase::RollingBack => last(state),
         Phase::Finally if !state.due.is_empty() => evaluate_due(state),
         Phase::Finally if gates::may_begin(state) => gates::begin(state, now),
-        Phase::Finally if state.open[1] == 0 => vec![Event::RunFinished { status: state.final_status() }],
+        Phase::Finally if state.open[1] == 0 => vec![finished(state)],
         Phase::Finally | Phase::Done => Vec::new(),
+    }
+}
+
+/// The end. A run that succeeds hands back its outputs; where it cannot, it has not done what it says.
+fn finished(state: &RunState) -> Event {
+    let status = state.final_status();
+    match if status == RunStatus::Succeeded { outputs::of_run(state) } else { Ok(Outputs::new()) } {
+        Ok(outputs) => Event::RunFinished { status, outputs, error: None },
+        Err(error) => Event::RunFinished { status: RunStatus::Failed, outputs: Outputs::new(), error: Some(error) },
     }
 }
 
 /// What was done is taken back, or stands.
 fn after_main(state: &RunState) -> Vec<Event> {
     match rollback::due(state) {
-        Due::Nothing if state.was_kept_out() => vec![Event::RunFinished { status: state.final_status() }],
+        Due::Nothing if state.was_kept_out() => vec![finished(state)],
         Due::Nothing => last(state),
         Due::Wait => Vec::new(),
         Due::Ask => vec![Event::RollbackAsked],
@@ -60,7 +70,7 @@ fn after_main(state: &RunState) -> Vec<Event> {
 /// `finally`, or the end.
 fn last(state: &RunState) -> Vec<Event> {
     match (state.open[1], &state.paused) {
-        (0, _) => vec![Event::RunFinished { status: state.final_status() }],
+        (0, _) => vec![finished(state)],
         (_, Some(_)) => Vec::new(),
         (_, None) => vec![Event::FinallyStarted],
     }

@@ -95,6 +95,7 @@ pub(super) fn skip(state: &RunState, unit: Unit, reason: &str) -> Decided {
     };
     match found.status {
         StepStatus::Running => return Err(Reject::Running { unit: name }),
+        StepStatus::Waiting if found.open_child().is_some() => return Err(Reject::Running { unit: name }),
         status if fine => return Err(Reject::Settled { unit: name, status: status.as_str() }),
         _ => {}
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::state::RunState;
+use super::values;
 use crate::limits;
 use crate::runbook::model::Step;
 use crate::runbook::report::quoted;
@@ -60,6 +62,20 @@ pub fn check(outputs: &Outputs) -> Result<(), OutputError> {
         return Err(OutputError::TooLarge { bytes: total, max: limits::OUTPUTS_BYTES_MAX });
     }
     Ok(())
+}
+
+/// What a run hands back, with the types its values have. What is wrong names the output.
+pub fn of_run(state: &RunState) -> Result<Outputs, String> {
+    let mut outputs = Outputs::new();
+    for output in &state.runbook.outputs {
+        let expressions = output.value.expressions();
+        let references = expressions.iter().flat_map(|expression| expression.references.iter().map(|(it, _)| it));
+        let context = values::at_end(state, references);
+        let value = output.value.bind(&context).map_err(|error| format!("output `{}`: {error}", output.name.value))?;
+        outputs.insert(output.name.value.clone(), value);
+    }
+    check(&outputs).map_err(|error| error.to_string())?;
+    Ok(outputs)
 }
 
 fn typed(step: &Step, name: String, text: String) -> Result<(String, Value), OutputError> {

@@ -272,6 +272,8 @@ fn closed_status(state: &RunState, unit: &UnitState, unstarted: StepStatus) -> O
         return status;
     }
     match unit.status {
+        // It is stopped, and ends when its child has.
+        StepStatus::Waiting if unit.open_child().is_some() => None,
         StepStatus::Pending | StepStatus::Ready | StepStatus::Waiting => Some(unstarted),
         StepStatus::Backoff if unstarted == StepStatus::Skipped => Some(StepStatus::Failed),
         StepStatus::Backoff => Some(StepStatus::Cancelled),

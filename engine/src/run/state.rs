@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::approval::Approval;
-use super::child::Parent;
+use super::child::{Child, Parent};
 use super::event::{Event, LogDigest, Planned, StopCause};
 use super::given::Given;
 use super::group::{Group, Permit, Priority};
@@ -122,6 +122,9 @@ pub struct RunState {
     /// The first executing step of this generation.
     pub started_at: Option<i64>,
     pub finished_at: Option<i64>,
+    /// What it handed back when it succeeded, or why it could not.
+    pub outputs: Outputs,
+    pub error: Option<String>,
     pub stop: Option<StopCause>,
     pub cancel: Option<Cancel>,
     pub paused: Option<Act>,
@@ -138,6 +141,8 @@ pub struct RunState {
     pub(super) due: BTreeSet<u32>,
     pub(super) ready: BTreeSet<Unit>,
     pub(super) live: BTreeMap<ClaimId, Unit>,
+    /// Children that are waited for.
+    pub(super) children: BTreeMap<RunId, Unit>,
     /// Units whose turn has come and that no worker carries out: they begin by themselves (`super::gates`).
     pub(super) arrived: BTreeSet<Unit>,
     /// What was asked in this generation about steps that wait for people.
@@ -205,6 +210,10 @@ pub struct UnitState {
     pub(super) tries: u32,
     pub(super) voided: u32,
     pub attempts: Vec<Attempt>,
+    /// Of a `runbook` step: the runs it was, in order.
+    pub children: Vec<Child>,
+    /// Its last child is to go on, in that child's next generation.
+    pub(super) carries_on: bool,
     pub outputs: Outputs,
     pub error: Option<String>,
     /// Of its timer, in epoch milliseconds.
@@ -319,6 +328,8 @@ impl RunState {
             created_at: 0,
             started_at: None,
             finished_at: None,
+            outputs: Outputs::new(),
+            error: None,
             stop: None,
             cancel: None,
             paused: None,
@@ -331,6 +342,7 @@ impl RunState {
             due: BTreeSet::new(),
             ready: BTreeSet::new(),
             live: BTreeMap::new(),
+            children: BTreeMap::new(),
             arrived: BTreeSet::new(),
             approvals: BTreeMap::new(),
             asked: BTreeSet::new(),
@@ -384,6 +396,11 @@ impl RunState {
     /// Running attempts: claim and unit.
     pub fn live(&self) -> &BTreeMap<ClaimId, Unit> {
         &self.live
+    }
+
+    /// Children that are waited for, and the units that do.
+    pub fn children(&self) -> &BTreeMap<RunId, Unit> {
+        &self.children
     }
 
     pub fn held(&self) -> &BTreeSet<Unit> {

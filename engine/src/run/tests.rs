@@ -7,6 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::Map;
 
+use super::child::{ChildEnd, ChildOutcome};
 use super::command::{Report, Resolution};
 use super::event::LogDigest;
 use super::outputs::Outputs;
@@ -14,8 +15,10 @@ use super::state::{AttemptStatus, Phase};
 use super::todo::todo;
 use super::*;
 use crate::runbook;
+use crate::runbook::model::Action;
 
 mod check;
+mod children;
 mod gates;
 mod rollback;
 
@@ -31,6 +34,7 @@ struct StepPlan {
     waits: bool,
     undo: u8,
     check: bool,
+    calls: bool,
 }
 
 fn step_plan() -> impl Strategy<Value = StepPlan> {
@@ -44,10 +48,22 @@ fn step_plan() -> impl Strategy<Value = StepPlan> {
         0u8..5,
         items,
         prop::bool::weighted(0.2),
-        (0u8..5, prop::bool::weighted(0.3)),
+        (0u8..5, prop::bool::weighted(0.3), prop::bool::weighted(0.2)),
     )
-        .prop_map(|(needs, follows, retry, on_lost, allow_failure, condition, items, waits, (undo, check))| {
-            StepPlan { needs, follows, retry, on_lost, allow_failure, condition, items, waits, undo, check }
+        .prop_map(|(needs, follows, retry, on_lost, allow_failure, condition, items, waits, (undo, check, calls))| {
+            StepPlan {
+                needs,
+                follows,
+                retry,
+                on_lost,
+                allow_failure,
+                condition,
+                items,
+                waits,
+                undo,
+                check,
+                calls: calls && !waits,
+            }
         })
 }
 
@@ -62,7 +78,15 @@ fn yaml(steps: &[StepPlan], last: usize) -> String {
         if n == main {
             text += "finally:\n";
         }
-        text += &format!("  - id: s{n}\n    {}\n", if step.waits { "wait: 15ms" } else { "run: \"true\"" });
+        text += &format!(
+            "  - id: s{n}\n    {}\n",
+            match step {
+                StepPlan { waits: true, .. } => "wait: 15ms",
+                StepPlan { calls: true, condition: 4, .. } => "runbook: other\n    timeout: 15ms",
+                StepPlan { calls: true, .. } => "runbook: other",
+                _ => "run: \"true\"",
+            }
+        );
         if !step.follows {
             let needs: std::collections::BTreeSet<usize> =
                 step.needs.iter().filter(|_| n > start).map(|need| start + need % (n - start).max(1)).collect();
@@ -78,7 +102,7 @@ fn yaml(steps: &[StepPlan], last: usize) -> String {
             2 => text += "    on-lost: fail\n",
             _ => {}
         }
-        if step.check && !step.waits {
+        if step.check && !step.waits && !step.calls {
             text += "    check: \"true\"\n";
         }
         match step.undo {
@@ -146,6 +170,10 @@ impl World {
     fn claim(&mut self, pick: usize) {
         let claims = todo(&self.state).claims;
         if let Some(unit) = claims.get(pick % claims.len().max(1)) {
+            if matches!(self.state.spec(unit.step).action, Action::Runbook(_)) {
+                self.send(Command::StartChild { unit: *unit, definition: "other".into() }).unwrap();
+                return;
+            }
             self.claims += 1;
             let claim = ClaimId(format!("c{}", self.claims));
             self.send(Command::Claim { unit: *unit, claim, session: "s".into(), boot: "b".into() }).unwrap();
@@ -154,9 +182,26 @@ impl World {
 
     fn settle(&mut self, pick: usize, outcome: Outcome) {
         let live: Vec<ClaimId> = self.state.live().keys().cloned().collect();
-        if let Some(claim) = live.get(pick % live.len().max(1)) {
+        let children: Vec<RunId> = self.state.children().keys().cloned().collect();
+        if let Some(child) = children.get(pick).or(children.first().filter(|_| live.is_empty())) {
+            self.settle_child(child.clone(), &outcome);
+        } else if let Some(claim) = live.get(pick % live.len().max(1)) {
             self.send(Command::Settle { claim: claim.clone(), report: Box::new(report(outcome)) }).unwrap();
         }
+    }
+
+    fn settle_child(&mut self, child: RunId, outcome: &Outcome) {
+        let outcome = match outcome {
+            Outcome::Succeeded => ChildOutcome::Succeeded,
+            Outcome::TimedOut => ChildOutcome::TimedOut,
+            Outcome::Interrupted => ChildOutcome::Unknown,
+            Outcome::Killed => ChildOutcome::Cancelled,
+            Outcome::Failed { .. } | Outcome::NotStarted => ChildOutcome::Failed,
+        };
+        let generation = todo(&self.state).children.iter().find(|it| it.child == child).unwrap().generation;
+        let outputs = Outputs::from([("k".to_owned(), "v".into())]);
+        let end = Box::new(ChildEnd { outcome, generation, outputs, error: Some("it says why".into()) });
+        self.send(Command::SettleChild { child, end }).unwrap();
     }
 
     fn random(&mut self, action: u8, pick: usize) {
@@ -281,8 +326,18 @@ fn recount(state: &RunState) {
     assert_eq!(state.held.iter().copied().collect::<Vec<_>>(), held.collect::<Vec<_>>());
     let mut timers: Vec<Unit> = state.timers.iter().map(|(_, unit)| *unit).collect();
     timers.sort();
+    let child = |unit: &Unit| state.unit(*unit).unwrap().open_child();
+    let (children, waits): (Vec<Unit>, Vec<Unit>) =
+        with(StepStatus::Waiting).into_iter().partition(|it| child(it).is_some());
+    let mut open: Vec<Unit> = state.children.values().copied().collect();
+    open.sort();
+    assert_eq!(open, children);
+    assert!(state.children.iter().all(|(run, unit)| child(unit).is_some_and(|child| child.run == *run)));
+    let limited =
+        |unit: &Unit| matches!(&state.spec(unit.step).action, Action::Runbook(call) if call.timeout.is_some());
     let mut timed = with(StepStatus::Backoff);
-    timed.extend(with(StepStatus::Waiting));
+    timed.extend(waits);
+    timed.extend(children.into_iter().filter(|unit| limited(unit) && !child(unit).unwrap().timed_out));
     timed.sort();
     assert_eq!(timers, timed);
     for section in [0, 1] {
@@ -309,9 +364,11 @@ fn recount(state: &RunState) {
         }
     }
     in_order(state);
-    assert!(state.live.len() as u32 <= state.max_parallel());
+    assert!((state.live.len() + state.children.len()) as u32 <= state.max_parallel());
     if state.status.is_terminal() {
-        assert!(state.live.is_empty() && state.open == [0, 0] && state.phase == Phase::Done);
+        assert!(
+            state.live.is_empty() && state.children.is_empty() && state.open == [0, 0] && state.phase == Phase::Done
+        );
     }
 }
 
@@ -336,7 +393,10 @@ fn nothing_starts_in_a_pause(events: &[Recorded]) {
         match recorded.event {
             Event::RunPaused { .. } => paused = true,
             Event::RunUnpaused | Event::CancelRequested { .. } | Event::RunFinished { .. } => paused = false,
-            Event::AttemptClaimed { .. } | Event::WaitStarted { .. } | Event::FinallyStarted => {
+            Event::AttemptClaimed { .. }
+            | Event::ChildStarted { .. }
+            | Event::WaitStarted { .. }
+            | Event::FinallyStarted => {
                 assert!(!paused, "{recorded:?}")
             }
             _ => {}
@@ -370,6 +430,21 @@ fn starts(state: &RunState) -> BTreeMap<(Unit, u32), u32> {
     starts
 }
 
+/// The same of children, read from the record.
+fn children_started(world: &World) -> BTreeMap<(Unit, u32), u32> {
+    let (mut starts, mut generation) = (BTreeMap::new(), 1);
+    for recorded in &world.events {
+        match &recorded.event {
+            Event::RunResumed { generation: next, .. } => generation = *next,
+            Event::ChildStarted { unit, .. } => {
+                *starts.entry((world.state.unit_named(unit).unwrap(), generation)).or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+    starts
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -390,7 +465,9 @@ proptest! {
         recount(&world.state);
         prop_assert_eq!(world.events.len() as u64, world.state.seq);
         nothing_starts_in_a_pause(&world.events);
-        for ((unit, generation), count) in starts(&world.state) {
+        let mut started = starts(&world.state);
+        started.extend(children_started(&world));
+        for ((unit, generation), count) in started {
             if unit.part == Part::Check {
                 continue; // it changes nothing, and is asked again when it is lost
             }

@@ -14,6 +14,15 @@ pub fn references(template: &Template) -> impl Iterator<Item = &Reference> {
 
 /// What `unit` sees of the run. `env` is added by whoever evaluates the environment.
 pub fn context<'a>(state: &RunState, unit: Unit, references: impl Iterator<Item = &'a Reference>) -> Context {
+    seen(state, Some(unit), references)
+}
+
+/// What the outputs of a run see of it, when everything in it has ended.
+pub fn at_end<'a>(state: &RunState, references: impl Iterator<Item = &'a Reference>) -> Context {
+    seen(state, None, references)
+}
+
+fn seen<'a>(state: &RunState, unit: Option<Unit>, references: impl Iterator<Item = &'a Reference>) -> Context {
     let mut params = Map::new();
     let mut steps: Map<String, Value> = Map::new();
     let mut context = Context::default();
@@ -25,16 +34,16 @@ pub fn context<'a>(state: &RunState, unit: Unit, references: impl Iterator<Item 
                 }
             }
             Reference::Output { step, .. } | Reference::Status { step } => {
-                if let Some(value) = step_value(state, unit, step) {
+                if let Some(value) = seen_step(state, unit, step) {
                     steps.insert(step.clone(), value);
                 }
             }
             Reference::Item => {
-                if let Some(value) = item_value(state, unit) {
+                if let Some(value) = unit.and_then(|unit| item_value(state, unit)) {
                     context.set("item", value);
                 }
             }
-            Reference::Index => context.set("index", json!(unit.item)),
+            Reference::Index => context.set("index", json!(unit.and_then(|unit| unit.item))),
             Reference::Run(_) | Reference::Outcome(_) => context.set("run", run_value(state, unit)),
             Reference::Env(_) => {}
         }
@@ -42,6 +51,14 @@ pub fn context<'a>(state: &RunState, unit: Unit, references: impl Iterator<Item 
     context.set("params", Value::Object(params));
     context.set("steps", Value::Object(steps));
     context
+}
+
+/// A step as a unit sees it, or as everybody does who is none.
+fn seen_step(state: &RunState, unit: Option<Unit>, id: &str) -> Option<Value> {
+    match unit {
+        Some(unit) => step_value(state, unit, id),
+        None => step_value(state, Unit::step(state.step_named(id)?), id),
+    }
 }
 
 /// An undo sees what was there when its step succeeded, and what the step, or the item, wrote itself.
@@ -73,13 +90,14 @@ pub(super) fn item_value(state: &RunState, unit: Unit) -> Option<Value> {
     items.values.get(unit.item? as usize).cloned()
 }
 
-fn run_value(state: &RunState, unit: Unit) -> Value {
-    let status = match (unit.part, state.section(unit.step)) {
-        (Part::Step | Part::Check, 0) => state.status,
+fn run_value(state: &RunState, unit: Option<Unit>) -> Value {
+    let status = match unit.map(|unit| (unit.part, state.section(unit.step))) {
+        Some((Part::Step | Part::Check, 0)) => state.status,
         _ => state.final_status(),
     };
     let now = (state.generation, state.started_at.unwrap_or(state.created_at));
-    let (generation, started_at) = armed(state, unit).map_or(now, |armed| (armed.generation, armed.started_at));
+    let (generation, started_at) =
+        unit.and_then(|unit| armed(state, unit)).map_or(now, |armed| (armed.generation, armed.started_at));
     json!({
         "id": state.id.0,
         "name": state.name,

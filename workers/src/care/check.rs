@@ -67,6 +67,15 @@ pub async fn check(home: &Home, ledger: &dyn Ledger, damage: Vec<String>) -> Res
         found.problem(None, what, TAMPERED);
     }
     let known: BTreeSet<&RunId> = rows.iter().map(|row| &row.id).collect();
+    for row in &rows {
+        if let Some(parent) = row.parent.as_ref().filter(|parent| !known.contains(parent)) {
+            found.problem(
+                Some(&row.id),
+                format!("it is a step of run {parent}, which the ledger does not have"),
+                TAMPERED,
+            );
+        }
+    }
     for run in folders.iter().filter(|run| !known.contains(run)) {
         found.stray_folder(home, run, pruned.contains(run));
     }
@@ -117,7 +126,8 @@ impl Checkup {
         if row.finished_at.is_some() || DriverLock::holder(home, id).is_some() {
             return Ok(());
         }
-        if !row.held {
+        // A run that is a step of another one is carried on with that.
+        if !row.held && row.parent.is_none() {
             let what = format!("it is {}, but nobody drives it", row.status);
             self.problem(Some(id), what, "`runward resume RUN` carries it on, `runward cancel RUN` ends it");
         }

@@ -5,6 +5,7 @@
 //! still compares its last hash; only then the folder goes. Killed in between, the folder is left with its run on the
 //! record as pruned, and the next pruning finishes it. Runs go a few at a time, so that others can write meanwhile.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -73,9 +74,11 @@ impl Pruner<'_> {
         self.finish_earlier(&mut done).await?;
         let rows = self.ledger.runs(&RunQuery::default()).await?;
         let mut selected: &[&RunRow] = &rule.select(&rows, now);
+        let mut below: BTreeMap<&RunId, Vec<&RunRow>> = BTreeMap::new();
+        rows.iter().for_each(|row| row.parent.iter().for_each(|parent| below.entry(parent).or_default().push(row)));
         while !selected.is_empty() {
             let (batch, rest) = selected.split_at(batch_len(selected));
-            self.batch(rule, batch, &mut done).await?;
+            self.batch(rule, batch, &below, &mut done).await?;
             selected = rest;
         }
         Ok(done)
@@ -95,12 +98,18 @@ impl Pruner<'_> {
         Ok(())
     }
 
-    async fn batch(&self, rule: Retention, batch: &[&RunRow], done: &mut Pruning) -> Result<(), PruneError> {
+    async fn batch(
+        &self,
+        rule: Retention,
+        batch: &[&RunRow],
+        below: &BTreeMap<&RunId, Vec<&RunRow>>,
+        done: &mut Pruning,
+    ) -> Result<(), PruneError> {
         let processes = Processes::look(self.home);
         let mut going = Vec::new();
         for row in batch {
-            match self.look_at(row, &processes).await? {
-                Ok(run) => going.push(run),
+            match self.family(row, below, &processes).await? {
+                Ok(runs) => going.extend(runs),
                 Err(why) => done.kept.push(Kept { run: row.id.clone(), name: row.name.clone(), why }),
             }
         }
@@ -124,6 +133,25 @@ impl Pruner<'_> {
             drop(lock);
         }
         Ok(())
+    }
+
+    /// A run with all that are its steps: they go together or not at all.
+    async fn family(
+        &self,
+        row: &RunRow,
+        below: &BTreeMap<&RunId, Vec<&RunRow>>,
+        processes: &Processes,
+    ) -> Result<Result<Vec<Going>, String>, PruneError> {
+        let (mut going, mut ahead) = (Vec::new(), vec![row]);
+        while let Some(member) = ahead.pop() {
+            match self.look_at(member, processes).await? {
+                Ok(run) => going.push(run),
+                Err(why) if member.id == row.id => return Ok(Err(why)),
+                Err(why) => return Ok(Err(format!("run {} is a step of it: {why}", member.id))),
+            }
+            ahead.extend(below.get(&member.id).into_iter().flatten());
+        }
+        Ok(Ok(going))
     }
 
     /// A run that may go, or why it may not.

@@ -8,12 +8,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use runward_engine::run::child::ChildEnd;
 use runward_engine::run::prepare::{Prepared, prepare};
 use runward_engine::run::todo::todo;
-use runward_engine::run::{ClaimId, Command, RunId, RunState, SessionId, Unit};
+use runward_engine::run::{ClaimId, Command, Part, RunId, RunState, SessionId, Unit};
+use runward_engine::runbook::model::Action;
 use runward_engine::runbook::templates::Templates;
 
 use super::Drive;
+use super::children::Callees;
 use super::inquiry::{Found, Inquiry, Next};
 use crate::step::report;
 use crate::supervisor::protocol::Refusal;
@@ -71,6 +74,10 @@ pub struct Course {
     boot: String,
     /// Of the run's `render` steps.
     templates: Templates,
+    /// Of the run's `runbook` steps.
+    callees: Callees,
+    /// Nothing new is claimed: the parent of this run is paused.
+    held: bool,
     /// What goes into the next commit, with who asked.
     queue: VecDeque<(Command, Option<String>)>,
     /// Whether there may be something to commit that is not in the queue.
@@ -101,6 +108,8 @@ impl Course {
             session,
             boot,
             templates: Templates::new(),
+            callees: Callees::default(),
+            held: false,
             queue: VecDeque::new(),
             due: true,
             knock: None,
@@ -118,8 +127,8 @@ impl Course {
     }
 
     /// Takes the run over: whatever an earlier driver claimed is adopted, or settled if it ended while nobody watched.
-    pub fn begin(&mut self, state: &RunState, templates: Templates) {
-        self.templates = templates;
+    pub fn begin(&mut self, state: &RunState, templates: Templates, callees: Callees) {
+        (self.templates, self.callees) = (templates, callees);
         let live = state.live().keys().filter_map(|claim| state.live_attempt(claim));
         self.inquiries.extend(live.map(|(_, attempt)| Inquiry::adopt(attempt, &self.boot)));
     }
@@ -185,8 +194,12 @@ impl Course {
         if todo.enter {
             return self.knock.take().map(|passing| Command::Enter { passing });
         }
-        let unit = todo.claims.into_iter().find(|unit| !self.tried.contains(unit))?;
+        let claims = if self.held { Vec::new() } else { todo.claims };
+        let unit = claims.into_iter().find(|unit| !self.tried.contains(unit))?;
         self.tried.insert(unit);
+        if let (Action::Runbook(call), Part::Step) = (&state.spec(unit.step).action, unit.part) {
+            return Some(self.callees.command(state, unit, call));
+        }
         match prepare(state, unit, &self.templates) {
             Ok(prepared) => {
                 let claim = claim()?;
@@ -246,6 +259,21 @@ impl Course {
     /// A person asks for something.
     pub fn asked(&mut self, command: Command, actor: String) {
         self.queue.push_back((command, Some(actor)));
+    }
+
+    /// A child has come to its end.
+    pub fn child_ended(&mut self, child: RunId, end: ChildEnd) {
+        self.queue.push_back((Command::SettleChild { child, end: Box::new(end) }, None));
+    }
+
+    /// Whether anything new may be claimed.
+    pub fn hold(&mut self, held: bool) {
+        self.due |= self.held && !held;
+        self.held = held;
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.held
     }
 
     /// Driving is to end; what runs goes on.

@@ -46,6 +46,15 @@ fn one(state: &RunState, event: &Event) {
             warn!(%run, step = unit, attempt, %claim, outcome = word(outcome), "a result came after it was given up");
         }
         Event::UnitFailed { unit, .. } => info!(%run, step = unit, "failed without an attempt"),
+        Event::ChildStarted { unit, child, generation, .. } => {
+            info!(%run, step = unit, %child, generation, "waits for its child");
+        }
+        Event::ChildTimedOut { unit, child } => {
+            info!(%run, step = unit, %child, "its time is over: the child is stopped")
+        }
+        Event::ChildSettled { unit, child, status, then, .. } => {
+            info!(%run, step = unit, %child, status = status.as_str(), then = next(then), "its child ended");
+        }
         Event::RetryDue { unit, .. } => info!(%run, step = unit, "its retry is due"),
         Event::WaitStarted { unit, until, .. } => info!(%run, step = unit, until, "waits"),
         Event::WaitEnded { unit, .. } => info!(%run, step = unit, "its wait is over"),
@@ -73,7 +82,7 @@ fn one(state: &RunState, event: &Event) {
             info!(%run, rollback = rollback.as_str(), left = left.len(), "rolled back");
         }
         Event::FinallyStarted => debug!(%run, "finally"),
-        Event::RunFinished { status } => info!(%run, status = status.as_str(), "finished"),
+        Event::RunFinished { status, .. } => info!(%run, status = status.as_str(), "finished"),
         Event::RunResumed { generation, .. } => info!(%run, generation, "resumed"),
         Event::UnitResolved { unit, .. } => info!(%run, step = unit, "resolved by an operator"),
         Event::RunCreated { name, .. } => info!(%run, name, "recorded"),

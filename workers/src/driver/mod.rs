@@ -6,6 +6,7 @@
 //! commit a step. Nothing is started before its claim is acknowledged, and everything a driver knows can be found again
 //! by the next one: in the ledger and in the journal.
 
+mod children;
 pub mod course;
 mod crew;
 pub mod inquiry;
@@ -16,16 +17,21 @@ mod recover;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use runward_engine::run::child::ChildStop;
+use runward_engine::run::decide::decide;
 use runward_engine::run::group::Member;
-use runward_engine::run::{ClaimId, Command, Recorded, Reject, RunState, SessionId};
+use runward_engine::run::state::Cancel;
+use runward_engine::run::todo::rests;
+use runward_engine::run::{ClaimId, Command, Env, Recorded, Reject, RunState, SessionId};
 use runward_store::{Ledger, LedgerError, RunView};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::home::{DriverLock, Home, HomeError};
 use crate::step::files::{FilesError, materialise, templates};
 use crate::step::launch::{LaunchError, launch};
 use crate::supervisor::journal;
 use crate::supervisor::protocol::Launch;
+use children::{Callees, ChildNews, Children, Wish};
 use course::{Course, Do, Start};
 use crew::{Crew, CrewEvent};
 use permit::Door;
@@ -46,14 +52,19 @@ pub enum Ask {
 }
 
 /// Told of every change, as it becomes durable, and now and then that there was none.
+///
+/// It is told of children, too, in between: `state.parent` says whose step a run is.
 pub trait Observer {
-    fn changed(&mut self, state: &RunState, news: &[Recorded]);
+    fn changed(&self, state: &RunState, news: &[Recorded]);
+
+    /// A child is looked after from here on; `before` is its whole record so far.
+    fn child(&self, state: &RunState, before: &[Recorded]);
 
     /// The run waits for a permit of its group, and these hold one or wait, too.
-    fn waiting(&mut self, state: &RunState, members: &[Member]);
+    fn waiting(&self, state: &RunState, members: &[Member]);
 
     /// What somebody asked of the driver was refused.
-    fn refused(&mut self, reject: &Reject);
+    fn refused(&self, reject: &Reject);
 }
 
 /// How driving ended.
@@ -88,6 +99,7 @@ impl From<FilesError> for DriveError {
 }
 
 /// What a driver needs to know of its surroundings.
+#[derive(Clone)]
 pub struct Setting<'a> {
     pub home: &'a Home,
     pub ledger: &'a dyn Ledger,
@@ -97,6 +109,8 @@ pub struct Setting<'a> {
     /// Who drives, for the record.
     pub actor: String,
     pub boot: String,
+    /// Makes the sessions of the drivers of children.
+    pub new_session: fn() -> SessionId,
     /// Makes claim ids.
     pub new_claim: fn() -> ClaimId,
     /// Output kept of one attempt, in bytes.
@@ -110,13 +124,27 @@ pub struct Driver<'a> {
     crew: Crew,
     course: Course,
     door: Door,
+    callees: Callees,
+    /// Of a child: what its parent wants of it, and what of that was asked for already.
+    wish: Option<watch::Receiver<Wish>>,
+    stopped: Option<ChildStop>,
 }
 
 impl<'a> Driver<'a> {
     pub fn new(setting: Setting<'a>, lock: DriverLock, view: RunView) -> Driver<'a> {
         let crew = Crew::new(setting.home.clone(), setting.supervisor.clone(), setting.session.clone());
         let course = Course::new(setting.session.clone(), setting.boot.clone());
-        Driver { setting, _lock: lock, view, crew, course, door: Door::default() }
+        let callees = Callees::default();
+        Driver { setting, _lock: lock, view, crew, course, callees, wish: None, stopped: None, door: Door::default() }
+    }
+
+    /// The driver of a child does what its parent wants.
+    fn under(self, wish: watch::Receiver<Wish>) -> Driver<'a> {
+        Driver { wish: Some(wish), ..self }
+    }
+
+    fn into_view(self) -> RunView {
+        self.view
     }
 
     /// Starts the supervisor before it is needed: it gets ready while the ledger is being written.
@@ -137,19 +165,36 @@ impl<'a> Driver<'a> {
     pub async fn drive(
         &mut self,
         asks: &mut mpsc::UnboundedReceiver<Ask>,
-        observer: &mut dyn Observer,
+        observer: &dyn Observer,
+    ) -> Result<Drive, DriveError> {
+        let (children, nursery) = children::open();
+        let setting = self.setting.clone();
+        // When this run is done with its children it drops its end, and each of them is left as it is.
+        let (driven, ()) = tokio::join!(self.drive_beside(children, asks, observer), nursery.run(&setting, observer));
+        driven
+    }
+
+    async fn drive_beside(
+        &mut self,
+        mut children: Children,
+        asks: &mut mpsc::UnboundedReceiver<Ask>,
+        observer: &dyn Observer,
     ) -> Result<Drive, DriveError> {
         let run = self.view.state.id.clone();
         materialise(self.setting.home, self.setting.ledger, &run, &self.view.state.definition.clone()).await?;
         let templates = templates(self.setting.ledger, &self.view.state).await?;
-        self.course.begin(&self.view.state, templates);
+        self.callees = Callees::of(self.setting.ledger, &self.view.state).await?;
+        self.course.begin(&self.view.state, templates, self.callees.clone());
         let mut trouble = None;
         loop {
+            self.heed();
+            children.tend(&self.setting, &self.callees, &self.view.state, self.course.is_held());
             let next = self.course.next(&self.view.state);
             let done = match next {
                 Do::End(end) => return Ok(end),
+                Do::Wait { .. } if rests(&self.view.state, |child| children.rests(child)) => return Ok(Drive::Waiting),
                 Do::GiveUp => return Err(trouble.unwrap_or_else(|| DriveError::Supervisor("it failed".to_owned()))),
-                next => self.carry_out(next, asks, observer).await,
+                next => self.carry_out(next, &mut children, asks, observer).await,
             };
             if let Err(error) = done {
                 self.course.failed();
@@ -161,8 +206,9 @@ impl<'a> Driver<'a> {
     async fn carry_out(
         &mut self,
         next: Do,
+        children: &mut Children,
         asks: &mut mpsc::UnboundedReceiver<Ask>,
-        observer: &mut dyn Observer,
+        observer: &dyn Observer,
     ) -> Result<(), DriveError> {
         match next {
             Do::Say { command, actor } => self.say(command, &actor, observer).await,
@@ -176,14 +222,32 @@ impl<'a> Driver<'a> {
                 self.crew.kill(&session, &claim, grace);
                 Ok(())
             }
-            Do::Wait { wake_at } => self.wait(wake_at, asks, observer).await,
+            Do::Wait { wake_at } => self.wait(wake_at, children, asks, observer).await,
             Do::IsAlive(_) | Do::Join(_) | Do::Void(_) | Do::Look(_) => self.ask(next).await,
             Do::End(_) | Do::GiveUp => Ok(()),
         }
     }
 
+    /// What the parent wants now.
+    fn heed(&mut self) {
+        let Some(wish) = self.wish.as_ref().map(|wish| wish.borrow().clone()) else { return };
+        self.course.hold(wish.paused);
+        if wish.stop.is_none() || wish.stop == self.stopped {
+            return;
+        }
+        self.stopped.clone_from(&wish.stop);
+        let Some(stop) = wish.stop else { return };
+        // An earlier driver may have asked for it already; to ask again would stop a rollback.
+        let asked = |known: &Cancel| known.force || !stop.force;
+        let news = !self.view.state.cancel.as_ref().is_some_and(asked);
+        let cancel = Command::Cancel { force: stop.force, rollback: stop.rollback, reason: Some(stop.reason) };
+        if news && decide(&self.view.state, &cancel, &Env::default()).is_ok() {
+            self.course.asked(cancel, stop.by.unwrap_or_else(|| self.setting.actor.clone()));
+        }
+    }
+
     /// Commits what a person asked for.
-    async fn say(&mut self, command: Command, actor: &str, observer: &mut dyn Observer) -> Result<(), DriveError> {
+    async fn say(&mut self, command: Command, actor: &str, observer: &dyn Observer) -> Result<(), DriveError> {
         let mut once = Some(command);
         let committed = self.setting.ledger.commit(&mut self.view, &mut |_| once.take(), actor).await?;
         self.tell(&committed.news, observer);
@@ -191,7 +255,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    async fn commit(&mut self, observer: &mut dyn Observer) -> Result<(), DriveError> {
+    async fn commit(&mut self, observer: &dyn Observer) -> Result<(), DriveError> {
         let passing = self.knock(observer).await?;
         self.course.knock(passing);
         let (setting, course) = (&self.setting, &mut self.course);
@@ -214,7 +278,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    fn tell(&self, news: &[Recorded], observer: &mut dyn Observer) {
+    fn tell(&self, news: &[Recorded], observer: &dyn Observer) {
         log::tell(&self.view.state, news);
         if !news.is_empty() {
             observer.changed(&self.view.state, news);
@@ -238,8 +302,9 @@ impl<'a> Driver<'a> {
     async fn wait(
         &mut self,
         wake_at: Option<i64>,
+        children: &mut Children,
         asks: &mut mpsc::UnboundedReceiver<Ask>,
-        observer: &mut dyn Observer,
+        observer: &dyn Observer,
     ) -> Result<(), DriveError> {
         tokio::select! {
             event = self.crew.next() => {
@@ -255,6 +320,12 @@ impl<'a> Driver<'a> {
                 }
                 Some(Ask::Leave) | None => self.course.leave(),
             },
+            news = children.next() => match news {
+                ChildNews::Ended(child, end) => self.course.child_ended(child, end),
+                ChildNews::Rests(..) => {}
+                ChildNews::Trouble(error) => return Err(error),
+            },
+            () = changed(&mut self.wish) => {}
             () = sleep_until(wake_at) => self.course.woken(),
             () = tokio::time::sleep(LOOK_EVERY) => {
                 let news = self.setting.ledger.refresh(&mut self.view).await?;
@@ -272,6 +343,17 @@ impl<'a> Driver<'a> {
             CrewEvent::Unusable(reason) => return Err(DriveError::Supervisor(reason)),
         }
         Ok(())
+    }
+}
+
+/// Something else is wanted of a child.
+async fn changed(wish: &mut Option<watch::Receiver<Wish>>) {
+    let told = match wish {
+        Some(wish) => wish.changed().await.is_ok(),
+        None => false,
+    };
+    if !told {
+        std::future::pending().await
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Door {
 
 impl Driver<'_> {
     /// Whether to ask in the next commit, and who is not waited for; `None` where there is nothing to ask, or no room.
-    pub(super) async fn knock(&mut self, observer: &mut dyn Observer) -> Result<Option<BTreeSet<RunId>>, DriveError> {
+    pub(super) async fn knock(&mut self, observer: &dyn Observer) -> Result<Option<BTreeSet<RunId>>, DriveError> {
         let state = &self.view.state;
         let (Some(group), true) = (state.group.clone(), todo(state).enter) else {
             self.door.seen = None;
@@ -55,7 +55,7 @@ impl Driver<'_> {
         (standing.holders, standing.before)
     }
 
-    fn show(&mut self, observer: &mut dyn Observer, members: Vec<Member>) {
+    fn show(&mut self, observer: &dyn Observer, members: Vec<Member>) {
         let others = members.iter().any(|member| member.run != self.view.state.id && member.permit == Permit::Holds);
         if others && self.door.seen.as_ref() != Some(&members) {
             observer.waiting(&self.view.state, &members);

@@ -174,6 +174,7 @@ impl<'a> Plan<'a> {
             let mut lines = steps::notes(step);
             lines.extend(self.outlook.as_ref().and_then(|outlook| outlook.of_step(step)));
             lines.extend(steps::command_lines(runbook, step, &known));
+            lines.extend(steps::called_lines(self.file, step, 1));
             let own = self.previews.iter().filter(|preview| preview.step == step.id);
             lines.extend(own.flat_map(Preview::lines));
             lines.iter().for_each(|line| print_line(&format!("     {}", text::safe(line))));

@@ -10,6 +10,19 @@ use serde_json::{Map, Value, json};
 
 use super::Preview;
 use super::outlook::Outlook;
+use crate::runbook_file::RunbookFile;
+
+/// The steps of the runbook that a step calls, and of those that one calls.
+pub fn called_lines(file: &RunbookFile, step: &Step, depth: usize) -> Vec<String> {
+    let Action::Runbook(call) = &step.action else { return Vec::new() };
+    let Some(callee) = file.called.get(&call.runbook.value) else { return Vec::new() };
+    let line = |step: &Step| {
+        let what = if step.irreversible { "  ! irreversible" } else { "" };
+        let own = format!("{}- {}{what}", "  ".repeat(depth), step.id);
+        std::iter::once(own).chain(called_lines(callee, step, depth + 1)).collect::<Vec<_>>()
+    };
+    callee.runbook.steps.iter().flat_map(line).collect()
+}
 
 /// Only what is not the rule: a step follows the one above it.
 pub fn after(runbook: &Runbook, n: usize, step: &Step) -> String {

@@ -26,8 +26,11 @@ pub const KEYS: &[Key] = &[
     Key::new("render", Shape::Object(&RENDER), "A template file, written to a path in one piece."),
     Key::new("approve", Shape::Object(&APPROVE), "Waits for people to agree; takes no worker."),
     Key::new("wait", WAITING, "Waits for a time; takes no worker, and survives restarts."),
-    Key::new("runbook", Shape::Text(Syntax::Free), "Another runbook, as a child run; `with` holds its parameters.")
-        .unbuilt(),
+    Key::new(
+        "runbook",
+        Shape::Text(Syntax::Free),
+        "Another runbook, as a run of its own: a path from this file's folder, or a name.",
+    ),
     Key::new("notify", Shape::Object(&NOTIFY), "A text to a channel.").unbuilt(),
 ];
 

@@ -31,8 +31,7 @@ const OWN: &[Key] = &[
         Shape::OneOf(&[Shape::Template, Shape::List { of: &Shape::Scalar, min: 0 }]),
         "Runs once for each item: a list, or one `${{ expression }}` whose value is a list.",
     ),
-    Key::new("with", Shape::Dict { names: Syntax::Id, of: &Shape::Any }, "The parameters of a `runbook` step.")
-        .unbuilt(),
+    Key::new("with", Shape::Dict { names: Syntax::Id, of: &Shape::Any }, "The parameters of a `runbook` step."),
 ];
 
 const COMMON: &[Key] = &[
