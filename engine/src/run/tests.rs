@@ -196,7 +196,7 @@ impl World {
             Outcome::TimedOut => ChildOutcome::TimedOut,
             Outcome::Interrupted => ChildOutcome::Unknown,
             Outcome::Killed => ChildOutcome::Cancelled,
-            Outcome::Failed { .. } | Outcome::NotStarted => ChildOutcome::Failed,
+            Outcome::Failed { .. } | Outcome::NotInPlace | Outcome::NotStarted => ChildOutcome::Failed,
         };
         let generation = todo(&self.state).children.iter().find(|it| it.child == child).unwrap().generation;
         let outputs = Outputs::from([("k".to_owned(), "v".into())]);

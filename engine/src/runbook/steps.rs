@@ -139,7 +139,7 @@ fn idle_keys(places: &mut Places<'_>, node: &Node) {
     let kinds: [(&str, &[&str]); 5] = [
         ("http", &["cwd", "orphans", "outputs"]),
         ("render", &["orphans", "outputs"]),
-        ("runbook", &["cwd", "env", "grace", "host", "lease", "orphans", "outputs", "runs-on", "secrets"]),
+        ("runbook", &["check", "cwd", "env", "grace", "host", "lease", "orphans", "outputs", "runs-on", "secrets"]),
         ("wait", gates::IDLE_KEYS),
         ("approve", gates::IDLE_KEYS),
     ];

@@ -121,14 +121,14 @@ impl World {
     fn act(&mut self, act: &Act) {
         let all = self.runs.len();
         let _ = match act {
-            Act::Drive(run) => Ok(drop(self.drive(run % all))),
-            Act::Settle(run, well) => Ok(drop(self.settle(run % all, *well))),
+            Act::Drive(run) => Ok(_ = self.drive(run % all)),
+            Act::Settle(run, well) => Ok(_ = self.settle(run % all, *well)),
             Act::Cancel(run) => self.send(run % all, &Command::Cancel { force: false, rollback: false, reason: None }),
             Act::Pause(run) => self.send(run % all, &Command::Pause { reason: None }),
             Act::Unpause(run) => self.send(run % all, &Command::Unpause),
             Act::Resume(run) => self.send(run % all, &Command::Resume { from: None, reason: None }),
-            Act::Dies(run) => Ok(drop(self.dead.insert(run % all))),
-            Act::Returns(run) => Ok(drop(self.dead.remove(&(run % all)))),
+            Act::Dies(run) => Ok(_ = self.dead.insert(run % all)),
+            Act::Returns(run) => Ok(_ = self.dead.remove(&(run % all))),
         };
         for (state, _) in &self.runs {
             assert!(state.permit_at.is_none() || !state.status.is_terminal(), "{} is over and holds on", state.id);
