@@ -13,9 +13,20 @@
 
 pub mod bind;
 pub mod limits;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod plan;
 pub mod retention;
 pub mod run;
 pub mod runbook;
 pub mod schedule;
 pub mod units;
+
+/// Always `false`: the rules hold.
+#[cfg(not(feature = "mutants"))]
+#[macro_export]
+macro_rules! mutated {
+    ($mutant:ident) => {
+        false
+    };
+}

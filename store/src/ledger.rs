@@ -11,12 +11,13 @@ use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{
     Command, Env, Event, Parent, Recorded, Reject, RunId, RunState, apply::apply, create, execute,
 };
-use runward_engine::runbook;
+use runward_engine::runbook::{self, model::Runbook};
 use serde_json::{Map, Value};
 
 use crate::administration::{AdminEntry, AdminEvent};
 use crate::chain;
 use crate::error::LedgerError;
+use runward_engine::mutated;
 
 /// What a run starts from.
 #[derive(Debug, Clone)]
@@ -208,8 +209,12 @@ impl RunView {
             run: run.clone(),
             message: report.findings.first().map(|finding| finding.message.clone()).unwrap_or_default(),
         })?;
-        let state = RunState::new(run.clone(), Arc::new(runbook));
-        Ok(RunView { state, head: chain::GENESIS.to_owned(), stale: false })
+        Ok(RunView::of(run, Arc::new(runbook)))
+    }
+
+    pub(crate) fn of(run: &RunId, runbook: Arc<Runbook>) -> RunView {
+        let state = RunState::new(run.clone(), runbook);
+        RunView { state, head: chain::GENESIS.to_owned(), stale: false }
     }
 
     /// Applies events read from the ledger, each checked against the chain.
@@ -229,7 +234,9 @@ impl RunView {
                 return Err(broken("it, or an event before it, was changed after it was recorded"));
             }
             apply(&mut self.state, recorded);
-            self.head = hash;
+            if !mutated!(HeadNotMoved) {
+                self.head = hash;
+            }
         }
         self.state.take_touched();
         Ok(())

@@ -4,14 +4,15 @@
 //! the units a commit touched. What time it is, and what becomes of a write, its [`Surroundings`] say.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use runward_engine::plan::history::PastRun;
 use runward_engine::plan::{Definition, Seal};
 use runward_engine::run::group::Member;
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
-use runward_engine::run::{Recorded, RunId};
+use runward_engine::run::{Recorded, RunId, Unit};
+use runward_engine::runbook::model::Runbook;
 
 use crate::administration::{self, AdminEntry, AdminEvent, PrunedRun};
 use crate::chain;
@@ -62,6 +63,8 @@ struct Inner {
     runs: BTreeMap<RunId, MemoryRun>,
     keys: BTreeMap<String, RunId>,
     definitions: BTreeMap<String, Definition>,
+    /// What the definitions say, so that each is read once.
+    runbooks: BTreeMap<String, Arc<Runbook>>,
     blobs: BTreeMap<String, Vec<u8>>,
     administration: Vec<AdminEntry>,
 }
@@ -70,8 +73,7 @@ struct Inner {
 struct MemoryRun {
     events: Vec<Linked>,
     row: RunRow,
-    /// By position, length and name of the unit, as they are listed.
-    steps: BTreeMap<(u32, usize, String), StepRow>,
+    steps: BTreeMap<Unit, StepRow>,
     attempts: BTreeMap<(String, u32), AttemptRow>,
 }
 
@@ -132,7 +134,7 @@ impl MemoryRun {
         self.row = rows::run_row(&view.state);
         for unit in view.state.take_touched() {
             if let Some(row) = rows::step_row(&view.state, unit) {
-                self.steps.insert((row.position, row.unit.len(), row.unit.clone()), row);
+                self.steps.insert(unit, row);
             }
             for row in rows::recent_attempt_rows(&view.state, unit) {
                 self.attempts.insert((row.unit.clone(), row.attempt), row);
@@ -176,7 +178,10 @@ impl Inner {
         let run = self.runs.get(id).ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
         let hash = &run.row.definition;
         let definition = self.definitions.get(hash).ok_or_else(|| LedgerError::NoSuchDefinition(hash.clone()))?;
-        let mut view = RunView::empty(id, definition)?;
+        let mut view = match self.runbooks.get(hash) {
+            Some(runbook) => RunView::of(id, Arc::clone(runbook)),
+            None => RunView::empty(id, definition)?,
+        };
         run.catch_up(&mut view)?;
         Ok(view)
     }
@@ -215,7 +220,12 @@ impl Ledger for MemoryLedger {
         if let Some(group) = &new.group {
             new.fits(&inner.members(&group.name))?;
         }
-        let mut view = RunView::empty(&new.id, &new.definition)?;
+        let hash = new.definition.hash();
+        let mut view = match inner.runbooks.get(&hash) {
+            Some(runbook) => RunView::of(&new.id, Arc::clone(runbook)),
+            None => RunView::empty(&new.id, &new.definition)?,
+        };
+        inner.runbooks.insert(hash, Arc::clone(&view.state.runbook));
         let events = view.begin(&new, &seal(), self.surroundings.now_ms());
         fate.around(|| {
             let run = MemoryRun::new(&mut view, events);
@@ -373,6 +383,7 @@ impl Inner {
             }
         }
         self.definitions.retain(|hash, _| used.contains(hash));
+        self.runbooks.retain(|hash, _| used.contains(hash));
         let named: BTreeSet<String> =
             self.definitions.values().flat_map(|one| one.files.iter().map(|file| file.sha256.clone())).collect();
         self.blobs.retain(|sha256, _| named.contains(sha256));

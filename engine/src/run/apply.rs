@@ -20,6 +20,7 @@ use super::state::{
     Act, Attempt, AttemptStatus, Cancel, ItemsState, Phase, RunState, RunStatus, StepStatus, UnitState,
 };
 use super::{again, check, gates, rollback};
+use crate::mutated;
 use crate::plan::plan_hash;
 
 pub fn apply(state: &mut RunState, record: &Recorded) {
@@ -305,7 +306,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             let starts = state.starts_max(unit);
             let unit_state = touch(state, unit);
             // A person allows exactly one more start, whatever `retry` says.
-            unit_state.tries = starts - 1;
+            unit_state.tries = (starts - 1).saturating_sub(u32::from(mutated!(ResolveAllowsTwo)));
             match resolution {
                 Resolution::Succeeded => unit_state.error = None,
                 Resolution::Failed => unit_state.error = reason.clone().or(unit_state.error.take()),

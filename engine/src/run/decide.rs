@@ -10,6 +10,7 @@ use super::ids::{ClaimId, Part, RunId, Unit};
 use super::state::{AttemptStatus, Phase, RunState, StepStatus, UnitState};
 use super::{Env, check, gates, given, group, hours, operator, retry, rows};
 use crate::limits;
+use crate::mutated;
 use crate::runbook::model::OnLost;
 
 /// The direct events of `command`; what follows from them is [`follow_up`](super::follow::follow_up)'s business.
@@ -122,7 +123,7 @@ fn retries_every_failure(state: &RunState, unit: Unit) -> bool {
 }
 
 fn ready(state: &RunState, unit: Unit) -> Result<&UnitState, Reject> {
-    if let Some(paused) = &state.paused {
+    if let Some(paused) = state.paused.as_ref().filter(|_| !mutated!(ClaimInPause)) {
         return Err(Reject::Paused { by: paused.by.clone() });
     }
     let status = state.unit(unit).map_or("unknown", |unit| unit.status.as_str());
@@ -206,6 +207,10 @@ fn then(state: &RunState, unit: Unit, outcome: &Outcome, now: i64) -> Then {
 }
 
 fn after_loss(state: &RunState, unit: Unit, now: i64) -> Then {
+    let requeued = mutated!(RequeueLost) || mutated!(HoldIsRetry) && state.on_lost_of(unit) == OnLost::Hold;
+    if requeued && may_start(state, unit) {
+        return Then::Retry { at: now };
+    }
     if unit.part == Part::Check {
         return if may_start(state, unit) { check::after_loss(state, unit, now) } else { Then::Stand };
     }
@@ -230,7 +235,8 @@ fn may_start(state: &RunState, unit: Unit) -> bool {
 
 fn again(state: &RunState, unit: Unit, now: i64) -> Then {
     let (Some(policy), Some(unit_state)) = (state.retry_of(unit), state.unit(unit)) else { return Then::Stand };
-    if unit_state.tries >= policy.attempts.get() || !may_start(state, unit) {
+    let allowed = policy.attempts.get() + u32::from(mutated!(RetryOnceMore));
+    if unit_state.tries >= allowed || !may_start(state, unit) {
         return Then::Stand;
     }
     let draw =
@@ -244,7 +250,7 @@ fn wake(state: &RunState, now: i64) -> Vec<Event> {
         return vec![Event::RunStopping { because: StopCause::TimedOut }];
     }
     let opened = hours::opens(state, now);
-    let due = state.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, unit)| *unit);
+    let due = state.timers.iter().take_while(|(at, _)| *at <= now || mutated!(RetryAtOnce)).map(|(_, unit)| *unit);
     due.filter_map(|unit| match state.unit(unit)?.status {
         StepStatus::Waiting => child::over(state, unit).or_else(|| gates::over(state, unit)),
         _ => Some(Event::RetryDue { unit: state.unit_name(unit), reason: None }),

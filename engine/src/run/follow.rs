@@ -13,6 +13,7 @@ use super::rollback::{self, Due, RolledBack};
 use super::state::{Phase, RunState, RunStatus};
 use super::values;
 use crate::bind::{EvalError, Expression};
+use crate::mutated;
 use crate::runbook::model::Items;
 
 /// The next events, or none when the state is at rest. Apply them all before asking again. `now` in epoch milliseconds.
@@ -30,6 +31,7 @@ pub fn follow_up(state: &RunState, now: i64) -> Vec<Event> {
             }
             match (state.open[0], state.open[1]) {
                 (0, _) if let (None, Some(step)) = (&state.stop, state.left_out) => stop_failed(state, step),
+                (1, 1..) if mutated!(FinallyTooEarly) && state.paused.is_none() => vec![Event::FinallyStarted],
                 (0, _) => after_main(state),
                 _ => Vec::new(),
             }
@@ -39,6 +41,9 @@ pub fn follow_up(state: &RunState, now: i64) -> Vec<Event> {
         Phase::RollingBack => last(state),
         Phase::Finally if !state.due.is_empty() => evaluate_due(state),
         Phase::Finally if gates::may_begin(state) => gates::begin(state, now),
+        Phase::Finally if state.open[1] == 0 && mutated!(FinallyTwice) => {
+            vec![Event::FinallyStarted, finished(state)]
+        }
         Phase::Finally if state.open[1] == 0 => vec![finished(state)],
         Phase::Finally | Phase::Done => Vec::new(),
     }
@@ -93,7 +98,7 @@ fn evaluate_due(state: &RunState) -> Vec<Event> {
 fn evaluate(state: &RunState, step: u32) -> Event {
     let spec = state.spec(step);
     let id = spec.id.clone();
-    if state.step(step).whole.skip.is_some() {
+    if state.step(step).whole.skip.is_some() && !mutated!(SkippedStepStarts) {
         return Event::SkipDue { unit: id };
     }
     if let Some(condition) = &spec.condition {

@@ -10,6 +10,7 @@ use super::ids::{Part, Unit};
 use super::outputs::Outputs;
 use super::state::{ItemsState, Phase, RunState, StepStatus, UnitState};
 use super::{check, rollback};
+use crate::mutated;
 
 /// The step or item must exist: callers got it from [`RunState::unit_named`] or from a work-list.
 pub(super) fn unit_mut(state: &mut RunState, unit: Unit) -> &mut UnitState {
@@ -22,7 +23,9 @@ pub(super) fn unit_mut(state: &mut RunState, unit: Unit) -> &mut UnitState {
 }
 
 pub(super) fn touch(state: &mut RunState, unit: Unit) -> &mut UnitState {
-    state.touched.insert(unit);
+    if unit.item.is_none() || !mutated!(RowsNotTouched) {
+        state.touched.insert(unit);
+    }
     if unit.item.is_some() && unit.part == Part::Step {
         state.touched.insert(Unit::step(unit.step));
     }
@@ -107,7 +110,7 @@ fn fill_window(state: &mut RunState, step: u32, at: i64) {
             pass_over(touch(state, Unit::item(step, item)), at);
             continue;
         }
-        if items.open >= width {
+        if items.open >= width + u32::from(mutated!(WindowTooWide)) {
             break;
         }
         items.next += 1;
@@ -219,7 +222,9 @@ fn end_step(state: &mut RunState, step: u32, at: i64) {
             let dependent_state = &mut state.steps[*dependent as usize];
             dependent_state.unmet = dependent_state.unmet.saturating_sub(1);
             // A step that is not taken up in this generation stays what it was.
-            if dependent_state.unmet == 0 && dependent_state.whole.status == StepStatus::Pending {
+            if dependent_state.unmet <= u32::from(mutated!(ReadyWithOneUnmet))
+                && dependent_state.whole.status == StepStatus::Pending
+            {
                 unblock(state, *dependent, at);
             }
         }
@@ -274,6 +279,7 @@ fn closed_status(state: &RunState, unit: &UnitState, unstarted: StepStatus) -> O
     match unit.status {
         // It is stopped, and ends when its child has.
         StepStatus::Waiting if unit.open_child().is_some() => None,
+        StepStatus::Ready if mutated!(CancelLeavesReady) => None,
         StepStatus::Pending | StepStatus::Ready | StepStatus::Waiting => Some(unstarted),
         StepStatus::Backoff if unstarted == StepStatus::Skipped => Some(StepStatus::Failed),
         StepStatus::Backoff => Some(StepStatus::Cancelled),
@@ -304,5 +310,7 @@ pub(super) fn leave_lists(state: &mut RunState, unit: Unit) {
     state.arrived.remove(&unit);
     state.asked.remove(&unit);
     state.held.remove(&unit);
-    drop_timer(state, unit);
+    if !mutated!(TimerSurvivesStop) {
+        drop_timer(state, unit);
+    }
 }

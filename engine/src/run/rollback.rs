@@ -16,6 +16,7 @@ use super::progress::{make_ready, touch, unit_mut};
 use super::state::{AttemptStatus, Phase, RunState, StepStatus, UnitState};
 use super::{rows, values};
 use crate::bind::Reference;
+use crate::mutated;
 use crate::runbook::model::RollbackPolicy;
 
 /// What was taken back, of all that could be.
@@ -166,6 +167,9 @@ pub(super) fn arm(state: &mut RunState, unit: Unit) {
 
 /// It ran again and did not succeed: what it did before is no longer what is there.
 pub(super) fn disarm(state: &mut RunState, unit: Unit) {
+    if mutated!(UndoOfFailure) {
+        return arm(state, unit);
+    }
     unit_mut(state, unit).armed = None;
 }
 
@@ -231,6 +235,9 @@ fn order(state: &RunState) -> Vec<Unit> {
         latest[*step as usize] = units.iter().map(|(seq, _)| *seq).max().unwrap_or(0).max(needs);
     }
     keyed.sort_unstable();
+    if mutated!(UndoForward) {
+        return keyed.into_iter().map(|(.., unit)| unit).collect();
+    }
     keyed.into_iter().rev().map(|(.., unit)| unit).collect()
 }
 

@@ -8,6 +8,7 @@ use super::group::{Permit, Priority};
 use super::ids::{Part, RunId, Unit};
 use super::rollback::RolledBack;
 use super::state::{Attempt, RunState, StepStatus, UnitState};
+use crate::mutated;
 
 /// One run. Times are epoch milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,7 +123,9 @@ pub fn step_row(state: &RunState, unit: Unit) -> Option<StepRow> {
 /// The attempts of a unit that one commit can have changed: it ends at most one and claims at most one.
 pub fn recent_attempt_rows(state: &RunState, unit: Unit) -> impl Iterator<Item = AttemptRow> {
     let attempts = state.unit(unit).map_or(&[][..], |unit| unit.attempts.as_slice());
-    attempts[attempts.len().saturating_sub(2)..].iter().map(move |attempt| row_of(state, unit, attempt))
+    attempts[attempts.len().saturating_sub(if mutated!(OneAttemptRow) { 1 } else { 2 })..]
+        .iter()
+        .map(move |attempt| row_of(state, unit, attempt))
 }
 
 fn row_of(state: &RunState, unit: Unit, attempt: &Attempt) -> AttemptRow {

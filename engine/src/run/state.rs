@@ -19,6 +19,7 @@ use super::outputs::Outputs;
 use super::rollback::{Armed, Rollback};
 use crate::bind::Reference;
 use crate::limits;
+use crate::mutated;
 use crate::plan::params::{HIDDEN, shown};
 use crate::runbook::model::{Runbook, Step, WhenBusy};
 
@@ -467,7 +468,7 @@ impl RunState {
     }
 
     pub fn max_parallel(&self) -> u32 {
-        self.runbook.max_parallel.map_or(limits::PARALLEL_DEFAULT, |n| n.get())
+        self.runbook.max_parallel.map_or(limits::PARALLEL_DEFAULT, |n| n.get()) + u32::from(mutated!(ParallelTooWide))
     }
 
     /// When the run as a whole times out, in epoch milliseconds.
@@ -486,7 +487,7 @@ impl RunState {
         let whole = &self.step(step).whole;
         match whole.status {
             StepStatus::Succeeded => true,
-            StepStatus::Skipped => whole.passed_over,
+            StepStatus::Skipped => whole.passed_over && !mutated!(SkipSatisfiesNobody),
             StepStatus::Failed | StepStatus::TimedOut | StepStatus::Lost => self.spec(step).allow_failure,
             _ => false,
         }

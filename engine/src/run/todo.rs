@@ -9,6 +9,7 @@ use super::event::StopCause;
 use super::group::Permit;
 use super::ids::{ClaimId, RunId, Unit};
 use super::state::{Phase, RunState};
+use crate::mutated;
 use crate::runbook::model::Running;
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -75,7 +76,7 @@ fn nothing_runs(state: &RunState) -> bool {
 pub fn todo(state: &RunState) -> Todo {
     let free = state.max_parallel().saturating_sub(executing(state)) as usize;
     let enter = state.permit() == Some(Permit::Waits);
-    let free = if state.paused.is_some() || enter { 0 } else { free };
+    let free = if state.paused.is_some() && !mutated!(ClaimInPause) || enter { 0 } else { free };
     let claims = state.startable().take(free).collect();
     let timer = state.timers.first().map(|(at, _)| *at);
     let opens = state.closure().and_then(|closure| closure.until).filter(|_| state.stop.is_none());

@@ -20,6 +20,7 @@ use super::children::Callees;
 use super::inquiry::{Found, Inquiry, Next};
 use crate::step::report;
 use crate::supervisor::protocol::Refusal;
+use runward_engine::mutated;
 
 /// One thing to do. It is done before the next one is asked for.
 #[derive(Debug)]
@@ -129,6 +130,9 @@ impl Course {
     /// Takes the run over: whatever an earlier driver claimed is adopted, or settled if it ended while nobody watched.
     pub fn begin(&mut self, state: &RunState, templates: Templates, callees: Callees) {
         (self.templates, self.callees) = (templates, callees);
+        if mutated!(ForgetUnknownClaim) {
+            return;
+        }
         let live = state.live().keys().filter_map(|claim| state.live_attempt(claim));
         self.inquiries.extend(live.map(|(_, attempt)| Inquiry::adopt(attempt, &self.boot)));
     }
@@ -140,7 +144,7 @@ impl Course {
 
     /// What to do now.
     pub fn next(&mut self, state: &RunState) -> Do {
-        if self.failed {
+        if self.failed && (self.starts.is_empty() || !mutated!(StartOnUnknownCommit)) {
             return Do::GiveUp;
         }
         if let Some(ask) = self.inquire(state) {
@@ -222,6 +226,9 @@ impl Course {
     /// Something could not be done. Of a commit nobody knows whether it took effect: nothing of it may be started.
     pub fn failed(&mut self) {
         self.failed = true;
+        if mutated!(StartOnUnknownCommit) {
+            self.starts.extend(self.planned.drain(..));
+        }
     }
 
     fn end_what_must_end(&mut self, state: &RunState) {
@@ -325,6 +332,9 @@ impl Course {
         let Some(inquiry) = self.inquiries.front_mut() else { return };
         if let Some(claim) = inquiry.joined(joined) {
             self.queue.push_back((Command::Adopt { claim, session: self.session.clone() }, None));
+        }
+        if joined && mutated!(AdoptWithoutSecondLook) {
+            self.inquiries.pop_front();
         }
     }
 

@@ -10,6 +10,7 @@ use runward_engine::run::{ClaimId, Command, RunState, SessionId};
 
 use super::course::Do;
 use crate::step::report;
+use runward_engine::mutated;
 
 /// What the journal says of an attempt that is not known to run.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl Inquiry {
             (Stage::Lives | Stage::StillLives, _) => Next::Ask(Do::IsAlive(claim)),
             (Stage::Join, Some(session)) => Next::Ask(Do::Join(session.clone())),
             (Stage::Void(_), _) => Next::Ask(Do::Void(claim)),
-            (Stage::Look, _) if attempt.boot != boot => {
+            (Stage::Look, _) if attempt.boot != boot && !mutated!(TrustJournalAfterReboot) => {
                 Next::Is(Command::Lose { claim, evidence: "the machine was restarted while it ran".to_owned() })
             }
             (Stage::Look | Stage::Wake | Stage::Join, _) => Next::Ask(Do::Look(claim)),
@@ -128,6 +129,8 @@ impl Inquiry {
         let lose = |evidence: String| Command::Lose { claim: self.claim.clone(), evidence };
         match found {
             Found::Ended(report) => Command::Settle { claim, report },
+            Found::NeverStarted if mutated!(VoidIsLost) => lose("it never started".to_owned()),
+            Found::Dead if mutated!(LostIsVoid) => Command::Void { claim },
             Found::NeverStarted => Command::Void { claim },
             Found::Dead => lose("its supervisor is gone and there is no result".to_owned()),
             Found::JournalGone => lose("its journal is gone: somebody removed it".to_owned()),

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{AttemptResult, JournalError, Mark};
+use runward_engine::mutated;
 
 const CLAIMED: &str = "claimed";
 const STARTED: &str = "started";
@@ -63,7 +64,7 @@ pub fn start<F: Files>(files: &F, dir: &Path, pid: u32) -> Result<Result<F::File
         Err(error) if error.kind() == io::ErrorKind::NotFound => return decided(files, dir).map(Err),
         Err(error) => return Err(io(error)),
     };
-    if !files.lock(&file).map_err(io)? {
+    if !mutated!(StartWithoutLock) && !files.lock(&file).map_err(io)? {
         return Ok(Err(Mark::Started)); // it is being started at this moment
     }
     files.reserve(&file, BYTES_RESERVED).map_err(io)?;
@@ -79,6 +80,7 @@ pub fn try_void(files: &impl Files, dir: &Path) -> Result<Mark, JournalError> {
     let path = dir.with_extension(CLAIMED);
     match files.rename(&path, &dir.with_extension(VOID)) {
         Ok(()) => Ok(Mark::Void),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && mutated!(IgnoreStartedName) => Ok(Mark::Void),
         Err(error) if error.kind() == io::ErrorKind::NotFound => decided(files, dir),
         Err(source) => Err(JournalError::Io { path, source }),
     }
@@ -128,6 +130,9 @@ pub fn look(files: &impl Files, dir: &Path, boot: &str) -> Result<Looked, Journa
     }
     if is_alive(files, dir)? {
         return Ok(Looked::Alive);
+    }
+    if mutated!(LookOnce) {
+        return Ok(Looked::Dead);
     }
     Ok(read_result(files, dir, boot)?.map_or(Looked::Dead, |result| Looked::Result(Box::new(result))))
 }

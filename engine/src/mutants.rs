@@ -1,0 +1,125 @@
+//! Rules that are broken on purpose, one at a time, to see whether the simulator notices.
+//!
+//! Compiled only with the feature `mutants`, which nothing but the simulator's tests turns on; in every other build
+//! [`mutated!`](crate::mutated) is the word `false`. A mutant lives in one thread, so that tests run side by side.
+
+use std::cell::Cell;
+
+/// A rule, and how it is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutant {
+    /// What a failed commit has claimed is started all the same.
+    StartOnUnknownCommit,
+    /// What an earlier driver has claimed is nobody's business.
+    ForgetUnknownClaim,
+    /// Who takes over believes the first look: an attempt may have ended before the handshake.
+    AdoptWithoutSecondLook,
+    /// An attempt that is dead without a result counts as never started.
+    LostIsVoid,
+    /// One that never started counts as lost.
+    VoidIsLost,
+    /// The journal is believed in another boot.
+    TrustJournalAfterReboot,
+    /// Whoever wants to declare "never started" does so, although it has started.
+    IgnoreStartedName,
+    /// A subreaper takes the name without the lock.
+    StartWithoutLock,
+    /// The result is not read again after it is known that nobody is left to write it.
+    LookOnce,
+    /// A lost step is tried again, whatever `retry` says.
+    RequeueLost,
+    /// A step that is to be held is tried again.
+    HoldIsRetry,
+    /// A failed step is tried once more than `retry` allows.
+    RetryOnceMore,
+    /// A retry does not wait for its delay.
+    RetryAtOnce,
+    /// A person who resolves a step as `retry` allows two starts.
+    ResolveAllowsTwo,
+    /// A step is ready while one of its needs is not met.
+    ReadyWithOneUnmet,
+    /// `finally` begins while a step of the main part is open.
+    FinallyTooEarly,
+    /// `finally` begins again when it is through.
+    FinallyTwice,
+    /// What was ready when a run stopped starts all the same.
+    CancelLeavesReady,
+    /// What waited for its retry when a run stopped is tried again.
+    TimerSurvivesStop,
+    /// A paused run claims.
+    ClaimInPause,
+    /// Those who need a skipped step do not go on.
+    SkipSatisfiesNobody,
+    /// A step that is to be skipped starts.
+    SkippedStepStarts,
+    /// A `for-each` has one item more at once than its window.
+    WindowTooWide,
+    /// A run has one step more at once than `max-parallel`.
+    ParallelTooWide,
+    /// A resume starts steps again that succeeded.
+    ResumeForgets,
+    /// Of a unit's attempts only the last is written to the rows.
+    OneAttemptRow,
+    /// The rows of items are not written.
+    RowsNotTouched,
+    /// Who reads events does not remember their last hash.
+    HeadNotMoved,
+    /// A rollback takes back the first step first.
+    UndoForward,
+    /// A step that failed is taken back as well.
+    UndoOfFailure,
+}
+
+pub const MUTANTS: [Mutant; 30] = [
+    Mutant::StartOnUnknownCommit,
+    Mutant::ForgetUnknownClaim,
+    Mutant::AdoptWithoutSecondLook,
+    Mutant::LostIsVoid,
+    Mutant::VoidIsLost,
+    Mutant::TrustJournalAfterReboot,
+    Mutant::IgnoreStartedName,
+    Mutant::StartWithoutLock,
+    Mutant::LookOnce,
+    Mutant::RequeueLost,
+    Mutant::HoldIsRetry,
+    Mutant::RetryOnceMore,
+    Mutant::RetryAtOnce,
+    Mutant::ResolveAllowsTwo,
+    Mutant::ReadyWithOneUnmet,
+    Mutant::FinallyTooEarly,
+    Mutant::FinallyTwice,
+    Mutant::CancelLeavesReady,
+    Mutant::TimerSurvivesStop,
+    Mutant::ClaimInPause,
+    Mutant::SkipSatisfiesNobody,
+    Mutant::SkippedStepStarts,
+    Mutant::WindowTooWide,
+    Mutant::ParallelTooWide,
+    Mutant::ResumeForgets,
+    Mutant::OneAttemptRow,
+    Mutant::RowsNotTouched,
+    Mutant::HeadNotMoved,
+    Mutant::UndoForward,
+    Mutant::UndoOfFailure,
+];
+
+thread_local! {
+    static ALIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+}
+
+/// From now on this rule is broken in this thread, and no other.
+pub fn set(mutant: Option<Mutant>) {
+    ALIVE.with(|alive| alive.set(mutant));
+}
+
+pub fn is(mutant: Mutant) -> bool {
+    ALIVE.with(|alive| alive.get() == Some(mutant))
+}
+
+/// Whether a rule is broken on purpose.
+#[macro_export]
+macro_rules! mutated {
+    ($mutant:ident) => {
+        $crate::mutants::is($crate::mutants::Mutant::$mutant)
+    };
+}

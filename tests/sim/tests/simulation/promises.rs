@@ -1,0 +1,104 @@
+//! As it is built, nothing that was promised is broken.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use runward_sim::many::{self, Until};
+use runward_sim::shrink::shrink;
+use runward_sim::{Setting, Total, World};
+
+const ATTEMPTS: u64 = 500_000;
+
+/// Rare things that have to have happened, or a part of the world is not tested.
+const SOMETIMES: [&str; 44] = [
+    "a command was refused",
+    "a driver finished its run",
+    "a driver gave up after an error",
+    "a driver joined the supervisor of another",
+    "a driver left a run to a person",
+    "a driver told an attempt to end",
+    "a driver took over attempts of another",
+    "a person began another generation",
+    "a run failed",
+    "a run succeeded",
+    "a run timed out",
+    "a run was cancelled",
+    "a step timed out",
+    "a step was left without keepers",
+    "a trigger found its run",
+    "a trigger was repeated",
+    "driver killed before a commit",
+    "driver killed before a kill",
+    "driver killed before it looked into a journal",
+    "driver killed before its commit was acknowledged",
+    "driver killed between a commit and a start",
+    "driver killed while it asked a journal",
+    "driver killed while it took over",
+    "driver killed while it waited",
+    "journal: dead without a result",
+    "journal: gone",
+    "journal: it ended",
+    "journal: never started",
+    "ledger refused a write",
+    "no room for a journal",
+    "nobody knows whether a command was carried out",
+    "person: cancel",
+    "person: cancel --force",
+    "person: resolve",
+    "person: resume --from",
+    "person: retry",
+    "person: skip",
+    "slow start",
+    "subreaper killed between mark and exec",
+    "supervisor could not fork",
+    "the clock jumped",
+    "the journal refused a start",
+    "the machine restarted",
+    "write took effect unanswered",
+];
+
+#[test]
+fn half_a_million_attempts_break_no_promise() {
+    let began = Instant::now();
+    let minutes = std::env::var("RUNWARD_SIM_MINUTES").ok().and_then(|text| text.parse::<u64>().ok());
+    let mut total = Total::default();
+    if minutes.is_none() {
+        total = many::seeds(1, until(ATTEMPTS / 2, u64::MAX), &|| {});
+        judge(&total);
+    }
+    let fresh = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    println!("fresh seeds from {fresh} on");
+    let rest = match minutes {
+        Some(minutes) => until(u64::MAX, minutes * 60),
+        None => until(ATTEMPTS - total.attempts, u64::MAX),
+    };
+    total.merge(many::seeds(fresh, rest, &|| {}));
+    println!("{total}\nin {:.1} s", began.elapsed().as_secs_f32());
+    judge(&total);
+    for what in SOMETIMES {
+        assert!(total.counters.of(what) > 0, "it never happened that: {what}");
+    }
+}
+
+fn until(attempts: u64, seconds: u64) -> Until {
+    Until { seeds: u64::MAX, attempts, time: Duration::from_secs(seconds) }
+}
+
+#[test]
+fn one_seed_can_be_looked_at() {
+    let seed = std::env::var("RUNWARD_SIM_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let total = many::seeds(seed, Until { seeds: 1, ..until(u64::MAX, 600) }, &|| {});
+    println!("{total}");
+    judge(&total);
+}
+
+/// Shows the shortest history that breaks the same promise.
+fn judge(total: &Total) {
+    let Some((seed, violation)) = total.violations.iter().min_by_key(|(seed, _)| *seed) else { return };
+    println!("seed {seed}: {violation}");
+    let outcome = World::live(&Setting { seed: *seed, ..Setting::default() });
+    let (setting, outcome) = shrink(outcome);
+    for struck in &outcome.struck {
+        println!("  {:>6} ms  {:?}: {}", struck.at_ms, struck.fault, struck.place);
+    }
+    panic!("seed {seed}, {:?} jobs: {}", setting.jobs_max, outcome.violation.unwrap());
+}
