@@ -23,7 +23,6 @@ fn the_example_of_the_contract_is_right_and_its_unbuilt_keys_are_named() {
             "secrets",
             "objectives",
             "steps[0].secrets",
-            "steps[2].check",
             "finally[0].notify",
         ]
     );

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use runward_engine::plan::forecast::Forecast;
 use runward_engine::run::group::Permit;
 use runward_engine::run::state::UnitState;
-use runward_engine::run::{Event, Outcome, Part, Recorded, RunId, RunState, StepStatus, Unit, Verdict};
+use runward_engine::run::{Event, Part, Recorded, RunId, RunState, StepStatus, Unit, Verdict};
 use runward_engine::runbook::model::Step;
 use unicode_width::UnicodeWidthStr;
 

@@ -50,8 +50,8 @@ fn step_plan() -> impl Strategy<Value = StepPlan> {
         prop::bool::weighted(0.2),
         (0u8..5, prop::bool::weighted(0.3), prop::bool::weighted(0.2)),
     )
-        .prop_map(|(needs, follows, retry, on_lost, allow_failure, condition, items, waits, (undo, check, calls))| {
-            StepPlan {
+        .prop_map(
+            |(needs, follows, retry, on_lost, allow_failure, condition, items, waits, (undo, check, calls))| StepPlan {
                 needs,
                 follows,
                 retry,
@@ -63,8 +63,8 @@ fn step_plan() -> impl Strategy<Value = StepPlan> {
                 undo,
                 check,
                 calls: calls && !waits,
-            }
-        })
+            },
+        )
 }
 
 /// The YAML of a runbook with these steps, the last `last` of them in `finally`.

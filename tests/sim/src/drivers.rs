@@ -7,6 +7,7 @@ use runward_engine::run::outputs::Outputs;
 use runward_engine::run::{ClaimId, RunState, SessionId};
 use runward_engine::runbook::templates::Templates;
 use runward_store::{Fate, Ledger, RunView};
+use runward_workers::driver::Callees;
 use runward_workers::driver::Drive;
 use runward_workers::driver::course::{Course, Do, News, Start};
 use runward_workers::driver::inquiry::Found;
@@ -74,7 +75,7 @@ impl World {
         let driver = self.drivers.len();
         let session = SessionId(format!("session-{driver}"));
         let mut course = Course::new(session.clone(), self.boot_id());
-        course.begin(&view.state, Templates::new());
+        course.begin(&view.state, Templates::new(), Callees::default());
         if !view.state.live().is_empty() {
             self.counters.add("a driver took over attempts of another");
         }

@@ -352,7 +352,7 @@ impl Oracle {
                 self.demand(!again, "I1", || format!("job {job}: `finally` twice in one generation"));
                 self.demand(live == 0, "I1", || format!("job {job}: `finally` beside a step of the main part"));
             }
-            Event::RunFinished { status } => self.finished(job, state, *status, recorded.seq == state.seq),
+            Event::RunFinished { status, .. } => self.finished(job, state, *status, recorded.seq == state.seq),
             Event::RunResumed { generation, reset, from, only, .. } => {
                 let right = finished && *generation == told.generation + 1 && recorded.actor != "driver";
                 (told.generation, told.finished, told.stopping) = (*generation, false, false);
