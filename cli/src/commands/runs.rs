@@ -38,7 +38,7 @@ pub async fn run(config: &Config, args: RunsArgs) -> Result<i32, Failure> {
 
 const HEADER: [&str; 6] = ["RUN", "RUNBOOK", "STATUS", "CREATED", "TOOK", "BY"];
 /// In a pipe columns do not move with what is in them.
-const WIDTHS: [usize; 5] = [36, 24, 22, 19, 10];
+const WIDTHS: [usize; 5] = [36, 24, 28, 19, 10];
 /// A long name pushes the rest aside.
 const NAME_WIDTH_MAX: usize = 24;
 
