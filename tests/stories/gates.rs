@@ -64,7 +64,7 @@ fn a_closed_window_holds_a_run_until_somebody_overrides_it() {
     scene.file("frozen.yaml", FROZEN);
     let mut driver = scene.start(&["run", "frozen.yaml"]);
     scene.wait_for("started.out", "the window is closed, year-end freeze, from 2020-01-01 to 2099-12-31");
-    assert!(scene.expect(0, &["runs"]).stdout.contains("window: closed until 20"));
+    assert!(scene.expect(0, &["runs"]).stdout.contains("window: closed until 2100-01-01T00:00:00Z"));
     kill_9(&mut driver);
     scene.expect(2, &["override-window", "last"]);
     let said = scene.expect(0, &["override-window", "last", "--reason", "the disk is full"]).stdout;

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::open::{Opened, new_run, new_seed, open, system_zone, zone_name};
 use crate::runbook_file::{Pinned, all, load, locate, pin, refuse_unbuilt};
 use crate::text;
-use crate::view::{Showing, waits, words};
+use crate::view::{Showing, words};
 
 pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     let folders = &config.settings.runbooks;
@@ -125,7 +125,7 @@ fn moved_on(error: LedgerError) -> Failure {
 /// For a caller that does not wait: a closed window is an answer, and nothing has happened.
 fn refuse_closed(runbook: &Runbook) -> Result<(), Failure> {
     let zone = zone_name().parse().unwrap_or(chrono_tz::Tz::UTC);
-    let Some(closed) = runbook.windows.closed(waits::now(), zone) else { return Ok(()) };
+    let Some(closed) = runbook.windows.closed(text::now(), zone) else { return Ok(()) };
     let until = closed.until.map_or("it never opens".to_owned(), |at| format!("it opens at {}", text::time(at)));
     let message = format!("the window is closed, {}: {until}", text::safe(&closed.because));
     Err(Failure::new(EXIT_CLOSED, message).help(

@@ -9,7 +9,7 @@ use runward_engine::units::format_duration;
 
 use super::words;
 use crate::open::zone_name;
-use crate::text::cells;
+use crate::text::{self, cells};
 
 /// `until 02:30 CET, 12m 30s left`, or `dba, 1 of 2, 3h 12m left: runward approve 7f3a agree`, of a unit that waits.
 pub fn sentence(state: &RunState, unit: Unit, now: i64) -> Option<String> {
@@ -31,7 +31,7 @@ pub fn closed(until: Option<i64>, because: &str, now: i64) -> String {
 pub fn already(state: &RunState) -> Vec<String> {
     let line = |unit: Unit| {
         let step = state.unit_name(unit);
-        let until = moment(state.unit(unit)?.waits_until()?, now());
+        let until = moment(state.unit(unit)?.waits_until()?, text::now());
         Some(match state.who_is_asked(unit) {
             Some(who) => {
                 let plan = plan(&state.plan);
@@ -40,16 +40,12 @@ pub fn already(state: &RunState) -> Vec<String> {
             None => format!("◦ {step} waits until {until}"),
         })
     };
-    let closed = state.closure().map(|closure| closed(closure.until, &closure.because, now()));
+    let closed = state.closure().map(|closure| closed(closure.until, &closure.because, text::now()));
     closed.into_iter().chain(state.waiting().take(LINES_MAX).filter_map(line)).collect()
 }
 
 /// Of a thousand items that wait nobody reads a line each.
 const LINES_MAX: usize = 20;
-
-pub fn now() -> i64 {
-    chrono::Utc::now().timestamp_millis()
-}
 
 /// `02:30 CET`; with its date where that is another one than today's.
 pub fn moment(at: i64, now: i64) -> String {

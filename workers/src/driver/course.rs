@@ -130,6 +130,8 @@ impl Course {
     /// Takes the run over: whatever an earlier driver claimed is adopted, or settled if it ended while nobody watched.
     pub fn begin(&mut self, state: &RunState, templates: Templates, callees: Callees) {
         (self.templates, self.callees) = (templates, callees);
+        // What has come due while nobody drove: a driver that does not stay for people would not hear of it.
+        self.queue.push_back((Command::Wake, None));
         if mutated!(ForgetUnknownClaim) {
             return;
         }
