@@ -16,15 +16,7 @@ fn the_example_of_the_contract_is_right_and_its_unbuilt_keys_are_named() {
     let unbuilt: Vec<&str> = runbook.unbuilt.iter().map(|item| item.path.as_str()).collect();
     assert_eq!(
         unbuilt,
-        [
-            "severity",
-            "on.schedule",
-            "on.webhook",
-            "secrets",
-            "objectives",
-            "steps[0].secrets",
-            "finally[0].notify",
-        ]
+        ["severity", "on.schedule", "on.webhook", "secrets", "objectives", "steps[0].secrets", "finally[0].notify",]
     );
     assert_eq!(&EXAMPLE[runbook.unbuilt[0].span.clone()], "severity");
     let ids: Vec<&str> = runbook.steps.iter().map(|step| step.id.as_str()).collect();

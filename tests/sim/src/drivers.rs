@@ -260,7 +260,14 @@ impl World {
         let (timer, looks) = (std::mem::take(&mut process.timer), std::mem::take(&mut process.looks));
         if !inbox.is_empty() || timer || looks {
             // What has happened meanwhile goes into the same commit.
-            inbox.into_iter().for_each(|news| process.course.heard(&process.view.state, news));
+            for news in inbox {
+                if let News::Gone(session) = &news
+                    && let Some(keeper) = self.sessions.get(session)
+                {
+                    process.hears.remove(keeper);
+                }
+                process.course.heard(&process.view.state, news);
+            }
             if timer {
                 process.course.woken();
             }
@@ -279,17 +286,10 @@ impl World {
     }
 
     pub(crate) fn hear(&mut self, driver: usize, news: News) {
-        let process = &mut self.drivers[driver];
-        if !process.alive {
-            return;
+        if self.drivers[driver].alive {
+            self.drivers[driver].inbox.push(news);
+            self.stir(driver);
         }
-        if let News::Gone(session) = &news
-            && let Some(keeper) = self.sessions.get(session)
-        {
-            process.hears.remove(keeper);
-        }
-        self.drivers[driver].inbox.push(news);
-        self.stir(driver);
     }
 
     pub(crate) fn wake(&mut self, driver: usize, wait: u64) {

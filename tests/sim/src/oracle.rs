@@ -200,6 +200,9 @@ impl Oracle {
     /// The values a step is given are the outputs of the last attempts of what it needs.
     pub fn inputs(&mut self, now: u64, state: &RunState, unit: Unit, prepared: &Prepared) {
         self.now = now;
+        if unit.part != Part::Step {
+            return; // an undo is given what its step was given, perhaps generations ago
+        }
         for (name, value) in &prepared.env {
             let Some(need) = name.strip_prefix("IN_").and_then(|need| need.parse::<u32>().ok()) else { continue };
             let found: serde_json::Value = serde_json::from_str(value).unwrap_or_default();
@@ -322,7 +325,11 @@ impl Oracle {
                 }
                 told.outputs.remove(&unit);
             }
-            Event::StepSkipped { step, .. } => _ = told.passed.insert(unit_of(step).step),
+            Event::StepSkipped { step, .. } => {
+                let unit = unit_of(step);
+                told.outputs.remove(&unit);
+                told.passed.insert(unit.step);
+            }
             Event::RunPaused { .. } => told.paused = true,
             Event::RunUnpaused => told.paused = false,
             Event::CancelRequested { force, .. } => {
@@ -334,6 +341,7 @@ impl Oracle {
                 (told.generation, told.finished, told.stopping) = (*generation, false, true);
                 (told.finally, told.forced, told.paused) = (false, false, false);
                 told.granted.clear();
+                told.outputs.retain(|unit, _| !state.runbook.is_finally(unit.step as usize));
                 self.demand(right, "I10", || format!("job {job}: generation {generation} begins out of turn"));
             }
             Event::RollbackStarted { order } => {
@@ -495,7 +503,7 @@ impl Oracle {
         });
         if *outcome == Outcome::Succeeded && unit.part == Part::Step {
             let given = unit.part != Part::Step
-                || outputs.get("k").is_some_and(|value| *value == serde_json::Value::from(claim.0.clone()));
+                || outputs.get("k").is_some_and(|value| value.as_str() == Some(claim.0.as_str()));
             self.demand(given, "I9", || format!("job {job}: {name} has outputs of another attempt"));
             self.told[job].outputs.insert(unit, claim.clone());
         }
