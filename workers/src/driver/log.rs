@@ -6,11 +6,23 @@ use runward_engine::run::event::{Outcome, Then};
 use runward_engine::run::{ClaimId, Event, Recorded, RunState};
 use tracing::{debug, info, warn};
 
+use super::course::News;
+
 /// `state` is what it is after these events.
 pub(super) fn tell(state: &RunState, news: &[Recorded]) {
     // Most runs log nothing of this: not a look at any event for them.
     if tracing::enabled!(tracing::Level::WARN) {
         news.iter().for_each(|recorded| one(state, &recorded.event));
+    }
+}
+
+/// News of a supervisor, before anything is made of it.
+pub(super) fn heard(state: &RunState, news: &News) {
+    let News::Gone(session) = news else { return };
+    let live = state.live().keys().filter_map(|claim| state.live_attempt(claim));
+    let attempts = live.filter(|(_, attempt)| attempt.session == *session).count();
+    if attempts > 0 {
+        warn!(run = %state.id, %session, attempts, "a supervisor is gone: asking the journal");
     }
 }
 

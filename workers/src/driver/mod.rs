@@ -340,7 +340,10 @@ impl<'a> Driver<'a> {
 
     fn notice(&mut self, event: CrewEvent) -> Result<(), DriveError> {
         match event {
-            CrewEvent::News(news) => self.course.heard(&self.view.state, news),
+            CrewEvent::News(news) => {
+                log::heard(&self.view.state, &news);
+                self.course.heard(&self.view.state, news);
+            }
             CrewEvent::Unusable(reason) => return Err(DriveError::Supervisor(reason)),
         }
         Ok(())
