@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{Scene, kill_9, step_of, wait};
+use crate::harness::{Scene, finish, kill_9, step_of, wait};
 
 const BACKUP: &str = "
 params:
@@ -254,6 +254,23 @@ fn a_held_step_in_a_child_holds_its_parent_which_says_what_to_do() {
     assert_eq!(step_of(&scene.last(), "call")["status"], "waiting");
     scene.expect(0, &["resolve", &child, "hard", "--as", "succeeded"]);
     scene.expect(0, &["resume", "last"]);
+}
+
+#[test]
+fn a_child_that_waits_for_people_lets_its_parent_say_so_and_go_on_when_they_agreed() {
+    let scene = Scene::new();
+    scene.file("child.yaml", "steps:\n  - id: agree\n    approve: {by: [dba]}\n  - {id: go, run: echo went}\n");
+    scene.file("mid.yaml", "steps:\n  - {id: inner, runbook: child.yaml}\n");
+    scene.file("parent.yaml", "steps:\n  - {id: call, runbook: mid.yaml}\n");
+    let said = scene.expect(8, &["run", "parent.yaml"]).stdout;
+    assert!(said.contains("call/inner/agree waits for approval: dba") && said.contains("runward approve"), "{said}");
+    let all = scene.json(&["runs", "--all"]);
+    let child = all.as_array().unwrap().iter().find(|run| run["name"] == "child").unwrap()["id"].clone();
+    let mut approve = scene.runward();
+    let done = finish(approve.env("SUDO_USER", "dba").args(["approve", child.as_str().unwrap()]));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let said = scene.expect(0, &["resume", "last"]).stdout;
+    assert!(said.contains("call/inner/go | went"), "{said}");
 }
 
 #[test]

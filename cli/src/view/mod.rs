@@ -207,15 +207,23 @@ impl Screen {
 
     /// Runs that are steps and in which somebody has to do something.
     fn remember(&mut self, state: &RunState) {
-        match state.held().first() {
-            Some(unit) => {
-                let (place, unit) = (self.tails.place(state), state.unit_name(*unit));
-                let short = words::short(&state.id.0);
-                let resolve = format!("runward resolve {short} {unit} --as succeeded|failed|retry");
-                self.held.insert(state.id.clone(), format!("  {place}{unit} is held: {resolve}"));
+        let (place, short) = (self.tails.place(state), words::short(&state.id.0));
+        let line = match (state.held().first(), state.asked().next()) {
+            (Some(unit), _) => {
+                let unit = state.unit_name(*unit);
+                format!("  {place}{unit} is held: runward resolve {short} {unit} --as succeeded|failed|retry")
             }
-            None => _ = self.held.remove(&state.id),
-        }
+            (None, Some(unit)) => {
+                let (step, who) = (state.unit_name(unit), state.who_is_asked(unit).unwrap_or_default());
+                let who = crate::text::safe(&who);
+                format!("  {place}{step} waits for approval: {who}: runward approve {short} {step} (or reject)")
+            }
+            (None, None) => {
+                self.held.remove(&state.id);
+                return;
+            }
+        };
+        self.held.insert(state.id.clone(), line);
     }
 
     /// The run waits for a permit of its group. On a page of lines it is said again only when others hold one.

@@ -46,7 +46,7 @@ impl Todo {
             && state.closure().is_none()
             && state.paused.is_none()
             && self.claims.is_empty()
-            && state.live.is_empty()
+            && nothing_runs(state)
     }
 
     /// Nothing runs, nothing can start and no timer will change that: the run is over, or a step is held. A pause is for
@@ -57,14 +57,16 @@ impl Todo {
 }
 
 /// Whether a run can go on only when a child does, and none of them does: `child_rests` knows. Its own time and that of
-/// its steps is looked at when they go on.
-pub fn rests(state: &RunState, child_rests: impl Fn(&RunId) -> bool) -> bool {
-    let waits = |unit: &Unit| state.unit(*unit).is_some_and(|unit| unit.open_child().is_some());
+/// its steps is looked at when they go on. `people`: its own approvals are left to people as well.
+pub fn rests(state: &RunState, people: bool, child_rests: impl Fn(&RunId) -> bool) -> bool {
+    let child = |unit: &Unit| state.unit(*unit).is_some_and(|unit| unit.open_child().is_some());
+    let waits = |unit: &Unit| child(unit) || (people && state.asked.contains(unit));
     let todo = todo(state);
     !todo.children.is_empty()
         && todo.children.iter().all(|child| child.stop.is_none() && child_rests(&child.child))
         && todo.claims.is_empty()
         && state.paused.is_none()
+        && state.closure().is_none()
         && state.live.is_empty()
         && state.timers.iter().all(|(_, unit)| waits(unit))
 }

@@ -10,6 +10,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use runward_engine::limits;
 use runward_engine::plan::Definition;
@@ -25,6 +26,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Ask, Drive, DriveError, Driver, LOOK_EVERY, Observer, Setting};
 use crate::home::{DriverLock, DriverLockError, Home};
+
+/// How often a child that waits for one of its own is asked whether that goes on.
+const LOOK_DEEPER_EVERY: Duration = Duration::from_secs(2);
 
 /// The runbooks that the steps of a run call, from its definition, by the text that names them.
 #[derive(Debug, Default, Clone)]
@@ -193,12 +197,12 @@ impl Children {
 
 impl Nursery {
     /// Drives children until the parent is done with them, then lets each of them leave.
-    pub(super) async fn run(mut self, setting: &Setting<'_>, observer: &dyn Observer) {
+    pub(super) async fn run(mut self, setting: &Setting<'_>, observer: &dyn Observer, people: bool) {
         let mut running: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
         loop {
             tokio::select! {
                 order = self.orders.recv() => match order {
-                    Some(order) => running.push(Box::pin(look_after(setting, observer, order, self.news.clone()))),
+                    Some(order) => running.push(Box::pin(look_after(setting, observer, people, order, self.news.clone()))),
                     None => break,
                 },
                 () = one_of(&mut running) => {}
@@ -223,11 +227,12 @@ async fn one_of(running: &mut Vec<Pin<Box<dyn Future<Output = ()> + '_>>>) {
 async fn look_after(
     setting: &Setting<'_>,
     observer: &dyn Observer,
+    people: bool,
     order: Order,
     news: mpsc::UnboundedSender<ChildNews>,
 ) {
     let child = order.child.clone();
-    let told = match bring_to_its_end(setting, observer, order, &news).await {
+    let told = match bring_to_its_end(setting, observer, people, order, &news).await {
         Ok(Some(end)) => ChildNews::Ended(child, end),
         Ok(None) => return,
         Err(error) => ChildNews::Trouble(error),
@@ -239,6 +244,7 @@ async fn look_after(
 async fn bring_to_its_end(
     setting: &Setting<'_>,
     observer: &dyn Observer,
+    people: bool,
     order: Order,
     news: &mpsc::UnboundedSender<ChildNews>,
 ) -> Result<Option<ChildEnd>, DriveError> {
@@ -258,23 +264,26 @@ async fn bring_to_its_end(
         if view.state.status.is_terminal() {
             return Ok(Some(child::end(&view.state)));
         }
-        match DriverLock::take(setting.home, &child) {
+        let rests = match DriverLock::take(setting.home, &child) {
             Ok(lock) => {
                 let own = Setting { session: (setting.new_session)(), ..setting.clone() };
                 let mut driver = Driver::new(own, lock, view).under(wish.clone());
+                if people {
+                    driver.leave_to_people();
+                }
                 match Box::pin(driver.drive(&mut asks, observer)).await? {
                     Drive::Finished => return Ok(Some(child::end(driver.state()))),
                     Drive::Left => return Ok(None),
                     Drive::Waiting => view = driver.into_view(),
                 }
+                true
             }
             // Somebody else ends it just now (a cancel), or drives it: it is watched.
-            Err(DriverLockError::Taken { .. }) => {}
+            Err(DriverLockError::Taken { .. }) => false,
             Err(DriverLockError::Home(error)) => return Err(error.into()),
-        }
-        let rests = todo(&view.state).is_idle(&view.state);
+        };
         let _ = news.send(ChildNews::Rests(child.clone(), rests));
-        if !something_happens(ledger, observer, &mut view, &mut wish, &mut asks).await? {
+        if !something_happens(ledger, observer, people, &mut view, &mut wish, &mut asks).await? {
             return Ok(None);
         }
         let _ = news.send(ChildNews::Rests(child.clone(), false));
@@ -312,20 +321,24 @@ async fn find_or_make(
 async fn something_happens(
     ledger: &dyn Ledger,
     observer: &dyn Observer,
+    people: bool,
     view: &mut RunView,
     wish: &mut watch::Receiver<Wish>,
     asks: &mut mpsc::UnboundedReceiver<Ask>,
 ) -> Result<bool, DriveError> {
+    // A child of its own goes on without a word to it: it is asked now and then.
+    let often = if view.state.children().is_empty() { LOOK_EVERY } else { LOOK_DEEPER_EVERY };
     loop {
         tokio::select! {
             ask = asks.recv() => if !matches!(ask, Some(Ask::Cancel { .. })) { return Ok(false) },
             Ok(()) = wish.changed() => return Ok(true),
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(often) => {}
         }
         let news = ledger.refresh(view).await?;
         observer.changed(&view.state, &news);
-        let taken = view.state.status.is_terminal() || !todo(&view.state).is_idle(&view.state);
-        if taken {
+        let todo = todo(&view.state);
+        let idle = todo.is_idle(&view.state) || people && todo.only_people(&view.state);
+        if view.state.status.is_terminal() || !idle {
             return Ok(true);
         }
     }

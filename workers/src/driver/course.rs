@@ -144,6 +144,10 @@ impl Course {
         self.leaves_to_people = true;
     }
 
+    pub fn leaves_to_people(&self) -> bool {
+        self.leaves_to_people
+    }
+
     /// What to do now.
     pub fn next(&mut self, state: &RunState) -> Do {
         if self.failed && (self.starts.is_empty() || !mutated!(StartOnUnknownCommit)) {

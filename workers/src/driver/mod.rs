@@ -169,9 +169,10 @@ impl<'a> Driver<'a> {
         observer: &dyn Observer,
     ) -> Result<Drive, DriveError> {
         let (children, nursery) = children::open();
-        let setting = self.setting.clone();
+        let (setting, people) = (self.setting.clone(), self.course.leaves_to_people());
         // When this run is done with its children it drops its end, and each of them is left as it is.
-        let (driven, ()) = tokio::join!(self.drive_beside(children, asks, observer), nursery.run(&setting, observer));
+        let (driven, ()) =
+            tokio::join!(self.drive_beside(children, asks, observer), nursery.run(&setting, observer, people));
         driven
     }
 
@@ -193,7 +194,7 @@ impl<'a> Driver<'a> {
             let next = self.course.next(&self.view.state);
             let done = match next {
                 Do::End(end) => return Ok(end),
-                Do::Wait { .. } if rests(&self.view.state, |child| children.rests(child)) => return Ok(Drive::Waiting),
+                Do::Wait { .. } if self.rests(&children) => return Ok(Drive::Waiting),
                 Do::GiveUp => return Err(trouble.unwrap_or_else(|| DriveError::Supervisor("it failed".to_owned()))),
                 next => self.carry_out(next, &mut children, asks, observer).await,
             };
@@ -227,6 +228,10 @@ impl<'a> Driver<'a> {
             Do::IsAlive(_) | Do::Join(_) | Do::Void(_) | Do::Look(_) => self.ask(next).await,
             Do::End(_) | Do::GiveUp => Ok(()),
         }
+    }
+
+    fn rests(&self, children: &Children) -> bool {
+        rests(&self.view.state, self.course.leaves_to_people(), |child| children.rests(child))
     }
 
     /// What the parent wants now.

@@ -59,7 +59,12 @@ pub fn notes(step: &Step) -> Vec<String> {
     if step.check.is_some() {
         notes.push("check first: what is in place already is not started".to_owned());
     }
-    let mut line = format!("timeout {}", format_duration(step.timeout));
+    let mut line = match &step.action {
+        Action::Runbook(call) => {
+            call.timeout.map_or_else(|| "no timeout".to_owned(), |it| format!("timeout {}", format_duration(it)))
+        }
+        _ => format!("timeout {}", format_duration(step.timeout)),
+    };
     match &step.retry {
         Some(retry) => {
             line += &format!(", up to {} starts, first again after {}", retry.attempts, format_duration(retry.delay))

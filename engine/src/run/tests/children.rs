@@ -114,7 +114,7 @@ fn a_child_that_waits_for_a_person_lets_its_parent_wait_as_well() {
         World::new("steps:\n  - {id: a, runbook: other, timeout: 1h}\n  - {id: b, needs: [], run: \"true\"}\n");
     world.claim(0);
     let child = open_child(&world);
-    let rests = |world: &World, is: bool| super::super::todo::rests(&world.state, |it| is && *it == child);
+    let rests = |world: &World, is: bool| super::super::todo::rests(&world.state, false, |it| is && *it == child);
     assert!(!rests(&world, true), "b can start");
     world.claim(0);
     assert!(!rests(&world, true), "b runs");

@@ -219,6 +219,11 @@ fn needs(state: &RunState, step: u32, other: u32) -> bool {
     state.spec(step).needs.iter().any(|need| *need as u32 == other || needs(state, *need as u32, other))
 }
 
+/// The run it was the last time succeeded.
+fn called(found: &state::UnitState) -> bool {
+    found.children.last().is_some_and(|child| child.status == Some(StepStatus::Succeeded))
+}
+
 /// I5, looked at event by event.
 fn only_what_is_done_is_taken_back_in_order(state: &RunState, events: &[Recorded]) {
     let mut before = RunState::new(state.id.clone(), Arc::clone(&state.runbook));
@@ -235,7 +240,7 @@ fn only_what_is_done_is_taken_back_in_order(state: &RunState, events: &[Recorded
                     assert!(before.spec(unit.step).undo.is_some());
                     let found = before.unit(*unit).unwrap();
                     let ran = found.attempts.iter().rfind(|attempt| attempt.status != AttemptStatus::NeverStarted);
-                    let done = ran.is_some_and(|attempt| attempt.status == AttemptStatus::Succeeded);
+                    let done = ran.is_some_and(|attempt| attempt.status == AttemptStatus::Succeeded) || called(found);
                     // A start that was lost, or failed, and was found in place is this run's doing.
                     let found_later = ran.is_some() && before.found_in_place(*unit);
                     assert!(done || found_later || resolved.contains(unit), "{unit:?} {:?}", found.status);
@@ -244,7 +249,8 @@ fn only_what_is_done_is_taken_back_in_order(state: &RunState, events: &[Recorded
                 }
                 let done = rows::owners(&before).filter(|unit| {
                     let found = before.unit(*unit).unwrap();
-                    let ran = found.attempts.iter().any(|attempt| attempt.status == AttemptStatus::Succeeded);
+                    let ran = found.attempts.iter().any(|attempt| attempt.status == AttemptStatus::Succeeded)
+                        || called(found);
                     let whole = before.spec(unit.step).for_each.is_some() && unit.item.is_none();
                     found.status == StepStatus::Succeeded && ran && !whole && before.spec(unit.step).undo.is_some()
                 });
