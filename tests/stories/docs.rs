@@ -190,6 +190,12 @@ fn every_runbook_in_the_docs_is_valid() {
                     scene.file(name, &file);
                 }
             }
+            for file in blocks(&text, "yaml") {
+                // And the runbooks that it calls by their names.
+                if let Some(path) = file.lines().next().and_then(|line| line.strip_prefix("# file: ")) {
+                    scene.file(path, &file);
+                }
+            }
             let done = scene.run(&["validate", "x.yaml"]);
             assert_eq!(done.code, 0, "{}:\n{block}\n{}", page.display(), done.stderr);
             checked += 1;
