@@ -1,9 +1,8 @@
 //! Taking back what a run did: which steps can be, in what order, and what each undo sees.
 //!
 //! A step that has an undo is *armed* by its success, and stays so until it is taken back or has run again, whatever
-//! generation that is. A rollback goes through the armed ones, last first, one at a time; an undo is a
-//! [part](super::parts) of its step and moves through the same claims and retries. One that fails leaves its step `held`,
-//! and the others go on.
+//! generation that is. A rollback goes through the armed ones, last first, one at a time; an undo is a part of its step and
+//! moves through the same claims and retries. One that fails leaves its step `held`, and the others go on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

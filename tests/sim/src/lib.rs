@@ -4,10 +4,10 @@
 //! driver decides (`workers::driver::{course, inquiry}`) and the protocol of the journal
 //! (`workers::supervisor::journal::rules`). What is modelled: processes, messages, time, the disk under the journals,
 //! supervisors and their subreapers. What is outside: the steps, who note by themselves when they start and how they end.
-//! docs/decisions/0009 says what is left out.
+//! docs/decisions/0010 says what is left out.
 //!
 //! - [`world`]: clock and events; `drivers`, `keepers`, `people`: who lives in it; `accidents`, [`weather`]: what goes wrong
-//! - [`definitions`]: random runbooks; [`oracle`]: what was promised; [`outcome`]: what came of a seed
+//! - `definitions`: random runbooks; `oracle`: what was promised; [`outcome`]: what came of a seed
 //! - [`shrink`]: fewer faults for the same violation; [`many`]: many seeds on all cores
 
 mod accidents;
