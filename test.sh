@@ -18,6 +18,9 @@ need /usr/bin/time time # bash has a word of that name
 need make make
 need setsid util-linux
 need stty coreutils
+need redis-server redis-server
+initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | head -n 1 || true) # Debian keeps it out of the PATH
+need "${initdb:-initdb}" postgresql
 if ! cargo nextest --version >/dev/null 2>&1; then
   cargo install --quiet --locked cargo-nextest
 fi

@@ -1,0 +1,31 @@
+//! Real servers for tests: a temporary [`Postgres`], a temporary [`Redis`], and a [`Proxy`] that breaks the line to them.
+//!
+//! Each server lives in a folder of its own, listens on a socket in it, and is gone with whoever started it, however that
+//! ended: a guard process sees to it. A port is that of a [`Proxy`], so no test waits for a port or takes another's.
+//! What a test cannot go on without is a panic with the server's own words; nothing here is for programs.
+
+mod guard;
+mod postgres;
+mod proxy;
+mod redis;
+mod template;
+
+pub use guard::Signal;
+pub use postgres::Postgres;
+pub use proxy::{Proxy, Reaches, Target};
+pub use redis::Redis;
+
+use std::time::{Duration, Instant};
+
+/// A server that has not come up by then never will, on however slow a machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Asks a server that was started whether it is there, until it is.
+fn until_up(guard: &guard::Guard, log: impl Fn() -> String, mut ask: impl FnMut() -> Result<String, String>) {
+    let asked = Instant::now();
+    while let Err(error) = ask() {
+        let up = !guard.is_alone() && asked.elapsed() < PATIENCE;
+        assert!(up, "the server did not come up: {error}\n{}", log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

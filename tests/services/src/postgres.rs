@@ -1,0 +1,147 @@
+//! A temporary Postgres: its own folder, its own user where the test is root, `fsync` on as in production.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::unistd::{User, getuid};
+use tempfile::TempDir;
+
+use crate::guard::{Guard, Signal};
+use crate::proxy::{Proxy, Target};
+use crate::{template, until_up};
+
+pub(crate) const SUPERUSER: &str = "runward";
+/// Postgres refuses to run as root; the packages make this user.
+const OWNER: &str = "postgres";
+/// In the name of its socket only.
+const PORT: u16 = 5432;
+/// One call for the whole file system, instead of one for each of a thousand files.
+const AFTER_A_CRASH: &str = "recovery_init_sync_method=syncfs";
+
+pub struct Postgres {
+    guard: Option<Guard>,
+    folder: TempDir,
+    settings: Vec<String>,
+}
+
+impl Postgres {
+    pub fn start() -> Postgres {
+        Postgres::start_with(&[])
+    }
+
+    /// With settings as in `postgresql.conf`: `"max_connections=5"`.
+    pub fn start_with(settings: &[&str]) -> Postgres {
+        let folder = tempfile::Builder::new().prefix("runward-postgres-").tempdir().expect("a temporary folder");
+        own(folder.path());
+        template::copy_to(&folder.path().join("data"));
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut postgres = Postgres { guard: None, folder, settings };
+        postgres.start_again();
+        postgres
+    }
+
+    /// After [`Postgres::stop`], with what is in its folder.
+    pub fn start_again(&mut self) {
+        let folder = self.folder.path();
+        let owner = as_owner(&program("postgres"));
+        let mut command: Vec<OsString> = vec![owner.get_program().to_owned()];
+        command.extend(owner.get_args().map(OsStr::to_owned));
+        command.extend(["-D".into(), folder.join("data").into(), "-k".into(), folder.into()]);
+        let own = ["listen_addresses=", "fsync=on", AFTER_A_CRASH, "shared_buffers=16MB", "max_connections=60"];
+        let own = own.map(str::to_owned);
+        for setting in own.iter().chain(&self.settings) {
+            command.extend(["-c".into(), setting.into()]);
+        }
+        let command: Vec<&OsStr> = command.iter().map(OsString::as_os_str).collect();
+        let guard = Guard::start(folder, Signal::Quit, &command);
+        until_up(&guard, || self.log(), || self.ask("postgres", "SELECT 1"));
+        self.guard = Some(guard);
+    }
+
+    /// [`Signal::Interrupt`] rolls back what is under way, [`Signal::Quit`] is an immediate stop, [`Signal::Kill`] a crash.
+    pub fn stop(&mut self, signal: Signal) {
+        if let Some(guard) = self.guard.take() {
+            guard.end(signal);
+        }
+    }
+
+    /// A new, empty database.
+    pub fn database(&self, name: &str) -> String {
+        self.sql("postgres", &format!("CREATE DATABASE \"{name}\""));
+        self.url(name)
+    }
+
+    /// Of a database, by the socket.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres:///{database}?host={}&user={SUPERUSER}", self.folder.path().display())
+    }
+
+    /// Of a database, through a proxy for which [`Postgres::target`] is the target.
+    pub fn url_through(&self, proxy: &Proxy, database: &str) -> String {
+        format!("postgres://{SUPERUSER}@{}/{database}", proxy.address())
+    }
+
+    pub fn target(&self) -> Target {
+        Target::Unix(self.folder.path().join(format!(".s.PGSQL.{PORT}")))
+    }
+
+    /// Executes SQL as `psql` does; the rows come back as lines.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        self.ask(database, sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
+    /// As [`Postgres::sql`], for what may fail.
+    pub fn ask(&self, database: &str, sql: &str) -> Result<String, String> {
+        let done = Command::new(program("psql"))
+            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", SUPERUSER, "-d", database, "-c", sql, "-h"])
+            .arg(self.folder.path())
+            .output()
+            .expect("psql can be started");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
+    }
+
+    /// The number of its first process, while it runs.
+    pub fn process(&self) -> Option<i32> {
+        self.guard.as_ref().map(|guard| guard.server().as_raw())
+    }
+
+    /// Where its `data` is, and its `log`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// A program of Postgres: Debian keeps the server's out of the PATH. The newest, where there are several.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.exists());
+    let version = |path: &PathBuf| path.components().nth(4).and_then(|part| part.as_os_str().to_str()?.parse().ok());
+    found.max_by_key(|path| version(path).unwrap_or(0)).unwrap_or_else(|| name.into())
+}
+
+/// The command line of a program as the user who owns the server's folder.
+pub(crate) fn as_owner(program: &Path) -> Command {
+    if !getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", OWNER, "--regid", OWNER, "--clear-groups", "--"]).arg(program);
+    command
+}
+
+/// Gives a folder to that user.
+pub(crate) fn own(folder: &Path) {
+    if !getuid().is_root() {
+        return;
+    }
+    let user = User::from_name(OWNER).ok().flatten();
+    let user = user.unwrap_or_else(|| panic!("there is no user `{OWNER}`: the package of the server makes it"));
+    chown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give a folder away");
+}
