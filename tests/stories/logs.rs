@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use serde_json::{Value, json};
+
 use crate::harness::{Scene, children, finish, kill_9, step_of, wait};
 
 fn scene(steps: &str) -> Scene {
@@ -197,4 +199,25 @@ fn a_run_shows_the_output_as_it_happens_or_keeps_quiet() {
     assert!(loud.stdout.contains("step_1 | here it is"), "{}", loud.stdout);
     let quiet = scene.expect(0, &["run", "book.yaml", "-p", &scene.dir(), "-q"]);
     assert!(!quiet.stdout.contains("here it is"), "{}", quiet.stdout);
+}
+
+#[test]
+fn an_item_is_called_by_its_value_wherever_its_number_alone_would_say_little() {
+    let scene = Scene::new();
+    scene.file(
+        "book.yaml",
+        "params: {pins: {type: list, sensitive: true, default: [opensesame]}}\nsteps:\n  \
+         - {id: ping, for-each: [web1, \"web 9\\e[2J\", 7], stop-after-failures: 9, allow-failure: true, run: \"[[ $RUNWARD_STEP != 'ping[1]' ]]\"}\n  \
+         - {id: pin, for-each: \"${{ params.pins }}\", run: \"true\"}\n",
+    );
+    let run = scene.run(&["run", "book.yaml"]);
+    let said = format!("{}{}", run.stdout, run.stderr);
+    for line in ["▶ ping[0] (web1)", "✓ ping[0] (web1) succeeded", "✗ ping[1] (web 9) failed", "ping[2] (7)"] {
+        assert!(said.contains(line), "{line} is not in:\n{said}");
+    }
+    let show = scene.expect(0, &["show", "last"]).stdout;
+    assert!(show.contains("✗ ping[1] (web 9)") && show.contains("pin[0] "), "{show}");
+    let items = &scene.last()["items"];
+    assert_eq!((&items["ping[0]"], &items["ping[2]"], &items["pin[0]"]), (&json!("web1"), &json!("7"), &Value::Null));
+    assert!(!(said + &show).contains("opensesame"));
 }

@@ -50,6 +50,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
             "error": view.state.error,
             "children": children(&view.state),
             "steps": steps,
+            "items": items(&view.state),
             "in_place": rows::owners(&view.state).filter(|unit| view.state.found_in_place(*unit))
                 .map(|unit| view.state.unit_name(unit)).collect::<Vec<_>>(),
             "attempts": attempts,
@@ -150,6 +151,11 @@ fn plan(state: &RunState) -> String {
     }
 }
 
+/// Which item of its list each unit is, by its name, where that may be seen.
+fn items(state: &RunState) -> BTreeMap<String, serde_json::Value> {
+    rows::units(state).filter_map(|unit| Some((state.unit_name(unit), state.shown_item(unit)?))).collect()
+}
+
 /// The runs that its `runbook` steps were.
 fn children(state: &RunState) -> Vec<serde_json::Value> {
     let of = |unit| {
@@ -184,7 +190,8 @@ fn step<'a>(state: &RunState, row: &StepRow, attempts: impl Iterator<Item = &'a 
     let probed = || state.unit_named(&row.unit).and_then(|unit| plain::probed(state, unit));
     let error =
         row.error.as_deref().or_else(probed).map(|error| format!("  {}", text::safe(error))).unwrap_or_default();
-    print_line(&format!("  {} {:<24} {:<10} {:>9}{error}", words::symbol(&row.status), row.unit, row.status, took));
+    let name = format!("{}{}", row.unit, words::item_named(state, &row.unit));
+    print_line(&format!("  {} {name:<24} {:<10} {took:>9}{error}", words::symbol(&row.status), row.status));
     for (name, value) in &row.outputs {
         print_line(&format!("      {name} = {}", text::safe(&value.to_string())));
     }

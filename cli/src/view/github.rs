@@ -68,12 +68,12 @@ impl Github {
                     }
                 }
                 Event::UnitFailed { unit, .. } => {
-                    line(&plain::note(recorded).unwrap_or_default());
+                    line(&plain::note(state, recorded).unwrap_or_default());
                     self.annotate(state, recorded, unit, &[]);
                 }
                 Event::AttemptVoided { .. } => line(&plain::sentence(state, recorded, None)),
                 _ => {
-                    if let Some(note) = plain::note(recorded) {
+                    if let Some(note) = plain::note(state, recorded) {
                         line(&note);
                     }
                 }
@@ -129,7 +129,7 @@ impl Github {
         let spec = state.spec(found.step);
         let kind = if spec.allow_failure && found.part == Part::Step { "warning" } else { "error" };
         let sentence = match &recorded.event {
-            Event::UnitFailed { .. } => plain::note(recorded).unwrap_or_default(),
+            Event::UnitFailed { .. } => plain::note(state, recorded).unwrap_or_default(),
             _ => plain::sentence(state, recorded, None),
         };
         let tail = &lines[lines.len().saturating_sub(ANNOTATED_LINES)..];

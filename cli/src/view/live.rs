@@ -143,7 +143,7 @@ impl Live {
                 | Event::SkipRequested { .. }
                 | Event::RollbackStarted { .. }
                 | Event::RollbackRequested { .. } => {
-                    let line = plain::note(recorded).unwrap_or_default();
+                    let line = plain::note(state, recorded).unwrap_or_default();
                     self.note(&placed(&tails.place(state), &recorded.event, line));
                 }
                 _ => {}
@@ -291,7 +291,8 @@ impl Look {
     }
 
     fn about(self, state: &RunState, unit: Unit, found: &UnitState, tails: Option<&Tails>) -> String {
-        let mut parts: Vec<String> = plain::tally(state, unit).map(Tally::sentence).into_iter().collect();
+        let item = Some(words::item(state, unit).trim_start().to_owned()).filter(|item| !item.is_empty());
+        let mut parts: Vec<String> = item.into_iter().chain(plain::tally(state, unit).map(Tally::sentence)).collect();
         match found.status {
             StepStatus::Running => {
                 let printed = tails.and_then(|tails| tail_of(state, unit, tails)).and_then(last_line);

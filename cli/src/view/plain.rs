@@ -52,7 +52,7 @@ impl Plain {
             match &recorded.event {
                 Event::AttemptClaimed { unit, claim, .. } => {
                     if !self.quiet {
-                        self.say(&put(recorded, note(recorded).unwrap_or_default()));
+                        self.say(&put(recorded, note(state, recorded).unwrap_or_default()));
                     }
                     tails.add(state, claim, unit.clone(), recorded.at);
                 }
@@ -67,7 +67,7 @@ impl Plain {
                     }
                 }
                 Event::AttemptAdopted { unit, claim, .. } => {
-                    self.say(&put(recorded, note(recorded).unwrap_or_default()));
+                    self.say(&put(recorded, note(state, recorded).unwrap_or_default()));
                     let since = state.live_attempt(claim).map_or(recorded.at, |(_, attempt)| attempt.claimed_at);
                     if tails.take(claim).is_none() || state.live().contains_key(claim) {
                         tails.add(state, claim, unit.clone(), since);
@@ -75,7 +75,7 @@ impl Plain {
                 }
                 Event::FinallyStarted | Event::StepSkipped { .. } | Event::ItemsExpanded { .. } if self.quiet => {}
                 _ => {
-                    if let Some(line) = note(recorded) {
+                    if let Some(line) = note(state, recorded) {
                         self.say(&put(recorded, line));
                     }
                 }
@@ -141,10 +141,12 @@ pub fn beginning(state: &RunState) -> String {
 }
 
 /// What happened, where a line says it all: nothing of the end of an attempt, see [`sentence`].
-pub fn note(recorded: &Recorded) -> Option<String> {
+pub fn note(state: &RunState, recorded: &Recorded) -> Option<String> {
     Some(match &recorded.event {
-        Event::AttemptClaimed { unit, attempt: 1, .. } => format!("▶ {unit}"),
-        Event::AttemptClaimed { unit, attempt, .. } => format!("▶ {unit} (attempt {attempt})"),
+        Event::AttemptClaimed { unit, attempt: 1, .. } => format!("▶ {unit}{}", words::item_named(state, unit)),
+        Event::AttemptClaimed { unit, attempt, .. } => {
+            format!("▶ {unit}{}, attempt {attempt}", words::item_named(state, unit))
+        }
         Event::AttemptAdopted { unit, .. } => format!("▶ {unit} still runs, and is watched from here on"),
         Event::UnitFailed { unit, error } => format!("✗ {unit} did not start: {}", text::safe(error)),
         Event::ChildStarted { unit, child, generation, .. } => {
@@ -329,7 +331,8 @@ fn shortfall(state: &RunState, unit: Unit) -> Option<String> {
     let error = found.error.as_deref().map(text::safe).or_else(held).or(items.map(Tally::sentence));
     let why = error.map(|error| format!(": {error}")).unwrap_or_default();
     let allowed = if is_allowed(state, unit) { format!(" {}", words::ALLOWED) } else { String::new() };
-    Some(format!("  {} {}{why}{allowed}", state.unit_name(unit), found.status.as_str().replace('_', " ")))
+    let (name, item) = (state.unit_name(unit), words::item(state, unit));
+    Some(format!("  {name}{item} {}{why}{allowed}", found.status.as_str().replace('_', " ")))
 }
 
 /// What a probe said, of itself and of the step or item that it belongs to.
@@ -377,7 +380,8 @@ pub fn sentence(state: &RunState, recorded: &Recorded, since: Option<i64>) -> St
             let why = error.as_ref().map(|error| format!(": {}", text::safe(error))).unwrap_or_default();
             let found = state.unit_named(unit).filter(|unit| unit.part == Part::Check && outcome.is_fine());
             let says = found.map_or_else(|| status.replace('_', " "), |_| "says that it is in place".to_owned());
-            let mut line = format!("{} {unit} {says} ({took}){why}", words::symbol(status));
+            let item = words::item_named(state, unit);
+            let mut line = format!("{} {unit}{item} {says} ({took}){why}", words::symbol(status));
             line += &next(*then, recorded.at);
             for orphan in orphans.iter().take(5) {
                 line += &format!("\n  {unit} left a process behind: {}", text::safe(orphan));

@@ -78,7 +78,7 @@ fn row(state: &RunState, unit: Unit) -> String {
     };
     format!(
         "| {} | {} {shown} | {attempts} | {} | {} |\n",
-        literal(&state.unit_name(unit)),
+        literal(&(state.unit_name(unit) + &words::item(state, unit))),
         words::symbol(status),
         text::took(found.started_at, found.ended_at),
         literal(about.trim())

@@ -1,6 +1,8 @@
 //! Symbols and short words for states.
 
-use runward_engine::run::{RunState, Verdict};
+use runward_engine::run::{RunState, Unit, Verdict};
+
+use crate::text;
 
 pub fn symbol(status: &str) -> &'static str {
     match status {
@@ -15,6 +17,23 @@ pub fn symbol(status: &str) -> &'static str {
         "paused" => "‖",
         _ => "·",
     }
+}
+
+/// How much of an item's value stands behind its name, in columns.
+const ITEM_COLUMNS_MAX: usize = 40;
+
+/// Behind the name of one item of a `for-each`: ` (db2)`. Nothing for other units, and for values nobody may see.
+pub fn item(state: &RunState, unit: Unit) -> String {
+    let Some(value) = state.shown_item(unit) else { return String::new() };
+    let whole = value.as_str().map_or_else(|| text::cells(&value.to_string()), text::cells);
+    let shown = text::cut(&whole, ITEM_COLUMNS_MAX);
+    let more = if shown.len() < whole.len() { "…" } else { "" };
+    format!(" ({shown}{more})")
+}
+
+/// The same for a unit that an event names.
+pub fn item_named(state: &RunState, unit: &str) -> String {
+    state.unit_named(unit).map(|unit| item(state, unit)).unwrap_or_default()
 }
 
 /// The end of an id, which `find_run` understands: ids sort by time, so their ends differ most.

@@ -17,6 +17,7 @@ use super::hours::Closure;
 use super::ids::{ClaimId, RunId, SessionId, Unit, split_unit_name};
 use super::outputs::Outputs;
 use super::rollback::{Armed, Rollback};
+use super::values::item_value;
 use crate::bind::Reference;
 use crate::limits;
 use crate::mutated;
@@ -418,6 +419,12 @@ impl RunState {
     /// The parameters as they may be seen: sensitive ones are only named.
     pub fn shown_params(&self) -> Map<String, Value> {
         shown(&self.runbook, &self.params)
+    }
+
+    /// Which item of its list a unit is, where that may be seen.
+    pub fn shown_item(&self, unit: Unit) -> Option<Value> {
+        let secret = || self.runbook.is_secret(self.spec(unit.step), &Reference::Item);
+        item_value(self, unit).filter(|_| !secret())
     }
 
     /// An event as it may be seen: the record holds every value.
