@@ -207,7 +207,10 @@ fn then(state: &RunState, unit: Unit, outcome: &Outcome, now: i64) -> Then {
 }
 
 fn after_loss(state: &RunState, unit: Unit, now: i64) -> Then {
-    let requeued = mutated!(RequeueLost) || mutated!(HoldIsRetry) && state.on_lost_of(unit) == OnLost::Hold;
+    let requeued = match state.on_lost_of(unit) {
+        OnLost::Hold if mutated!(HoldIsRetry) => true,
+        _ => mutated!(RequeueLost),
+    };
     if requeued && may_start(state, unit) {
         return Then::Retry { at: now };
     }
