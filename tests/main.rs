@@ -10,6 +10,8 @@ mod screen;
 mod actor;
 #[path = "stories/approvals.rs"]
 mod approvals;
+#[path = "stories/at_once.rs"]
+mod at_once;
 #[path = "stories/backup.rs"]
 mod backup;
 #[path = "stories/bench.rs"]

@@ -8,10 +8,12 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 pub use command_id::CommandIdArgs;
 pub use files::*;
 pub use ledger::*;
+pub use operator::*;
 
 mod command_id;
 mod files;
 mod ledger;
+mod operator;
 
 /// Runs operations runbooks: durable, at most once, on the record
 #[derive(Debug, Parser)]
@@ -237,7 +239,7 @@ pub struct RunArgs {
     #[arg(long, requires = "reason")]
     pub override_window: bool,
     /// Why the windows are overridden, for the record
-    #[arg(long, requires = "override_window", value_parser = reason)]
+    #[arg(long, requires = "override_window", value_parser = operator::reason)]
     pub reason: Option<String>,
     /// A repeated call with the same key is the same run: it is followed to its end, never started again
     #[arg(long, value_parser = idempotency_key)]
@@ -298,203 +300,6 @@ pub struct LogsArgs {
 pub struct WatchArgs {
     /// The run's id, or its last characters, or `last` [default: all runs]
     pub run: Option<String>,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct CancelArgs {
-    /// The run's id, or its last characters, or `last`
-    pub run: String,
-    /// At once: KILL without grace, and the rollback or the `finally` steps too if they are what runs
-    #[arg(long)]
-    pub force: bool,
-    /// Take back what was done: the `undo` of every step that is done, then `finally`
-    #[arg(long)]
-    pub rollback: bool,
-    /// Why, for the record
-    #[arg(long)]
-    pub reason: Option<String>,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-    #[command(flatten)]
-    pub id: CommandIdArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct PauseArgs {
-    /// The run's id, or its last characters, or `last`
-    pub run: String,
-    /// Why, for the record and for those who wonder
-    #[arg(long)]
-    pub reason: Option<String>,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-    #[command(flatten)]
-    pub id: CommandIdArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct UnpauseArgs {
-    /// The run's id, or its last characters, or `last`
-    pub run: String,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-    #[command(flatten)]
-    pub id: CommandIdArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct ApproveArgs {
-    /// The run's id, or its last characters, or `last`
-    pub run: String,
-    /// The step that asks, where several do
-    pub step: Option<String>,
-    /// Only if this is the plan's hash, or its beginning
-    #[arg(long, value_name = "HASH", value_parser = plan_hash)]
-    pub plan: Option<String>,
-    /// For the record, and for the steps after it
-    #[arg(long, value_parser = reason)]
-    pub comment: Option<String>,
-    /// Carry the run on in the background, if nobody drives it
-    #[arg(long)]
-    pub resume: bool,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct RejectArgs {
-    /// The run's id, or its last characters, or `last`
-    pub run: String,
-    /// The step that asks, where several do
-    pub step: Option<String>,
-    /// Only if this is the plan's hash, or its beginning
-    #[arg(long, value_name = "HASH", value_parser = plan_hash)]
-    pub plan: Option<String>,
-    /// Why, for the record
-    #[arg(long, value_parser = reason)]
-    pub comment: String,
-    /// Carry the run to its end in the background, if nobody drives it
-    #[arg(long)]
-    pub resume: bool,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct OverrideArgs {
-    /// The run's id, or its last characters, or `last`
-    pub run: String,
-    /// Why, for the record
-    #[arg(long, value_parser = reason)]
-    pub reason: String,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct SkipArgs {
-    /// The run's id, or its last characters, or `last`
-    pub run: String,
-    /// The step, or one item of it: `upgrade[3]`
-    pub step: String,
-    /// Why, for the record
-    #[arg(long, value_parser = reason)]
-    pub reason: String,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-    #[command(flatten)]
-    pub id: CommandIdArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct RetryArgs {
-    /// The run's id, or its last characters, or `last`
-    pub run: String,
-    /// The step; an item of it, `upgrade[3]`, where the run is not at its end
-    pub step: String,
-    /// Why, for the record
-    #[arg(long)]
-    pub reason: Option<String>,
-    /// Leave it running in the background
-    #[arg(short, long)]
-    pub detach: bool,
-    #[command(flatten)]
-    pub showing: ShowingArgs,
-    #[command(flatten)]
-    pub id: CommandIdArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct ResumeArgs {
-    /// The run's id, or its last characters, or `last`
-    pub run: String,
-    /// Do this step and all after it once more, even what succeeded
-    #[arg(long, value_name = "STEP")]
-    pub from: Option<String>,
-    /// Why, for the record
-    #[arg(long)]
-    pub reason: Option<String>,
-    /// Leave it running in the background
-    #[arg(short, long)]
-    pub detach: bool,
-    #[command(flatten)]
-    pub showing: ShowingArgs,
-    #[command(flatten)]
-    pub id: CommandIdArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct RollbackArgs {
-    /// The run's id, or its last characters, or `last`
-    pub run: String,
-    /// Why, for the record
-    #[arg(long)]
-    pub reason: Option<String>,
-    /// Leave it running in the background
-    #[arg(short, long)]
-    pub detach: bool,
-    #[command(flatten)]
-    pub showing: ShowingArgs,
-    #[command(flatten)]
-    pub id: CommandIdArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ResolveAs {
-    Succeeded,
-    Failed,
-    Retry,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct ResolveArgs {
-    /// The run's id, or its last characters, or `last`
-    pub run: String,
-    /// The held step, or item: `upgrade[3]`
-    pub step: String,
-    /// What became of it; `retry` allows exactly one more start
-    #[arg(long = "as", value_enum)]
-    pub resolution: ResolveAs,
-    /// Why, for the record
-    #[arg(long)]
-    pub reason: Option<String>,
-    #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
-    #[command(flatten)]
-    pub id: CommandIdArgs,
-}
-
-fn plan_hash(text: &str) -> Result<String, String> {
-    const LEAST: usize = 8;
-    let hash = text.to_ascii_lowercase();
-    match hash.bytes().all(|byte| byte.is_ascii_hexdigit()) && (LEAST..=64).contains(&hash.len()) {
-        true => Ok(hash),
-        false => Err(format!("a plan's hash, or at least its first {LEAST} characters")),
-    }
-}
-
-fn reason(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() { Err("say why: it is what others will read".into()) } else { Ok(text.to_owned()) }
 }
 
 fn idempotency_key(text: &str) -> Result<String, String> {

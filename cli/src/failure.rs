@@ -6,7 +6,6 @@ use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, Severity,
     SourceCode, SourceSpan, SpanContents,
 };
-use runward_engine::run::Reject;
 use runward_engine::runbook::{Finding, Report};
 use runward_store::LedgerError;
 use runward_workers::care::prune::PruneError;
@@ -213,16 +212,8 @@ impl From<DriverLockError> for Failure {
     fn from(error: DriverLockError) -> Self {
         match error {
             DriverLockError::Home(error) => error.into(),
-            DriverLockError::Taken { .. } => {
-                Failure::usage(error.to_string()).help("`runward logs -f` follows it, `runward cancel` stops it")
-            }
+            DriverLockError::Taken { run, holder } => crate::refusal::driven(&run, &holder),
         }
-    }
-}
-
-impl From<Reject> for Failure {
-    fn from(reject: Reject) -> Self {
-        Failure::usage(reject.to_string())
     }
 }
 

@@ -106,8 +106,9 @@ pub async fn refuse_child(opened: &Opened, state: &RunState) -> Result<(), Failu
     let message = format!("run {} is the step `{}` of run {}", state.id, parent.step, parent.run);
     let short = crate::view::words::short(&top.0);
     Err(Failure::usage(message).help(match DriverLock::holder(&opened.home, &top) {
-        Some(pid) => format!(
-            "process {pid} drives both: `runward logs -f {short}` follows them, `runward cancel {short}` stops them"
+        Some(holder) => format!(
+            "{} drives both: `runward logs -f {short}` follows them, `runward cancel {short}` stops them",
+            crate::refusal::holder(&holder)
         ),
         None => format!("`runward resume {short}` carries both on"),
     }))

@@ -1,8 +1,9 @@
 //! A refused command in words: who was faster and when, or what has to be done first.
 
+use runward_engine::run::acts::{Act, Resolved};
 use runward_engine::run::approval::Ended;
-use runward_engine::run::state::Act;
 use runward_engine::run::{Reject, RunId, RunStatus};
+use runward_workers::home::Holder;
 
 use crate::failure::Failure;
 use crate::text;
@@ -18,7 +19,20 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
             format!("{unit} was not approved in time: that ended at {}", text::time(*at))
         }
         Reject::AlreadyApproved { unit, was } => format!("you have already approved {unit}: {}", act(was)),
-        Reject::NotFailed { last: Some(last), .. } => {
+        Reject::Terminal { status, at, by } => over(*status, *at, by.as_ref()),
+        Reject::AlreadyCancelled { was } => format!("the run is already cancelled, by {}", act(was)),
+        Reject::BeingCancelled { was } => format!("the run is being cancelled, by {}", act(was)),
+        Reject::NotAsked { cancelled: Some(was), .. } => format!("{reject}: the run was cancelled by {}", act(was)),
+        Reject::OtherPlan { last: Some(last), .. } => format!("{reject}; that was begun by {}", act(last)),
+        Reject::NotHeld { last: Some(was), .. } => format!("{reject}: {}", resolved(was)),
+        Reject::AlreadyResolved { unit, was } => format!("{unit}: {}", resolved(was)),
+        Reject::Running { unit, since: Some(since) } => format!("{unit} is running since {}", text::time(*since)),
+        Reject::Settled { unit, status, at: Some(at) } => format!("{unit} already {status} at {}", text::time(*at)),
+        Reject::InFinally { since: Some(since) } => format!("{reject}, since {}", text::time(*since)),
+        Reject::NotFailed { last: Some(last), .. }
+        | Reject::NotAtEnd { last: Some(last), .. }
+        | Reject::NotResumable { last: Some(last), .. }
+        | Reject::NotToBeUndone { last: Some(last), .. } => {
             format!("{reject}; the run was last continued by {}", act(last))
         }
         Reject::NothingToUndo { last: Some(last) } => {
@@ -27,10 +41,16 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
         _ => reject.to_string(),
     };
     let help = match &reject {
-        Reject::Terminal { status: RunStatus::Succeeded } | Reject::NotResumable { status: RunStatus::Succeeded } => {
-            "there is nothing left to do in it; `runward run` starts a new one".to_owned()
+        Reject::Terminal { status: RunStatus::Succeeded, .. }
+        | Reject::NotResumable { status: RunStatus::Succeeded, .. } => {
+            "nothing was changed, and there is nothing left to do in it; `runward run` starts a new one".to_owned()
         }
-        Reject::Terminal { .. } => format!("`runward resume {short}` continues it"),
+        Reject::Terminal { .. } => format!("nothing was changed; `runward resume {short}` continues it"),
+        Reject::InFinally { .. } => format!("`runward cancel {short} --force` ends those, too"),
+        Reject::BeingCancelled { .. } => {
+            format!("what it does is ended, so nothing is left to hold up; `runward resume {short}` continues it later")
+        }
+        Reject::NotHeld { last: Some(_), .. } => format!("the first word counts; {show}"),
         Reject::NotResumable { .. } => {
             format!("let it end, or stop it first: `runward cancel {short}`; then repeat this")
         }
@@ -62,10 +82,10 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
             "look what is there, then: `runward resolve {short} {unit}.undo --as succeeded` (it is taken back), `failed` (it \
              stands) or `retry` (its undo starts once more)"
         ),
-        Reject::NotToBeUndone { status: RunStatus::Succeeded } => {
+        Reject::NotToBeUndone { status: RunStatus::Succeeded, .. } => {
             "what succeeded stands: to take it back needs a runbook of its own".to_owned()
         }
-        Reject::NotToBeUndone { status } if status.is_terminal() => {
+        Reject::NotToBeUndone { status, .. } if status.is_terminal() => {
             "each of its main steps is done: to take that back needs a runbook of its own".to_owned()
         }
         Reject::NotToBeUndone { .. } => {
@@ -74,6 +94,37 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
         _ => show,
     };
     Failure::usage(message).help(help)
+}
+
+/// Somebody drives a run that somebody else wants to drive.
+pub fn driven(run: &RunId, who: &Holder) -> Failure {
+    let short = words::short(&run.0);
+    Failure::usage(format!("the run is already being driven, by {}", holder(who)))
+        .help(format!("`runward logs -f {short}` follows it, `runward cancel {short}` stops it"))
+}
+
+/// `process 4711 of alice@db1 (terminal), since 2026-11-22 03:10:00`.
+pub fn holder(who: &Holder) -> String {
+    let by = who.by.as_ref().map(|by| format!(" of {}", text::safe(by))).unwrap_or_default();
+    let since = who.since.map(|at| format!(", since {}", text::time(at))).unwrap_or_default();
+    format!("process {}{by}{since}", text::safe(&who.pid))
+}
+
+/// How and when a run ended, and who ended it.
+fn over(status: RunStatus, at: i64, by: Option<&Act>) -> String {
+    let at = text::time(at);
+    match (status, by) {
+        (RunStatus::Cancelled, Some(by)) => format!("the run was already cancelled, by {}: it ended at {at}", act(by)),
+        (RunStatus::Cancelled, None) => format!("the run was already cancelled at {at}"),
+        (RunStatus::TimedOut, _) => format!("the run already timed out at {at}"),
+        (status, _) => format!("the run already {status} at {at}"),
+    }
+}
+
+/// `resolved as failed by alice@db1 (terminal) at 2026-11-22 03:10:00: half of it`.
+pub fn resolved(was: &Resolved) -> String {
+    let word = serde_json::to_value(was.resolution).unwrap_or_default();
+    format!("already resolved as {} by {}", word.as_str().unwrap_or_default(), act(&was.act))
 }
 
 /// `alice@db1 (terminal) at 2026-11-22 03:10:00: failover`.

@@ -131,6 +131,7 @@ fn of_two_who_decide_at_the_same_moment_one_wins_and_the_other_is_told_who_and_w
             .filter(|e| e["event"]["kind"] == "approval_decided")
             .count();
         assert_eq!(decided, 1);
+        scene.expect(0, &["audit", "verify"]);
     }
 }
 

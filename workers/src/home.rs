@@ -15,7 +15,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{Flock, FlockArg};
 use runward_engine::run::{ClaimId, RunId, SessionId};
@@ -129,17 +129,43 @@ pub struct DriverLock {
     _file: Flock<File>,
 }
 
+/// Who drives a run, as they say: the lock itself is the kernel's, these are words for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    pub pid: String,
+    /// Of the lock of an older runward nothing more is known.
+    pub by: Option<String>,
+    /// Epoch milliseconds.
+    pub since: Option<i64>,
+}
+
+impl Holder {
+    /// The process on the first line, then when it began, then who it works for.
+    fn read(text: &str) -> Holder {
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let pid = lines.next().unwrap_or("unknown").to_owned();
+        let since = lines.next().and_then(|line| line.parse().ok());
+        Holder { pid, since, by: lines.next().map(str::to_owned) }
+    }
+
+    fn own(by: &str) -> String {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        format!("{}\n{since}\n{}\n", std::process::id(), by.replace(char::is_control, " "))
+    }
+}
+
 /// Why a run cannot be driven by this process.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverLockError {
-    #[error("the run is already being driven by process {pid}")]
-    Taken { pid: String },
+    #[error("the run is already being driven by process {}", .holder.pid)]
+    Taken { run: RunId, holder: Holder },
     #[error(transparent)]
     Home(#[from] HomeError),
 }
 
 impl DriverLock {
-    pub fn take(home: &Home, run: &RunId) -> Result<DriverLock, DriverLockError> {
+    /// `by`: for whom, for those who want it meanwhile.
+    pub fn take(home: &Home, run: &RunId, by: &str) -> Result<DriverLock, DriverLockError> {
         make_dir(&home.run(run))?;
         let path = home.run(run).join(DRIVER_LOCK);
         let broken = |error| HomeError::new("cannot use the file", &path, error);
@@ -155,27 +181,27 @@ impl DriverLock {
             match Flock::lock(file.try_clone().map_err(broken)?, FlockArg::LockExclusiveNonblock) {
                 Ok(mut lock) => {
                     lock.set_len(0).map_err(broken)?;
-                    write!(lock, "{}", std::process::id()).map_err(broken)?;
+                    lock.write_all(Holder::own(by).as_bytes()).map_err(broken)?;
                     return Ok(DriverLock { _file: lock });
                 }
                 // Somebody who only looks ([`DriverLock::holder`]) holds it for a moment, too.
                 Err(_) => std::thread::sleep(LOOK_FOR),
             }
         }
-        let mut pid = String::new();
-        file.read_to_string(&mut pid).map_err(broken)?;
-        Err(DriverLockError::Taken { pid: if pid.is_empty() { "unknown".into() } else { pid } })
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(broken)?;
+        Err(DriverLockError::Taken { run: run.clone(), holder: Holder::read(&text) })
     }
 
-    /// The process that drives the run now.
-    pub fn holder(home: &Home, run: &RunId) -> Option<String> {
+    /// Who drives the run now.
+    pub fn holder(home: &Home, run: &RunId) -> Option<Holder> {
         let file = File::open(home.run(run).join(DRIVER_LOCK)).ok()?;
         match Flock::lock(file, FlockArg::LockSharedNonblock) {
             Ok(_) => None,
             Err((mut file, _)) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid).ok()?;
-                Some(pid)
+                let mut text = String::new();
+                file.read_to_string(&mut text).ok()?;
+                Some(Holder::read(&text))
             }
         }
     }

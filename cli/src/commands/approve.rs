@@ -1,59 +1,63 @@
 //! `runward approve` and `reject`: what somebody says about the plan that a run waits with.
 
 use runward_engine::run::approval::Decision;
-use runward_engine::run::{Command, RunState, StepStatus, Unit};
+use runward_engine::run::given::{Given, words};
+use runward_engine::run::{Command, Reject, RunState, StepStatus, Unit};
 use runward_store::{Ledger, RunView};
 use runward_workers::home::DriverLock;
 use serde_json::json;
 
 use super::drive::start_driver;
+use super::give;
 use super::{print_json, print_line};
 use crate::actor::actor;
-use crate::args::{ApproveArgs, Format, RejectArgs};
+use crate::args::{ApproveArgs, DecideArgs, Format, RejectArgs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Opened, find_run, find_unit, open};
 use crate::person;
-use crate::refusal::refused;
+use crate::refusal::{act, refused};
 use crate::text;
 use crate::view::words;
 
 pub async fn approve(config: &Config, args: ApproveArgs) -> Result<i32, Failure> {
-    let ApproveArgs { run, step, plan, comment, resume, format } = args;
-    decide(config, Asked { decision: Decision::Approved, run, step, plan, comment, resume, format }).await
+    decide(config, Asked { decision: Decision::Approved, about: args.about, comment: args.comment }).await
 }
 
 pub async fn reject(config: &Config, args: RejectArgs) -> Result<i32, Failure> {
-    let RejectArgs { run, step, plan, comment, resume, format } = args;
-    let comment = Some(comment);
-    decide(config, Asked { decision: Decision::Rejected, run, step, plan, comment, resume, format }).await
+    decide(config, Asked { decision: Decision::Rejected, about: args.about, comment: Some(args.comment) }).await
 }
 
 struct Asked {
     decision: Decision,
-    run: String,
-    step: Option<String>,
-    plan: Option<String>,
+    about: DecideArgs,
     comment: Option<String>,
-    resume: bool,
-    format: Format,
 }
 
 async fn decide(config: &Config, asked: Asked) -> Result<i32, Failure> {
     let opened = open(config).await?;
-    let id = find_run(&opened.ledger, &asked.run).await?;
+    let about = &asked.about;
+    let id = find_run(&opened.ledger, &about.run).await?;
     let mut view = opened.ledger.load(&id).await?;
-    let unit = which(&view.state, asked.step.as_deref())?;
-    same_plan(&view.state, asked.plan.as_deref())?;
-    say(&opened, &mut view, unit, &asked).await?;
+    let (unit, was) = match given_before(&opened, &view, &asked) {
+        Some(found) => found,
+        None => {
+            let unit = which(&view.state, about.step.as_deref())?;
+            same_plan(&view.state, about.plan.as_deref())?;
+            (unit, say(&opened, &mut view, unit, &asked).await?)
+        }
+    };
     let state = &view.state;
-    let mut driver = DriverLock::holder(&opened.home, &id);
+    let mut driver = DriverLock::holder(&opened.home, &id).map(|holder| holder.pid);
     let settled = state.unit(unit).is_some_and(|unit| unit.status != StepStatus::Waiting);
     let over = state.status.is_terminal();
-    if asked.resume && settled && !over && driver.is_none() {
+    if about.resume && settled && !over && driver.is_none() {
         driver = Some(start_driver(&opened, &id)?.to_string());
     }
-    match asked.format {
+    if let Some(was) = was {
+        return Ok(give::repeated(&id, &was, about.format));
+    }
+    match about.format {
         Format::Json => print_json(&json!({
             "run": id, "step": state.unit_name(unit), "decision": asked.decision, "plan": state.plan,
             "status": state.unit(unit).map(|unit| unit.status), "driver_pid": driver,
@@ -63,21 +67,37 @@ async fn decide(config: &Config, asked: Asked) -> Result<i32, Failure> {
     Ok(0)
 }
 
-/// A deadline that has passed is taken note of first: whoever comes too late is told so.
-async fn say(opened: &Opened, view: &mut RunView, unit: Unit, asked: &Asked) -> Result<(), Failure> {
-    let decide = Command::Decide {
+fn word(opened: &Opened, state: &RunState, unit: Unit, asked: &Asked) -> Command {
+    Command::Decide {
         unit,
         decision: asked.decision,
         person: person::person(&opened.home),
-        plan: view.state.plan.clone(),
-        generation: view.state.generation,
+        plan: state.plan.clone(),
+        generation: state.generation,
         comment: asked.comment.clone(),
-    };
+    }
+}
+
+/// The same word with the same id, whatever is asked now where no step is named.
+fn given_before(opened: &Opened, view: &RunView, asked: &Asked) -> Option<(Unit, Option<Given>)> {
+    let was = view.state.given.get(asked.about.id.command_id.as_ref()?)?;
+    let steps = (0..view.state.runbook.steps.len() as u32).map(Unit::step);
+    let meant = |unit: &Unit| asked.about.step.as_ref().is_none_or(|step| view.state.unit_name(*unit) == *step);
+    let same = |unit: &Unit| words(&view.state, &word(opened, &view.state, *unit, asked)) == was.asked;
+    let unit = steps.filter(meant).find(same)?;
+    Some((unit, Some(was.clone())))
+}
+
+/// A deadline that has passed is taken note of first: whoever comes too late is told so. What was given before, if it was.
+async fn say(opened: &Opened, view: &mut RunView, unit: Unit, asked: &Asked) -> Result<Option<Given>, Failure> {
+    let decide = give::with_id(word(opened, &view.state, unit, asked), &asked.about.id);
     let mut commands = vec![decide, Command::Wake];
     let mut committed = opened.ledger.commit(view, &mut |_| commands.pop(), &actor()).await?;
     match committed.replies.pop() {
+        // Two at the same moment, with one id.
+        Some(Err(Reject::Repeated { was })) => Ok(Some(*was)),
         Some(Err(reject)) => Err(refused(reject, &view.state.id)),
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }
 
@@ -93,8 +113,9 @@ fn which(state: &RunState, step: Option<&str>) -> Result<Unit, Failure> {
         // Somebody was faster: the refusal says who.
         ([], Some(unit)) => Ok(unit),
         ([], None) => {
-            Err(Failure::usage(format!("nothing in run {short} asks for approval now; it is {}", state.status))
-                .help(format!("`runward show {short}` says where it stands")))
+            let who = state.cancelled().map(|was| format!(", by {}", act(was))).unwrap_or_default();
+            let message = format!("nothing in run {short} asks for approval now; it is {}{who}", state.status);
+            Err(Failure::usage(message).help(format!("`runward show {short}` says where it stands")))
         }
         (several, _) => {
             let names: Vec<String> = several.iter().map(|unit| state.unit_name(*unit)).collect();

@@ -1,6 +1,6 @@
 //! `runward cancel`: recorded at once, carried out by the run's driver, or here if it has none.
 
-use runward_engine::run::{Command, Reject, Verdict};
+use runward_engine::run::{Command, Reject, RunId, Verdict};
 use runward_store::Ledger;
 use runward_workers::home::{DriverLock, DriverLockError};
 use serde_json::json;
@@ -8,11 +8,12 @@ use serde_json::json;
 use super::drive::drive;
 use super::give::{self, give};
 use super::{print_json, print_line};
+use crate::actor::actor;
 use crate::args::{CancelArgs, Format};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{find_run, open};
-use crate::refusal::refused;
+use crate::refusal::{act, refused};
 use crate::view::Showing;
 use crate::view::words;
 
@@ -21,38 +22,60 @@ pub async fn run(config: &Config, args: CancelArgs) -> Result<i32, Failure> {
     let id = find_run(&opened.ledger, &args.run).await?;
     let mut view = opened.ledger.load(&id).await?;
     let cancel = Command::Cancel { force: args.force, rollback: args.rollback, reason: args.reason };
-    match give(&opened.ledger, &mut view, cancel, &args.id).await? {
-        Ok(()) => {}
-        Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),
+    let already = match give(&opened.ledger, &mut view, cancel, &args.id).await? {
+        Ok(()) => !give::changed(&view, &args.id),
+        // Whoever gave it may not have lived to carry it out.
+        Err(Reject::Repeated { was }) if view.state.status.is_terminal() || view.state.cancelled().is_none() => {
+            return Ok(give::repeated(&id, &was, args.format));
+        }
+        Err(Reject::Repeated { .. } | Reject::AlreadyCancelled { .. }) => true,
         Err(reject) => return Err(refused(reject, &id)),
-    }
-    let what = format!("{} {}", view.state.name, words::short(&id.0));
-    let mut code = 0;
-    let driver = match DriverLock::take(&opened.home, &id) {
-        Ok(lock) => {
-            code = drive(&opened, lock, view, Showing::silent()).await?;
-            None
-        }
-        Err(DriverLockError::Taken { pid }) => Some(pid),
-        Err(error) => return Err(error.into()),
     };
-    match (args.format, driver) {
-        (Format::Json, driver) => print_json(&json!({"run": id, "cancelled": true, "driver_pid": driver})),
-        (Format::Text, Some(pid)) => {
-            print_line(&format!("cancelling {what}: process {pid} ends its steps"));
+    let what = format!("{} {}", view.state.name, words::short(&id.0));
+    let was = view.state.cancelled().cloned();
+    let over = view.state.status.is_terminal();
+    let (mut code, mut driver) = (0, None);
+    if !over {
+        match DriverLock::take(&opened.home, &id, &actor()) {
+            Ok(lock) => code = drive(&opened, lock, view, Showing::silent()).await?,
+            Err(DriverLockError::Taken { holder, .. }) => driver = Some(holder.pid),
+            Err(error) => return Err(error.into()),
         }
-        (Format::Text, None) if code == Verdict::Unknown.exit_code() => {
-            let show = format!("runward show {}", words::short(&id.0));
-            print_line(&format!("cancelled {what}; the outcome of a step is unknown: {show}"));
-        }
-        (Format::Text, None) if code == Verdict::RolledBack.exit_code() => {
-            print_line(&format!("cancelled and rolled back {what}"));
-        }
-        (Format::Text, None) if code == Verdict::RollbackIncomplete.exit_code() => {
-            let show = format!("runward show {}", words::short(&id.0));
-            print_line(&format!("cancelled {what}; its rollback is incomplete: {show}"));
-        }
-        (Format::Text, None) => print_line(&format!("cancelled {what}")),
     }
+    if args.format == Format::Json {
+        print_json(&json!({
+            "run": id, "cancelled": true, "changed": !already, "cancel": was, "driver_pid": driver,
+        }));
+        return Ok(0);
+    }
+    let by = was.filter(|_| already).map(|was| format!(", by {}", act(&was))).unwrap_or_default();
+    print_line(&match (driver, already) {
+        _ if over => format!("{what} was already cancelled{by}; there is nothing left to end"),
+        (Some(pid), true) => format!("{what} is already being cancelled{by}; process {pid} ends its steps"),
+        (Some(pid), false) => format!("cancelling {what}: process {pid} ends its steps"),
+        (None, true) => format!("{what} was already to be cancelled{by}; nobody drove it: {}", ended(&id, code)),
+        (None, false) => format!("{} {what}{}", done(code), left(&id, code)),
+    });
     Ok(0)
+}
+
+fn ended(id: &RunId, code: i32) -> String {
+    format!("{} now{}", done(code), left(id, code))
+}
+
+fn done(code: i32) -> &'static str {
+    match code == Verdict::RolledBack.exit_code() {
+        true => "cancelled and rolled back",
+        false => "cancelled",
+    }
+}
+
+/// What is still to be done about it.
+fn left(id: &RunId, code: i32) -> String {
+    let show = format!("runward show {}", words::short(&id.0));
+    match code {
+        code if code == Verdict::Unknown.exit_code() => format!("; the outcome of a step is unknown: {show}"),
+        code if code == Verdict::RollbackIncomplete.exit_code() => format!("; its rollback is incomplete: {show}"),
+        _ => String::new(),
+    }
 }

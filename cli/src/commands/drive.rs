@@ -216,7 +216,7 @@ pub async fn detached(config: &Config, id: &str) -> Result<i32, Failure> {
     let _ = nix::unistd::setsid();
     let opened = open(config).await?;
     let id = RunId(id.to_owned());
-    let taken = DriverLock::take(&opened.home, &id);
+    let taken = DriverLock::take(&opened.home, &id, &actor());
     let lock = match taken {
         Ok(lock) => lock,
         Err(DriverLockError::Taken { .. }) => {

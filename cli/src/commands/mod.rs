@@ -2,6 +2,7 @@
 
 mod approve;
 mod audit;
+mod begin;
 mod cancel;
 mod completions;
 mod config;

@@ -5,6 +5,7 @@ use runward_store::{Ledger, RunView, command};
 use runward_workers::home::DriverLock;
 use serde_json::json;
 
+use super::give::{self, give};
 use super::{print_json, print_line};
 use crate::actor::actor;
 use crate::args::{Format, OverrideArgs};
@@ -18,8 +19,14 @@ pub async fn run(config: &Config, args: OverrideArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
     let mut view = opened.ledger.load(&id).await?;
-    let changed = record(&opened, &mut view, args.reason).await?;
-    let driver = DriverLock::holder(&opened.home, &id);
+    let wanted = Command::OverrideWindow { reason: args.reason };
+    let changed = match give(&opened.ledger, &mut view, wanted, &args.id).await? {
+        Ok(()) => give::changed(&view, &args.id),
+        Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),
+        Err(Reject::AlreadyOverridden { .. }) => false,
+        Err(reject) => return Err(refused(reject, &id)),
+    };
+    let driver = DriverLock::holder(&opened.home, &id).map(|holder| holder.pid);
     let (short, was) = (words::short(&id.0), view.state.overridden());
     if args.format == Format::Json {
         print_json(&json!({"run": id, "changed": changed, "overridden": was, "driver_pid": driver}));
@@ -37,11 +44,10 @@ pub async fn run(config: &Config, args: OverrideArgs) -> Result<i32, Failure> {
     Ok(0)
 }
 
-/// Whether this changed anything: the first word counts.
-pub async fn record(opened: &Opened, view: &mut RunView, reason: String) -> Result<bool, Failure> {
+/// A run that begins so; the first word counts.
+pub async fn record(opened: &Opened, view: &mut RunView, reason: String) -> Result<(), Failure> {
     match command(&opened.ledger, view, Command::OverrideWindow { reason }, &actor()).await? {
-        Ok(()) => Ok(true),
-        Err(Reject::AlreadyOverridden { .. }) => Ok(false),
+        Ok(()) | Err(Reject::AlreadyOverridden { .. }) => Ok(()),
         Err(reject) => Err(refused(reject, &view.state.id)),
     }
 }

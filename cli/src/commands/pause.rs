@@ -25,7 +25,7 @@ pub async fn run(config: &Config, args: PauseArgs) -> Result<i32, Failure> {
         Err(reject) => return Err(refused(reject, &id)),
     };
     let state = &view.state;
-    let driver = DriverLock::holder(&opened.home, &id);
+    let driver = DriverLock::holder(&opened.home, &id).map(|holder| holder.pid);
     if args.format == Format::Json {
         print_json(&json!({"run": id, "changed": changed, "paused": state.paused, "driver_pid": driver}));
         return Ok(0);

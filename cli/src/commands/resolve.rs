@@ -11,7 +11,7 @@ use crate::args::{Format, ResolveArgs, ResolveAs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{find_run, open};
-use crate::refusal::refused;
+use crate::refusal::{refused, resolved};
 use crate::view::words;
 
 pub async fn run(config: &Config, args: ResolveArgs) -> Result<i32, Failure> {
@@ -33,21 +33,29 @@ pub async fn run(config: &Config, args: ResolveArgs) -> Result<i32, Failure> {
         ResolveAs::Retry => Resolution::Retry,
     };
     let resolve = Command::Resolve { unit, resolution, reason: args.reason };
+    let mut already = false;
     match give(&opened.ledger, &mut view, resolve, &args.id).await? {
-        Ok(()) => {}
+        Ok(()) if give::changed(&view, &args.id) => {}
+        Ok(()) | Err(Reject::AlreadyResolved { .. }) => already = true,
         Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),
         Err(reject) => return Err(refused(reject, &id)),
     }
     let short = words::short(&id.0);
     match args.format {
-        Format::Json => print_json(&json!({"run": id, "step": args.step, "resolved": resolution})),
+        Format::Json => print_json(&json!({
+            "run": id, "step": args.step, "resolved": resolution, "changed": !already, "word": view.state.resolved(unit),
+        })),
         Format::Text => {
             let next = match view.state.status {
                 RunStatus::Succeeded => "the run succeeded".to_owned(),
                 status if status.is_terminal() => format!("the run {status}; `runward resume {short}` tries again"),
                 _ => format!("`runward resume {short}` carries the run on"),
             };
-            print_line(&format!("recorded; {next}"));
+            let what = match view.state.resolved(unit).filter(|_| already) {
+                Some(was) => resolved(was),
+                None => "recorded".to_owned(),
+            };
+            print_line(&format!("{what}; {next}"));
         }
     }
     Ok(0)

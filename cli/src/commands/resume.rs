@@ -1,10 +1,10 @@
 //! `runward resume`: carries on a run that lost its driver, or tries again what did not succeed.
 
 use runward_engine::run::{Command, Event, StepStatus};
-use runward_store::{Ledger, LedgerError, RunView};
-use runward_workers::home::DriverLock;
+use runward_store::{Ledger, RunView};
 
-use super::drive::{detach, drive, refuse_unseen_report};
+use super::begin::{self, Wheel};
+use super::drive::refuse_unseen_report;
 use super::give;
 use crate::actor::actor;
 use crate::args::{ResumeArgs, RunFormat};
@@ -20,35 +20,33 @@ pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
     refuse_unseen_report(args.detach, &showing)?;
     let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
-    let mut known = opened.ledger.load(&id).await?;
-    if give::is_known(&known, &args.id) {
-        let resume = resume(&known, args)?;
-        return give::again(&opened, &mut known, resume, &args.id, args.detach, showing).await;
-    }
-    let lock = match DriverLock::take(&opened.home, &id) {
-        Ok(lock) => lock,
-        Err(taken) => {
-            refuse_child(&opened, &known.state).await?;
-            return Err(taken.into());
+    match begin::take(&opened, &id, &args.id).await? {
+        Wheel::Given(mut view) => {
+            let resume = resume(&view, args)?;
+            give::again(&opened, &mut view, resume, &args.id, args.detach, showing).await
         }
-    };
-    let mut view = match opened.ledger.load(&id).await {
-        // Pruned in between: taking the lock has made its folder again.
-        Err(error @ LedgerError::NoSuchRun(_)) => {
-            opened.home.forget(&id);
-            return Err(error.into());
+        Wheel::Mine(lock, mut view) => {
+            refuse_child(&opened, &view.state).await?;
+            if view.state.is_at_rest() || args.from.is_some() || args.id.command_id.is_some() {
+                again(&opened, &mut view, args, showing.format).await?;
+            }
+            begin::go(&opened, lock, view, args.detach, showing).await
         }
-        loaded => loaded?,
-    };
-    refuse_child(&opened, &view.state).await?;
-    if view.state.status.is_terminal() || view.state.asks_for_rollback() || args.from.is_some() {
-        again(&opened, &mut view, args, showing.format).await?;
+        Wheel::Taken(view, taken) => {
+            refuse_child(&opened, &view.state).await?;
+            let goes_on = !view.state.is_at_rest() && args.from.is_none();
+            match args.id.command_id.is_some() && goes_on {
+                true => join(&opened, view, args, showing).await,
+                false => Err(taken.into()),
+            }
+        }
     }
-    if args.detach {
-        drop(lock);
-        return detach(&opened, &id, showing.format);
-    }
-    drive(&opened, lock, view, showing).await
+}
+
+/// What is asked for with an id is done, by whoever drives the run: it is on the record, and watched to its end.
+async fn join(opened: &Opened, mut view: RunView, args: &ResumeArgs, showing: Showing) -> Result<i32, Failure> {
+    let resume = resume(&view, args)?;
+    give::again(opened, &mut view, resume, &args.id, args.detach, showing).await
 }
 
 fn resume(view: &RunView, args: &ResumeArgs) -> Result<Command, Failure> {

@@ -2,12 +2,14 @@
 //! this process drives it.
 
 use runward_engine::run::Command;
-use runward_store::Ledger;
-use runward_workers::home::{DriverLock, DriverLockError};
+use runward_store::RunView;
+use runward_workers::home::DriverLock;
 
-use super::drive::{detach, drive, named, refuse_unseen_report};
+use super::begin::{self, Wheel};
+use super::drive::{named, refuse_unseen_report};
 use super::give::{self, give};
 use super::print_line;
+use crate::actor::actor;
 use crate::args::{RetryArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -20,30 +22,29 @@ pub async fn run(config: &Config, args: &RetryArgs) -> Result<i32, Failure> {
     refuse_unseen_report(args.detach, &showing)?;
     let opened = open(config).await?;
     let id = find_run(&opened.ledger, &args.run).await?;
-    let mut view = opened.ledger.load(&id).await?;
-    if give::is_known(&view, &args.id) {
-        let unit = find_unit(&view.state, &args.step)?;
-        let retry = Command::Retry { unit, reason: args.reason.clone() };
-        return give::again(&opened, &mut view, retry, &args.id, args.detach, showing).await;
-    }
-    let taken = DriverLock::take(&opened.home, &id);
-    opened.ledger.refresh(&mut view).await?;
-    let unit = find_unit(&view.state, &args.step)?;
-    if view.state.status.is_terminal() {
+    let (lock, mut view) = match begin::take(&opened, &id, &args.id).await? {
+        Wheel::Given(mut view) => {
+            let retry = retry(&view, args)?;
+            return give::again(&opened, &mut view, retry, &args.id, args.detach, showing).await;
+        }
+        Wheel::Mine(lock, view) => (Some(lock), view),
+        // Who drives a run that is at its end is about to leave, and would not see what comes next.
+        Wheel::Taken(view, taken) if view.state.is_at_rest() => {
+            refuse_child(&opened, &view.state).await?;
+            return Err(taken.into());
+        }
+        Wheel::Taken(view, _) => (None, view),
+    };
+    if view.state.is_at_rest() {
         refuse_child(&opened, &view.state).await?;
     }
-    let lock = match taken {
-        // Who drives a run that is at its end is about to leave, and would not see what comes next.
-        Err(DriverLockError::Taken { .. }) if !view.state.status.is_terminal() => None,
-        taken => Some(taken?),
-    };
-    let retry = Command::Retry { unit, reason: args.reason.clone() };
+    let retry = retry(&view, args)?;
     let reply = give(&opened.ledger, &mut view, retry, &args.id).await?;
     reply.map_err(|reject| refused(reject, &id))?;
     // A driver that had nothing left to wait for may have gone just before.
     let lock = match lock {
         Some(lock) => Some(lock),
-        None => DriverLock::take(&opened.home, &id).ok(),
+        None => DriverLock::take(&opened.home, &id, &actor()).ok(),
     };
     let Some(lock) = lock else {
         match showing.format {
@@ -54,9 +55,9 @@ pub async fn run(config: &Config, args: &RetryArgs) -> Result<i32, Failure> {
         }
         return Ok(0);
     };
-    if args.detach {
-        drop(lock);
-        return detach(&opened, &id, showing.format);
-    }
-    drive(&opened, lock, view, showing).await
+    begin::go(&opened, lock, view, args.detach, showing).await
+}
+
+fn retry(view: &RunView, args: &RetryArgs) -> Result<Command, Failure> {
+    Ok(Command::Retry { unit: find_unit(&view.state, &args.step)?, reason: args.reason.clone() })
 }

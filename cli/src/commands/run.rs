@@ -75,7 +75,7 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     let asked = Asked { name: file.name.clone(), definition: new.definition.hash(), params: new.params.clone() };
     // Before the run exists nobody can drive it; the lock is taken first, so that nobody else ever does.
     let fresh = new.id.clone();
-    let lock = DriverLock::take(&opened.home, &fresh)?;
+    let lock = DriverLock::take(&opened.home, &fresh, &actor())?;
     let triggered = match opened.ledger.trigger(new).await {
         Ok(triggered) => triggered,
         Err(error) => {
@@ -173,7 +173,7 @@ async fn existing(opened: &Opened, state: &RunState, detached: bool, showing: Sh
 /// A run that somebody else may drive: shown if it is over, carried on if nobody does, else watched to its end.
 pub(super) async fn carry_on(opened: &Opened, id: &RunId, detached: bool, showing: Showing) -> Result<i32, Failure> {
     loop {
-        let lock = match DriverLock::take(&opened.home, id) {
+        let lock = match DriverLock::take(&opened.home, id, &actor()) {
             Ok(lock) => Some(lock),
             Err(DriverLockError::Taken { .. }) => None,
             Err(error) => return Err(error.into()),

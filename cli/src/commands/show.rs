@@ -29,7 +29,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
         event.recorded.event = view.state.shown_event(&event.recorded.event);
     }
     let verdict = Verdict::of(&view.state);
-    let driver = DriverLock::holder(&opened.home, &id);
+    let driver = DriverLock::holder(&opened.home, &id).map(|holder| holder.pid);
     let members = match &view.state.group {
         Some(group) => opened.ledger.group(&group.name).await?,
         None => Vec::new(),

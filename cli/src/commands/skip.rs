@@ -28,7 +28,7 @@ pub async fn run(config: &Config, args: SkipArgs) -> Result<i32, Failure> {
     };
     let state = &view.state;
     let Some(found) = state.unit(unit) else { return Ok(0) };
-    let driver = DriverLock::holder(&opened.home, &id);
+    let driver = DriverLock::holder(&opened.home, &id).map(|holder| holder.pid);
     if args.format == Format::Json {
         print_json(&json!({
             "run": id, "step": args.step, "changed": changed, "status": found.status, "skip": found.skip,

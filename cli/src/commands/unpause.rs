@@ -25,7 +25,7 @@ pub async fn run(config: &Config, args: UnpauseArgs) -> Result<i32, Failure> {
         Err(reject) => return Err(refused(reject, &id)),
     };
     let state = &view.state;
-    let driver = DriverLock::holder(&opened.home, &id);
+    let driver = DriverLock::holder(&opened.home, &id).map(|holder| holder.pid);
     if args.format == Format::Json {
         let (status, last) = (state.status, &state.unpaused);
         print_json(&json!({"run": id, "changed": changed, "status": status, "unpaused": last, "driver_pid": driver}));
@@ -40,7 +40,10 @@ pub async fn run(config: &Config, args: UnpauseArgs) -> Result<i32, Failure> {
     match (&state.unpaused, changed) {
         (_, true) => print_line(&format!("unpaused {short}{next}")),
         (Some(last), false) => print_line(&format!("{short} was already unpaused, by {}{next}", act(last))),
-        (None, false) => print_line(&format!("{short} is not paused{next}")),
+        (None, false) => {
+            let cancelled = state.cancelled().map(|was| format!(": it was cancelled by {}", act(was)));
+            print_line(&format!("{short} is not paused{}{next}", cancelled.unwrap_or_default()));
+        }
     }
     Ok(0)
 }

@@ -14,6 +14,7 @@ use crate::args::WatchArgs;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Opened, find_run, open};
+use crate::refusal::refused;
 use crate::text;
 use crate::view::words::{self, Marks};
 use crate::watch::draw::Look;
@@ -97,15 +98,23 @@ pub async fn run(config: &Config, args: &WatchArgs) -> Result<i32, Failure> {
 async fn cancel(opened: &Opened, run: &RunId, force: bool) -> String {
     let recorded = async {
         let mut view = opened.ledger.load(run).await?;
-        command(&opened.ledger, &mut view, Command::Cancel { force, rollback: false, reason: None }, &actor())
-            .await??;
+        let cancel = Command::Cancel { force, rollback: false, reason: None };
+        let reply = command(&opened.ledger, &mut view, cancel, &actor()).await?;
+        let was = match reply {
+            Err(reject) if reject.is_already() => Some(refused(reject, run).summary().to_owned()),
+            reply => reply.map(|()| None).map_err(|reject| refused(reject, run))?,
+        };
+        if view.state.status.is_terminal() {
+            return Ok(was);
+        }
         if DriverLock::holder(&opened.home, run).is_none() {
             start_driver(opened, run)?;
         }
-        Ok::<(), Failure>(())
+        Ok::<_, Failure>(was)
     };
     match recorded.await {
-        Ok(()) => format!("cancel recorded for {}", words::short(&run.0)),
+        Ok(None) => format!("cancel recorded for {}", words::short(&run.0)),
+        Ok(Some(was)) => was,
         Err(failure) => failure.summary().to_owned(),
     }
 }

@@ -283,7 +283,7 @@ fn asked(drivers: &mut BTreeMap<RunId, Look>, opened: &Opened, run: &RunId) -> D
     let before = drivers.remove(run);
     let (misses, last) = before.map_or((0, Driving::Unknown), |look| (look.misses, look.driving));
     let (driving, misses) = match DriverLock::holder(&opened.home, run) {
-        Some(pid) => (Driving::Process(pid), 0),
+        Some(holder) => (Driving::Process(holder.pid), 0),
         None if misses + 1 >= MISSES_MAX => (Driving::Nobody, misses + 1),
         None => (last, misses + 1),
     };

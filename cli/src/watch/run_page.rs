@@ -95,7 +95,7 @@ impl RunPage {
             progress: Progress::of(state),
             started_at: state.started_at,
             finished_at: state.finished_at,
-            cancel: state.cancel.as_ref().map(|cancel| (cancel.by.clone(), cancel.force)),
+            cancel: state.cancel.as_ref().map(|cancel| (cancel.act.by.clone(), cancel.force)),
             paused: state.paused.as_ref().map(|paused| {
                 paused.reason.as_ref().map_or_else(|| paused.by.clone(), |reason| format!("{}: {reason}", paused.by))
             }),

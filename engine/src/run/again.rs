@@ -78,6 +78,7 @@ pub(super) fn begin(
     state.phase = Phase::Main;
     state.stop = None;
     state.cancel = None;
+    state.resolved.clear();
     state.unpaused = None;
     state.closure = None;
     state.overridden = None;

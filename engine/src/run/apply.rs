@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 use serde_json::Value;
 
+use super::acts::{Act, Cancel, Resolved};
 use super::approval;
 use super::child;
 use super::command::Resolution;
@@ -16,9 +17,7 @@ use super::ids::{ClaimId, Part, Unit};
 use super::progress::{
     close, drop_timer, end_unit, make_ready, set_timer, skip_unit, start_units, touch, unblock_roots, unit_mut,
 };
-use super::state::{
-    Act, Attempt, AttemptStatus, Cancel, ItemsState, Phase, RunState, RunStatus, StepStatus, UnitState,
-};
+use super::state::{Attempt, AttemptStatus, ItemsState, Phase, RunState, RunStatus, StepStatus, UnitState};
 use super::{again, check, gates, rollback};
 use crate::mutated;
 use crate::plan::plan_hash;
@@ -229,7 +228,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
         Event::CancelRequested { force, rollback, reason } => {
             let before = state.cancel.take();
             let (again, rollback) = (before.is_some(), *rollback || before.is_some_and(|before| before.rollback));
-            state.cancel = Some(Cancel { by: record.actor.clone(), force: *force, rollback, reason: reason.clone() });
+            state.cancel = Some(Cancel { act: act(record, reason.as_ref()), force: *force, rollback });
             state.paused = None;
             state.rollback.asked = false;
             state.status = state.standing();
@@ -299,6 +298,8 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             state.resumed = Some(act(record, reason.as_ref()));
         }
         Event::UnitResolved { unit, resolution, reason } => with_unit(state, unit, |state, unit| {
+            let word = Resolved { resolution: *resolution, act: act(record, reason.as_ref()) };
+            state.resolved.insert(unit, word);
             if unit.part == Part::Undo {
                 return resolve_undo(state, unit, *resolution, reason.as_ref());
             }

@@ -6,13 +6,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::acts::Act;
 use super::command::{Person, Reject};
 use super::event::Event;
 use super::gates;
 use super::ids::Unit;
 use super::outputs::Outputs;
 use super::progress::{drop_timer, end_unit, set_timer, unit_mut};
-use super::state::{Act, RunState, StepStatus};
+use super::state::{RunState, StepStatus};
 use crate::limits;
 use crate::runbook::model::{Action, Approve};
 use crate::schedule::moment;
@@ -89,17 +90,19 @@ pub(super) struct Word<'a> {
 pub(super) fn decide(state: &RunState, unit: Unit, word: &Word<'_>) -> Result<Vec<Event>, Reject> {
     let name = state.unit_name(unit);
     let status = state.unit(unit).map_or("unknown", |unit| unit.status.as_str());
+    let not_asked = |unit| Reject::NotAsked { unit, status, cancelled: state.cancelled().cloned() };
     let Some((approve, approval)) = spec(state, unit).zip(state.approvals.get(&unit)) else {
-        return Err(Reject::NotAsked { unit: name, status });
+        return Err(not_asked(name));
     };
     if let Some(ended) = &approval.end {
         return Err(Reject::Decided { unit: name, ended: ended.clone() });
     }
     if state.unit(unit).is_none_or(|unit| unit.status != StepStatus::Waiting) {
-        return Err(Reject::NotAsked { unit: name, status });
+        return Err(not_asked(name));
     }
     if approval.plan != word.plan || state.generation != word.generation {
-        return Err(Reject::OtherPlan { unit: name, asked: approval.plan.clone(), generation: state.generation });
+        let (asked, generation) = (approval.plan.clone(), state.generation);
+        return Err(Reject::OtherPlan { unit: name, asked, generation, last: state.resumed.clone() });
     }
     may(state, approve, word.person, &name)?;
     let voice = approval.voices.iter().find(|voice| voice.person == word.person.name);

@@ -269,8 +269,8 @@ pub(super) fn stop(state: &RunState, child: Option<&Child>) -> Option<ChildStop>
     if ends_what_runs(state) {
         let (by, reason) = match (cancel, &state.stop) {
             (Some(cancel), _) => {
-                let why = cancel.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-                (Some(cancel.by.clone()), format!("the run it is a step of was cancelled{why}"))
+                let why = cancel.act.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+                (Some(cancel.act.by.clone()), format!("the run it is a step of was cancelled{why}"))
             }
             (None, Some(StopCause::TimedOut)) => (None, "the time of the run it is a step of is over".to_owned()),
             (None, _) => (None, "the run it is a step of stops".to_owned()),
@@ -302,8 +302,8 @@ fn ending(state: &RunState, outcome: ChildOutcome) -> String {
     };
     match (outcome, &state.cancel, &state.stop) {
         (ChildOutcome::Cancelled, Some(cancel), _) => {
-            let why = cancel.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            format!("was cancelled by {}{why}", cancel.by)
+            let why = cancel.act.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("was cancelled by {}{why}", cancel.act.by)
         }
         (ChildOutcome::Unknown, ..) => {
             format!("does not know what became of a step, {}", first(|it| it == StepStatus::Lost).unwrap_or_default())

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::acts::{Act, Resolved};
 use super::approval::{Decision, Ended};
 use super::child::ChildEnd;
 use super::event::Outcome;
 use super::given::Given;
 use super::ids::{ClaimId, RunId, SessionId, Unit};
 use super::outputs::Outputs;
-use super::state::{Act, RunStatus};
+use super::state::RunStatus;
 
 /// Every command is safe to repeat: the second time it changes nothing, or is refused with what happened meanwhile.
 #[derive(Debug, Clone)]
@@ -115,17 +116,25 @@ pub enum Reject {
     #[error("no attempt of this run has the claim {claim}")]
     UnknownClaim { claim: ClaimId },
     #[error("{unit} already has the outcome `{status}`")]
-    Settled { unit: String, status: &'static str },
+    Settled { unit: String, status: &'static str, at: Option<i64> },
+    /// `by`: who cancelled it, if that was its end.
     #[error("the run is already {status}")]
-    Terminal { status: RunStatus },
+    Terminal { status: RunStatus, at: i64, by: Option<Act> },
+    /// `last`: who began the generation that it is in.
     #[error("the run is {status}: only a failed, cancelled or timed-out run can be resumed")]
-    NotResumable { status: RunStatus },
-    #[error("the run is already stopping; its `finally` steps are running, cancel with --force to stop those too")]
-    InFinally,
-    #[error("the run is already being cancelled, asked by {by}")]
-    AlreadyCancelled { by: String },
+    NotResumable { status: RunStatus, last: Option<Act> },
+    /// Nothing has to be begun for it to go on.
+    #[error("the run is {status}, and goes on as soon as somebody drives it")]
+    GoesOn { status: RunStatus },
+    #[error("the main part of the run is over, and its `finally` steps are running")]
+    InFinally { since: Option<i64> },
+    #[error("the run is already cancelled, by {}", .was.by)]
+    AlreadyCancelled { was: Act },
+    /// A cancel is the stronger word.
+    #[error("the run is being cancelled, by {}", .was.by)]
+    BeingCancelled { was: Act },
     #[error("the run is {status}: what a failed, cancelled or timed-out run did can be taken back")]
-    NotToBeUndone { status: RunStatus },
+    NotToBeUndone { status: RunStatus, last: Option<Act> },
     /// `last`: who continued it or took it back.
     #[error("nothing is left to take back: no step that is done has an `undo` that did not run")]
     NothingToUndo { last: Option<Act> },
@@ -133,8 +142,11 @@ pub enum Reject {
     UndoFailed { unit: String },
     #[error("{unit} is no step: it belongs to one")]
     NoStep { unit: String },
+    /// `last`: what somebody said of it in this generation.
     #[error("{unit} is not held (it is {status})")]
-    NotHeld { unit: String, status: &'static str },
+    NotHeld { unit: String, status: &'static str, last: Option<Resolved> },
+    #[error("{unit} was already resolved like this, by {}", .was.act.by)]
+    AlreadyResolved { unit: String, was: Resolved },
     #[error("the run is paused by {by}: nothing new starts")]
     Paused { by: String },
     #[error("the run is already paused, by {}", .was.by)]
@@ -143,13 +155,13 @@ pub enum Reject {
     #[error("the run is not paused{}", .last.as_ref().map(|last| format!(", {} let it go on", last.by)).unwrap_or_default())]
     NotPaused { last: Option<Act> },
     #[error("{unit} asks for no approval now (it is {status})")]
-    NotAsked { unit: String, status: &'static str },
+    NotAsked { unit: String, status: &'static str, cancelled: Option<Act> },
     #[error("{unit} was already {}", ending(.ended))]
     Decided { unit: String, ended: Ended },
     #[error("{unit} was already approved by you, {}", .was.by)]
     AlreadyApproved { unit: String, was: Act },
     #[error("what {unit} asks for is the plan {asked} in generation {generation}: not what you have seen")]
-    OtherPlan { unit: String, asked: String, generation: u32 },
+    OtherPlan { unit: String, asked: String, generation: u32, last: Option<Act> },
     #[error("{person} may not decide about {unit}: only {} may", .by.join(", "))]
     NotAllowed { unit: String, person: String, by: Vec<String> },
     #[error("{person} asked for this run and may not decide about {unit}")]
@@ -163,7 +175,7 @@ pub enum Reject {
     #[error("the windows of this run are already overridden, by {}", .was.by)]
     AlreadyOverridden { was: Act },
     #[error("{unit} is running")]
-    Running { unit: String },
+    Running { unit: String, since: Option<i64> },
     #[error("{unit} is already to be skipped, by {}", .was.by)]
     AlreadySkipped { unit: String, was: Act },
     /// `last`: who began this generation.
@@ -172,7 +184,7 @@ pub enum Reject {
     #[error("{unit} may fail: those after it went on without it")]
     FailureAllowed { unit: String },
     #[error("{unit} has its outcome, and starts again only when the run is at its end")]
-    NotAtEnd { unit: String },
+    NotAtEnd { unit: String, last: Option<Act> },
     #[error("{unit} needs `{need}`, which is {status}")]
     NeedsFirst { unit: String, need: String, status: &'static str },
     #[error("{unit} is an item of a step that is at its end")]
@@ -183,7 +195,16 @@ impl Reject {
     /// Whether what was asked for is so already.
     pub fn is_already(&self) -> bool {
         use Reject::*;
-        matches!(self, AlreadyPaused { .. } | NotPaused { .. } | AlreadySkipped { .. } | AlreadyCancelled { .. })
+        matches!(
+            self,
+            AlreadyPaused { .. }
+                | NotPaused { .. }
+                | AlreadySkipped { .. }
+                | AlreadyCancelled { .. }
+                | AlreadyResolved { .. }
+                | AlreadyOverridden { .. }
+                | GoesOn { .. }
+        )
     }
 }
 

@@ -146,6 +146,7 @@ fn known(state: &RunState, claim: &ClaimId) -> Reject {
     find(state, claim).map_or(Reject::UnknownClaim { claim: claim.clone() }, |(unit, attempt)| Reject::Settled {
         unit: state.unit_name(unit),
         status: attempt.status.as_str(),
+        at: attempt.ended_at,
     })
 }
 

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use super::Env;
+use super::approval::Decision;
 use super::command::{Command, Reject};
 use super::decide::decide;
 use super::event::Event;
@@ -39,7 +40,8 @@ pub(super) fn given(state: &RunState, id: &str, command: &Command, env: &Env) ->
     Ok(std::iter::once(first).chain(events).collect())
 }
 
-fn words(state: &RunState, command: &Command) -> String {
+/// A command as it is recorded with its id.
+pub fn words(state: &RunState, command: &Command) -> String {
     let why = |reason: &Option<String>| reason.as_ref().map(|it| format!(" --reason {it:?}")).unwrap_or_default();
     match command {
         Command::Cancel { force, rollback, reason } => {
@@ -60,6 +62,16 @@ fn words(state: &RunState, command: &Command) -> String {
             let word = serde_json::to_value(resolution).unwrap_or_default();
             format!("resolve {} --as {}{}", state.unit_name(*unit), word.as_str().unwrap_or_default(), why(reason))
         }
+        Command::Decide { unit, decision, person, comment, .. } => {
+            let comment = comment.as_ref().map(|it| format!(" --comment {it:?}")).unwrap_or_default();
+            let verb = match decision {
+                Decision::Approved => "approve",
+                Decision::Rejected => "reject",
+            };
+            // The same word of somebody else is another word.
+            format!("{verb} {}{comment} by {}", state.unit_name(*unit), person.name)
+        }
+        Command::OverrideWindow { reason } => format!("override-window --reason {reason:?}"),
         other => format!("{other:?}"),
     }
 }

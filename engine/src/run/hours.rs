@@ -3,10 +3,11 @@
 //! Undo, `finally`, retries and the remaining items of a `for-each` that has begun go on, so that a window that closes
 //! strands nothing half done. Steps that wait execute nothing, and begin whenever their turn comes.
 
+use super::acts::Act;
 use super::command::Reject;
 use super::event::Event;
 use super::ids::{Part, Unit};
-use super::state::{Act, Phase, RunState};
+use super::state::{Phase, RunState};
 
 /// Why nothing new starts, and when that is over (epoch milliseconds).
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -55,7 +56,7 @@ pub(super) fn is_held_back(state: &RunState, unit: Unit) -> bool {
 /// Somebody lets the run go on all the same, in this generation.
 pub(super) fn override_window(state: &RunState, reason: &str) -> Result<Vec<Event>, Reject> {
     if state.status.is_terminal() {
-        return Err(Reject::Terminal { status: state.status });
+        return Err(state.over());
     }
     if state.runbook.windows.is_empty() {
         return Err(Reject::NoWindows);

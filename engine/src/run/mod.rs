@@ -10,6 +10,7 @@
 //! ([`rows`]) are a function of the state. Work-lists and counters keep the cost of one transition independent of the
 //! number of steps.
 
+pub mod acts;
 mod again;
 pub mod apply;
 pub mod approval;

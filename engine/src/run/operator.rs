@@ -1,19 +1,20 @@
 //! What people ask of a run: each answer is events, or a refusal that says who was faster or what to do first.
 
+use super::acts::{Cancel, Resolved};
 use super::command::{Reject, Resolution};
 use super::event::{Event, StopCause};
 use super::ids::{Part, Unit};
-use super::state::{Cancel, Phase, RunState, RunStatus, StepStatus, UnitState};
+use super::state::{Phase, RunState, RunStatus, StepStatus, UnitState};
 use super::{again, approval, rows};
 
 type Decided = Result<Vec<Event>, Reject>;
 
 pub(super) fn cancel(state: &RunState, force: bool, rollback: bool, reason: Option<String>) -> Decided {
     if state.status.is_terminal() {
-        return Err(Reject::Terminal { status: state.status });
-    }
-    if state.phase == Phase::Finally && !force {
-        return Err(Reject::InFinally);
+        // Nothing is left to be done for it, unless what it did is to be taken back.
+        let met = state.status == RunStatus::Cancelled && !(rollback && !state.to_be_undone().is_empty());
+        let was = state.cancelled().filter(|_| met);
+        return Err(was.map_or_else(|| state.over(), |was| Reject::AlreadyCancelled { was: was.clone() }));
     }
     // During a rollback a cancel is noted, and a second one stops it.
     let repeated = |cancel: &&Cancel| match state.phase {
@@ -21,7 +22,10 @@ pub(super) fn cancel(state: &RunState, force: bool, rollback: bool, reason: Opti
         _ => (cancel.force || !force) && (cancel.rollback || !rollback),
     };
     if let Some(cancel) = state.cancel.as_ref().filter(repeated) {
-        return Err(Reject::AlreadyCancelled { by: cancel.by.clone() });
+        return Err(Reject::AlreadyCancelled { was: cancel.act.clone() });
+    }
+    if state.phase == Phase::Finally && !force {
+        return Err(Reject::InFinally { since: finally_since(state) });
     }
     let mut events = vec![Event::CancelRequested { force, rollback, reason }];
     if state.phase == Phase::Main && state.stop.is_none() {
@@ -30,21 +34,21 @@ pub(super) fn cancel(state: &RunState, force: bool, rollback: bool, reason: Opti
     Ok(events)
 }
 
+/// When the first of the steps began that run whatever happened.
+fn finally_since(state: &RunState) -> Option<i64> {
+    state.steps()[state.runbook.main_len..].iter().filter_map(|step| step.whole.started_at).min()
+}
+
 /// What a run did is taken back: now, if it waits for that, or in a generation of its own.
 pub(super) fn rollback(state: &RunState, reason: Option<String>) -> Decided {
-    if state.status == RunStatus::Succeeded || state.stop.is_none() || !is_at_rest(state) {
-        return Err(Reject::NotToBeUndone { status: state.status });
+    if state.status == RunStatus::Succeeded || state.stop.is_none() || !state.is_at_rest() {
+        return Err(Reject::NotToBeUndone { status: state.status, last: state.resumed.clone() });
     }
     if state.to_be_undone().is_empty() {
         return Err(Reject::NothingToUndo { last: state.resumed.clone() });
     }
     let generation = (!state.asks_for_rollback()).then_some(state.generation + 1);
     Ok(vec![Event::RollbackRequested { generation, only: None, reason }])
-}
-
-/// At its end, or waiting for a person to say whether it is taken back.
-fn is_at_rest(state: &RunState) -> bool {
-    state.status.is_terminal() || state.asks_for_rollback()
 }
 
 /// Nobody knows what is there of a step whose undo failed: nothing is built on it.
@@ -56,10 +60,10 @@ fn undo_failed(state: &RunState) -> Result<(), Reject> {
 /// A cancel is the stronger word: it ends a pause, and no pause holds up what it asks for.
 pub(super) fn pause(state: &RunState, reason: Option<String>) -> Decided {
     if state.status.is_terminal() {
-        return Err(Reject::Terminal { status: state.status });
+        return Err(state.over());
     }
-    if let Some(cancel) = &state.cancel {
-        return Err(Reject::AlreadyCancelled { by: cancel.by.clone() });
+    if let Some(was) = state.cancelled() {
+        return Err(Reject::BeingCancelled { was: was.clone() });
     }
     match &state.paused {
         Some(was) => Err(Reject::AlreadyPaused { was: was.clone() }),
@@ -81,7 +85,7 @@ pub(super) fn skip(state: &RunState, unit: Unit, reason: &str) -> Decided {
         return Err(Reject::NoStep { unit: name });
     }
     if state.status == RunStatus::Succeeded {
-        return Err(Reject::Terminal { status: state.status });
+        return Err(state.over());
     }
     if approval::spec(state, unit).is_some() {
         return Err(Reject::NotSkipped { unit: name });
@@ -94,9 +98,11 @@ pub(super) fn skip(state: &RunState, unit: Unit, reason: &str) -> Decided {
         Some(_) => found.status == StepStatus::Succeeded || found.passed_over,
     };
     match found.status {
-        StepStatus::Running => return Err(Reject::Running { unit: name }),
-        StepStatus::Waiting if found.open_child().is_some() => return Err(Reject::Running { unit: name }),
-        status if fine => return Err(Reject::Settled { unit: name, status: status.as_str() }),
+        StepStatus::Running => return Err(Reject::Running { unit: name, since: found.started_at }),
+        StepStatus::Waiting if found.open_child().is_some() => {
+            return Err(Reject::Running { unit: name, since: found.started_at });
+        }
+        status if fine => return Err(Reject::Settled { unit: name, status: status.as_str(), at: found.ended_at }),
         _ => {}
     }
     let mut events = vec![Event::SkipRequested { unit: name.clone(), reason: reason.to_owned() }];
@@ -130,11 +136,11 @@ pub(super) fn retry(state: &RunState, unit: Unit, reason: Option<String>) -> Dec
         }
         StepStatus::Held if open => resolve(state, unit, Resolution::Retry, reason),
         StepStatus::Backoff if open => Ok(vec![Event::RetryDue { unit: name, reason }]),
-        _ if state.status == RunStatus::Succeeded => Err(Reject::NotResumable { status: state.status }),
+        _ if state.status == RunStatus::Succeeded => Err(state.over()),
         StepStatus::Cancelled | StepStatus::Undone => again_alone(state, unit, reason),
         status if status.is_failure() => again_alone(state, unit, reason),
         StepStatus::Skipped if !found.passed_over => again_alone(state, unit, reason),
-        _ => Err(Reject::NotFailed { unit: name, status: status.as_str(), last: state.resumed.clone() }),
+        _ => Err(Reject::NotFailed { unit: name, status: status.as_str(), last: state.last_word(unit) }),
     }
 }
 
@@ -145,8 +151,8 @@ fn again_alone(state: &RunState, unit: Unit, reason: Option<String>) -> Decided 
     if state.satisfies(unit.step) {
         return Err(Reject::FailureAllowed { unit: name });
     }
-    if !is_at_rest(state) {
-        return Err(Reject::NotAtEnd { unit: name });
+    if !state.is_at_rest() {
+        return Err(Reject::NotAtEnd { unit: name, last: state.resumed.clone() });
     }
     undo_failed(state)?;
     let spec = state.spec(unit.step);
@@ -165,8 +171,11 @@ fn again_alone(state: &RunState, unit: Unit, reason: Option<String>) -> Decided 
 }
 
 pub(super) fn resume(state: &RunState, from: Option<u32>, reason: Option<String>) -> Decided {
-    if !is_at_rest(state) || state.status == RunStatus::Succeeded {
-        return Err(Reject::NotResumable { status: state.status });
+    if state.status == RunStatus::Succeeded || !state.is_at_rest() && from.is_some() {
+        return Err(Reject::NotResumable { status: state.status, last: state.resumed.clone() });
+    }
+    if !state.is_at_rest() {
+        return Err(Reject::GoesOn { status: state.status });
     }
     undo_failed(state)?;
     let mut reset = again::rest(state);
@@ -187,22 +196,33 @@ pub(super) fn resolve(state: &RunState, unit: Unit, resolution: Resolution, reas
     if state.unit(unit).is_some_and(UnitState::is_held_by_undo) {
         return Err(Reject::UndoFailed { unit: state.unit_name(unit) });
     }
-    let status = state.unit(unit).map_or("unknown", |unit| unit.status.as_str());
     if !state.unit(unit).is_some_and(|unit| unit.status == StepStatus::Held) {
-        return Err(Reject::NotHeld { unit: state.unit_name(unit), status });
+        return Err(not_held(state, unit, resolution));
     }
     Ok(vec![Event::UnitResolved { unit: state.unit_name(unit), resolution, reason }])
+}
+
+/// Somebody was faster, or nobody has to say anything.
+fn not_held(state: &RunState, unit: Unit, resolution: Resolution) -> Reject {
+    let status = state.unit(unit).map_or(StepStatus::Pending, |unit| unit.status);
+    let name = state.unit_name(unit);
+    // One more start was allowed, and was made: that is no longer what it was.
+    let same =
+        |was: &&Resolved| was.resolution == resolution && (resolution != Resolution::Retry || !status.is_terminal());
+    match state.resolved(unit) {
+        Some(was) if same(&was) => Reject::AlreadyResolved { unit: name, was: was.clone() },
+        last => Reject::NotHeld { unit: name, status: status.as_str(), last: last.cloned() },
+    }
 }
 
 /// `succeeded`: it is taken back. `failed`: it stands, as if it had no undo. `retry`: the undo starts once more.
 fn resolve_undo(state: &RunState, undo: Unit, resolution: Resolution, reason: Option<String>) -> Decided {
     let name = state.unit_name(undo);
     if !state.unit(undo.owner()).is_some_and(UnitState::is_held_by_undo) {
-        let status = state.unit(undo).map_or("unknown", |undo| undo.status.as_str());
-        return Err(Reject::NotHeld { unit: name, status });
+        return Err(not_held(state, undo, resolution));
     }
     if !state.status.is_terminal() {
-        return Err(Reject::NotAtEnd { unit: name });
+        return Err(Reject::NotAtEnd { unit: name, last: state.resumed.clone() });
     }
     Ok(match resolution {
         Resolution::Retry => {

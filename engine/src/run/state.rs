@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::acts::{Act, Cancel, Resolved};
 use super::approval::Approval;
 use super::child::{Child, Parent};
 use super::event::{Event, LogDigest, Planned, StopCause};
@@ -134,6 +135,8 @@ pub struct RunState {
     pub unpaused: Option<Act>,
     /// Who began this generation, if it is not the first.
     pub resumed: Option<Act>,
+    /// What people said of held steps in this generation, the last word about each.
+    pub(super) resolved: BTreeMap<Unit, Resolved>,
     /// The first step without success that this generation does not take up: it cannot succeed.
     pub(super) left_out: Option<u32>,
     pub(super) finally_failed: bool,
@@ -164,23 +167,6 @@ pub struct RunState {
     pub(super) failure: Option<u32>,
     /// Units whose rows changed since [`RunState::take_touched`].
     pub(super) touched: BTreeSet<Unit>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cancel {
-    pub by: String,
-    pub force: bool,
-    pub rollback: bool,
-    pub reason: Option<String>,
-}
-
-/// What a person did, for those who come after. `at` in epoch milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Act {
-    pub by: String,
-    pub at: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -337,6 +323,7 @@ impl RunState {
             paused: None,
             unpaused: None,
             resumed: None,
+            resolved: BTreeMap::new(),
             left_out: None,
             finally_failed: false,
             rollback: Rollback::default(),

@@ -651,7 +651,7 @@ fn a_cancel_ends_a_pause_and_finally_runs() {
     world.send(Command::Pause { reason: None }).unwrap();
     world.send(Command::Cancel { force: false, rollback: false, reason: None }).unwrap();
     assert_eq!(todo(&world.state).claims, [Unit::step(3)]);
-    assert!(matches!(world.send(Command::Pause { reason: None }), Err(Reject::AlreadyCancelled { .. })));
+    assert!(matches!(world.send(Command::Pause { reason: None }), Err(Reject::BeingCancelled { .. })));
     world.finish();
     assert_eq!(world.state.status, RunStatus::Cancelled);
 }

@@ -16,7 +16,7 @@ use runward_store::{AdminEvent, Ledger, LedgerError, PrunedRun, RunQuery, check}
 
 use super::in_use::Processes;
 use super::sizes::size_of;
-use crate::home::{DriverLock, DriverLockError, Home, HomeError};
+use crate::home::{DriverLock, DriverLockError, Holder, Home, HomeError};
 use crate::supervisor::client::Supervisor;
 
 /// Runs, and events of them, that go in one transaction: a writer waits for no more than these.
@@ -156,15 +156,15 @@ impl Pruner<'_> {
 
     /// A run that may go, or why it may not.
     async fn look_at(&self, row: &RunRow, processes: &Processes) -> Result<Result<Going, String>, PruneError> {
-        let driven = |pid: &str| Ok(Err(format!("process {pid} drives it")));
+        let driven = |holder: &Holder| Ok(Err(format!("process {} drives it", holder.pid)));
         let lock = match self.only_look {
             true => match DriverLock::holder(self.home, &row.id) {
-                Some(pid) => return driven(&pid),
+                Some(holder) => return driven(&holder),
                 None => None,
             },
-            false => match DriverLock::take(self.home, &row.id) {
+            false => match DriverLock::take(self.home, &row.id, &self.actor) {
                 Ok(lock) => Some(lock),
-                Err(DriverLockError::Taken { pid }) => return driven(&pid),
+                Err(DriverLockError::Taken { holder, .. }) => return driven(&holder),
                 Err(DriverLockError::Home(error)) => return Err(error.into()),
             },
         };

@@ -264,7 +264,7 @@ async fn bring_to_its_end(
         if view.state.status.is_terminal() {
             return Ok(Some(child::end(&view.state)));
         }
-        let rests = match DriverLock::take(setting.home, &child) {
+        let rests = match DriverLock::take(setting.home, &child, &setting.actor) {
             Ok(lock) => {
                 let own = Setting { session: (setting.new_session)(), ..setting.clone() };
                 let mut driver = Driver::new(own, lock, view).under(wish.clone());

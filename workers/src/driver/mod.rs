@@ -17,10 +17,10 @@ mod recover;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use runward_engine::run::acts::Cancel;
 use runward_engine::run::child::ChildStop;
 use runward_engine::run::decide::decide;
 use runward_engine::run::group::Member;
-use runward_engine::run::state::Cancel;
 use runward_engine::run::todo::rests;
 use runward_engine::run::{ClaimId, Command, Env, Recorded, Reject, RunState, SessionId};
 use runward_store::{Ledger, LedgerError, RunView};
