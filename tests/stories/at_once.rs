@@ -55,13 +55,14 @@ fn unfolded(report: &str) -> String {
 
 /// Bob and carol, at the same moment; who is started first changes.
 fn both(scene: &Scene, round: usize, bob: &[&str], carol: &[&str]) -> (Done, Done) {
-    let ((first, mine), (second, other)) = match round % 2 {
-        0 => (("bob", bob), ("carol", carol)),
-        _ => (("carol", carol), ("bob", bob)),
+    let bob_first = round.is_multiple_of(2);
+    let ((first, mine), (second, other)) = match bob_first {
+        true => (("bob", bob), ("carol", carol)),
+        false => (("carol", carol), ("bob", bob)),
     };
     let (mine, other) = (start(scene, first, mine), start(scene, second, other));
     let (mine, other) = (end(mine), end(other));
-    if round % 2 == 0 { (mine, other) } else { (other, mine) }
+    if bob_first { (mine, other) } else { (other, mine) }
 }
 
 /// Who, and when.
@@ -96,7 +97,7 @@ fn a_cancel_and_the_end_of_the_run_at_the_same_moment_are_one_of_both() {
     let scene = scene("");
     for round in 0..ROUNDS {
         let run = begun(&scene);
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             scene.file("go", "");
         }
         let cancel = start(&scene, "carol", &["cancel", &run, "--reason", "wrong host"]);
@@ -163,7 +164,7 @@ fn a_pause_and_the_end_of_the_run_at_the_same_moment_are_one_of_both() {
     for round in 0..ROUNDS {
         let run = begun(&scene);
         let before = scene.read("starts").matches("two").count();
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             scene.file("go", "");
         }
         let pause = start(&scene, "carol", &["pause", &run, "--reason", "failover"]);
@@ -197,7 +198,7 @@ fn a_skip_and_the_start_of_the_step_at_the_same_moment_are_one_of_both() {
         let _ = std::fs::remove_file(scene.path("end"));
         let run = begun(&scene);
         let before = scene.read("starts").matches("two").count();
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             scene.file("go", "");
         }
         let skip = start(&scene, "carol", &["skip", &run, "two", "--reason", "done by hand"]);

@@ -1,6 +1,6 @@
 //! `runward unpause`: lets a paused run go on.
 
-use runward_engine::run::{Command, Reject};
+use runward_engine::run::{Command, Reject, RunStatus};
 use runward_store::Ledger;
 use runward_workers::home::DriverLock;
 use serde_json::json;
@@ -33,6 +33,7 @@ pub async fn run(config: &Config, args: UnpauseArgs) -> Result<i32, Failure> {
     }
     let short = words::short(&id.0);
     let next = match (state.status.is_terminal(), driver) {
+        (true, _) if state.status == RunStatus::Cancelled => String::new(),
         (true, _) => format!("; the run {}", state.status.as_str().replace('_', " ")),
         (false, Some(_)) => String::new(),
         (false, None) => format!("; nobody drives it: `runward resume {short}` carries it on"),

@@ -12,7 +12,7 @@ type Decided = Result<Vec<Event>, Reject>;
 pub(super) fn cancel(state: &RunState, force: bool, rollback: bool, reason: Option<String>) -> Decided {
     if state.status.is_terminal() {
         // Nothing is left to be done for it, unless what it did is to be taken back.
-        let met = state.status == RunStatus::Cancelled && !(rollback && !state.to_be_undone().is_empty());
+        let met = state.status == RunStatus::Cancelled && (!rollback || state.to_be_undone().is_empty());
         let was = state.cancelled().filter(|_| met);
         return Err(was.map_or_else(|| state.over(), |was| Reject::AlreadyCancelled { was: was.clone() }));
     }
