@@ -45,8 +45,9 @@ pub struct Live {
     pub forecast: Option<Forecast>,
     /// A copy, not older than [`COPY_EVERY`] and the driver's next look: copying a long run at every step would slow it.
     state: Option<RunState>,
-    children: Children,
     copied: Instant,
+    children: Children,
+    children_copied: BTreeMap<RunId, Instant>,
     painter: Painter,
     /// Of the terminal, and since when it is another one than before.
     size: (usize, usize),
@@ -82,8 +83,9 @@ impl Live {
             waiting: Vec::new(),
             forecast: None,
             state: None,
-            children: Children::new(),
             copied: Instant::now(),
+            children: Children::new(),
+            children_copied: BTreeMap::new(),
             painter: Painter::default(),
             size: size(),
             resized: None,
@@ -108,8 +110,12 @@ impl Live {
     /// The same of a run that is a step.
     pub fn child_changed(&mut self, state: &RunState, news: &[Recorded], tails: &mut Tails) {
         self.say(state, news, tails);
-        if !news.is_empty() || !self.children.contains_key(&state.id) {
+        // Not at every step of a long one; the driver's next look brings what is missing.
+        let copied = self.children_copied.get(&state.id);
+        let due = state.status.is_terminal() || copied.is_none_or(|at| at.elapsed() >= COPY_EVERY);
+        if due && self.children.get(&state.id).is_none_or(|known| known.seq != state.seq) {
             self.children.insert(state.id.clone(), state.clone());
+            self.children_copied.insert(state.id.clone(), Instant::now());
         }
     }
 

@@ -15,7 +15,7 @@ use super::given::Given;
 use super::hours::Closure;
 use super::ids::{ClaimId, Part, Unit};
 use super::progress::{
-    close, drop_timer, end_unit, make_ready, set_timer, skip_unit, start_units, touch, unblock_roots, unit_mut,
+    begins, close, drop_timer, end_unit, make_ready, set_timer, skip_unit, start_units, touch, unblock_roots, unit_mut,
 };
 use super::state::{Attempt, AttemptStatus, ItemsState, Phase, RunState, RunStatus, StepStatus, UnitState};
 use super::{again, check, gates, rollback};
@@ -94,7 +94,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
                 state.status = RunStatus::Running;
             }
             let generation = state.generation;
-            state.steps[unit.step as usize].whole.started_at.get_or_insert(at);
+            begins(state, unit, at);
             check::shows(state, unit, StepStatus::Running);
             let unit = touch(state, unit);
             unit.status = StepStatus::Running;

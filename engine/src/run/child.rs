@@ -13,7 +13,7 @@ use super::event::{Event, StopCause, Then};
 use super::ids::{RunId, Unit};
 use super::outcome::Verdict;
 use super::outputs::Outputs;
-use super::progress::{drop_timer, set_timer, touch, unit_mut};
+use super::progress::{begins, drop_timer, set_timer, touch, unit_mut};
 use super::state::{RunState, RunStatus, StepStatus, UnitState};
 use super::todo::ends_what_runs;
 use super::values;
@@ -181,7 +181,7 @@ pub(super) fn started(state: &mut RunState, unit: Unit, child: &RunId, number: u
     if state.status == RunStatus::Queued {
         state.status = RunStatus::Running;
     }
-    state.steps[unit.step as usize].whole.started_at.get_or_insert(at);
+    begins(state, unit, at);
     let timeout = match &state.spec(unit.step).action {
         Action::Runbook(call) => call.timeout,
         _ => None,

@@ -9,7 +9,7 @@ use super::approval;
 use super::event::Event;
 use super::follow::shown;
 use super::ids::Unit;
-use super::progress::touch;
+use super::progress::{begins, touch};
 use super::state::{RunState, StepStatus};
 use super::values;
 use crate::bind::Template;
@@ -57,7 +57,7 @@ pub(super) fn over(state: &RunState, unit: Unit) -> Option<Event> {
 /// A unit waits from now on.
 pub(super) fn wait(state: &mut RunState, unit: Unit, at: i64) {
     state.arrived.remove(&unit);
-    state.steps[unit.step as usize].whole.started_at.get_or_insert(at);
+    begins(state, unit, at);
     let unit = touch(state, unit);
     unit.status = StepStatus::Waiting;
     unit.started_at.get_or_insert(at);

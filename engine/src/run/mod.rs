@@ -35,6 +35,7 @@ pub mod request;
 pub mod retry;
 pub mod rollback;
 pub mod rows;
+pub mod slots;
 pub mod state;
 #[cfg(test)]
 mod tests;

@@ -22,14 +22,21 @@ pub(super) fn unit_mut(state: &mut RunState, unit: Unit) -> &mut UnitState {
     owner.part_mut(unit.part)
 }
 
+/// The row of this unit changes. That of a `for-each` step may hold the outputs of ten thousand items: it is not written
+/// with each of them.
 pub(super) fn touch(state: &mut RunState, unit: Unit) -> &mut UnitState {
     if unit.item.is_none() || !mutated!(RowsNotTouched) {
         state.touched.insert(unit);
     }
-    if unit.item.is_some() && unit.part == Part::Step {
-        state.touched.insert(Unit::step(unit.step));
-    }
     unit_mut(state, unit)
+}
+
+/// Something of this step begins to execute, or to wait; the first time, the step begins with it.
+pub(super) fn begins(state: &mut RunState, unit: Unit, at: i64) {
+    let step = Unit::step(unit.step);
+    if state.step(unit.step).whole.started_at.is_none() {
+        touch(state, step).started_at = Some(at);
+    }
 }
 
 pub(super) fn unblock_roots(state: &mut RunState, section: usize, at: i64) {

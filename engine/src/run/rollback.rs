@@ -357,19 +357,25 @@ pub(super) fn stands(state: &mut RunState, owner: Unit) {
     let Some(items) = owner.item.and(state.step(owner.step).items.as_ref()) else { return };
     let any = |status: StepStatus| items.units.iter().any(|unit| unit.status == status);
     let whole = [StepStatus::Held, StepStatus::Undone].into_iter().find(|status| any(*status));
-    state.steps[owner.step as usize].whole.status = whole.unwrap_or(StepStatus::Succeeded);
+    show(state, owner.step, whole.unwrap_or(StepStatus::Succeeded));
 }
 
 /// A for-each step whose items succeeded is what became of them: the worst. One that failed stays failed.
 fn sum_up(state: &mut RunState, owner: Unit, status: StepStatus) {
-    let whole = &mut state.steps[owner.step as usize].whole;
-    let worse = match whole.status {
+    let worse = match state.step(owner.step).whole.status {
         StepStatus::Succeeded => true,
         StepStatus::Undone => status == StepStatus::Held,
         _ => false,
     };
     if owner.item.is_some() && worse {
-        whole.status = status;
+        show(state, owner.step, status);
+    }
+}
+
+/// The row of a whole step is written only where it changes: it holds the outputs of all items.
+fn show(state: &mut RunState, step: u32, status: StepStatus) {
+    if state.step(step).whole.status != status {
+        touch(state, Unit::step(step)).status = status;
     }
 }
 

@@ -18,6 +18,7 @@ use super::hours::Closure;
 use super::ids::{ClaimId, RunId, SessionId, Unit, split_unit_name};
 use super::outputs::Outputs;
 use super::rollback::{Armed, Rollback};
+use super::slots::Slots;
 use super::values::item_value;
 use crate::bind::Reference;
 use crate::limits;
@@ -141,7 +142,7 @@ pub struct RunState {
     pub(super) left_out: Option<u32>,
     pub(super) finally_failed: bool,
     pub(super) rollback: Rollback,
-    pub(super) steps: Vec<StepState>,
+    pub(super) steps: Slots<StepState>,
     /// Needs are met, and a condition or items have to be evaluated.
     pub(super) due: BTreeSet<u32>,
     pub(super) ready: BTreeSet<Unit>,
@@ -181,7 +182,7 @@ pub struct StepState {
 #[derive(Debug, Clone)]
 pub struct ItemsState {
     pub values: Arc<Vec<Value>>,
-    pub units: Vec<UnitState>,
+    pub units: Slots<UnitState>,
     /// The next item that has not entered the window.
     pub(super) next: u32,
     /// Items ready, running, waiting or in backoff.

@@ -9,6 +9,7 @@ mod errors;
 mod examine;
 mod open;
 mod pace;
+mod past;
 mod prune;
 mod read;
 mod write;
@@ -132,7 +133,8 @@ impl Ledger for SqliteLedger {
 
     async fn past(&self, name: &str, runs: u32) -> Result<Vec<PastRun>, LedgerError> {
         let mut connection = self.connection.lock().await;
-        read::past(&mut connection, name, runs).await.map_err(|error| self.error(error))
+        let mut tx = connection.begin().await.map_err(|error| self.error(error))?;
+        past::past(&mut tx, name, runs).await.map_err(|error| self.error(error))
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, LedgerError> {

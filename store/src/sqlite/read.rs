@@ -1,6 +1,5 @@
 //! Reading rows and events.
 
-use runward_engine::plan::history::PastRun;
 use runward_engine::plan::{Definition, Seal};
 use runward_engine::run::group::{Member, Permit, Priority};
 use runward_engine::run::ids::split_unit_name;
@@ -12,7 +11,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::errors::ReadError;
 use crate::error::LedgerError;
-use crate::ledger::{PAST_ATTEMPTS_MAX, RunQuery, RunView, StoredEvent};
+use crate::ledger::{RunQuery, RunView, StoredEvent};
 
 const RUN_COLUMNS: &str = "SELECT id, name, status, generation, held, waits, rollback, trigger, actor, key, parent, \
      parent_step, params, definition, grp, permit, permit_at, priority, created_at, started_at, finished_at, seq FROM runs";
@@ -117,36 +116,6 @@ pub(super) async fn runs(connection: &mut SqliteConnection, query: &RunQuery) ->
         .fetch_all(connection)
         .await?;
     rows.iter().map(run_of).collect()
-}
-
-pub(super) async fn past(
-    connection: &mut SqliteConnection,
-    name: &str,
-    runs: u32,
-) -> Result<Vec<PastRun>, sqlx::Error> {
-    let sql = "WITH newest AS (SELECT id, finished_at - COALESCE(started_at, created_at) AS took FROM runs \
-                               WHERE name = $1 AND status = 'succeeded' ORDER BY id DESC LIMIT $2) \
-               SELECT newest.id, newest.took, attempts.unit, \
-                      attempts.ended_at - COALESCE(attempts.started_at, attempts.claimed_at) AS attempt_took \
-               FROM newest LEFT JOIN attempts ON attempts.run_id = newest.id AND attempts.status = 'succeeded' \
-               ORDER BY newest.id DESC LIMIT $3";
-    let rows = sqlx::query(sql).bind(name).bind(runs).bind(PAST_ATTEMPTS_MAX).fetch_all(connection).await?;
-    let mut past: Vec<(String, PastRun)> = Vec::new();
-    for row in &rows {
-        let id: String = row.try_get("id")?;
-        // A clock that was set back makes nothing shorter than nothing.
-        let ms = |column: &str| Ok::<u64, sqlx::Error>(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0));
-        if past.last().is_none_or(|(last, _)| *last != id) {
-            past.push((id, PastRun { took_ms: ms("took")?, attempts: Vec::new() }));
-        }
-        if let (Some(unit), Some((_, run))) = (row.try_get::<Option<String>, _>("unit")?, past.last_mut()) {
-            run.attempts.push((unit, ms("attempt_took")?));
-        }
-    }
-    if rows.len() as u32 == PAST_ATTEMPTS_MAX && past.len() > 1 {
-        past.pop(); // of which only a part was read
-    }
-    Ok(past.into_iter().map(|(_, run)| run).collect())
 }
 
 /// The runs that hold a permit of a group, and those that wait for one, by their turn.

@@ -226,6 +226,8 @@ impl Course {
         self.tried.clear();
         let claimed = self.planned.drain(..).filter(|start| state.live().contains_key(&start.claim));
         self.starts.extend(claimed);
+        // Of an attempt that is over nothing has to be kept in mind: a run may have very many.
+        self.ended.retain(|claim| state.live().contains_key(claim));
         self.end_what_must_end(state);
     }
 
