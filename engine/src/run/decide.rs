@@ -208,10 +208,10 @@ fn then(state: &RunState, unit: Unit, outcome: &Outcome, now: i64) -> Then {
 }
 
 fn after_loss(state: &RunState, unit: Unit, now: i64) -> Then {
-    let requeued = match state.on_lost_of(unit) {
-        OnLost::Hold if mutated!(HoldIsRetry) => true,
-        _ => mutated!(RequeueLost),
-    };
+    let mut requeued = mutated!(RequeueLost);
+    if mutated!(HoldIsRetry) {
+        requeued |= state.on_lost_of(unit) == OnLost::Hold;
+    }
     if requeued && may_start(state, unit) {
         return Then::Retry { at: now };
     }

@@ -211,7 +211,10 @@ impl Checker {
     fn object(&mut self, node: &Node, object: &'static Object) {
         let Data::Map(entries) = &node.data else {
             let message = format!("{} must be a map, not {}", object.what, node.kind());
-            return self.misfit(Finding::new(&visible(node), "not a map", message));
+            let finding = Finding::new(&visible(node), "not a map", message);
+            let steps = self.path.is_empty() && matches!(node.data, Data::List(_));
+            let help = "its steps are a list under the key `steps:`, beside `name:` and `params:`";
+            return self.misfit(if steps { finding.help(help) } else { finding });
         };
         let mut strangers = false;
         for (key, value) in entries {

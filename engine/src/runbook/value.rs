@@ -110,7 +110,7 @@ pub fn check(param: &Param, value: &Value) -> Result<(), String> {
     if let (Some(pattern), Value::String(text)) = (&param.pattern, value) {
         let regex = regex::Regex::new(&format!("^(?:{pattern})$")).map_err(|error| error.to_string())?;
         if !regex.is_match(text) {
-            return Err(format!("`{text}` does not match `{pattern}`"));
+            return Err(format!("`{text}` as a whole does not match `{pattern}`"));
         }
     }
     let Some((measure, what)) = measure(value) else { return Ok(()) };

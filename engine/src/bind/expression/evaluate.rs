@@ -1,5 +1,6 @@
 //! Values of expressions: by lookup where the expression is one dotted path, through Tera otherwise.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use serde_json::Value;
@@ -59,7 +60,26 @@ pub(super) fn check_syntax(source: &str) -> Result<(), ExpressionError> {
         _ => 0..source.len(),
     };
     let range = if range.is_empty() { source.len() - last_char_len(source)..source.len() } else { range };
-    Err(ExpressionError { message: message_of(&error), help: None, range })
+    let help = nameless_argument(source, &range);
+    Err(ExpressionError { message: message_of(&error), help, range })
+}
+
+/// `starting_with("v2")`, as nearly every other language writes it: here an argument has a name.
+fn nameless_argument(source: &str, range: &Range<usize>) -> Option<String> {
+    let (before, value) = (source.get(..range.start)?.trim_end().strip_suffix('(')?, source.get(range.clone())?);
+    let name = before.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().filter(|name| !name.is_empty())?;
+    let argument = match name {
+        "starting_with" | "ending_with" | "containing" | "split" | "trim" | "trim_start" | "trim_end" => "pat",
+        "default" => "value",
+        "join" => "sep",
+        "nth" => "n",
+        "divisible_by" => "divisor",
+        "get" => "key",
+        "sort" | "group_by" => "attribute",
+        "truncate" => "length",
+        _ => return None,
+    };
+    Some(format!("an argument has a name: `{name}({argument}={value})`"))
 }
 
 fn last_char_len(source: &str) -> usize {

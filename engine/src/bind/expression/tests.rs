@@ -213,3 +213,20 @@ fn every_filter_and_test_that_is_let_through_exists() {
         assert!(evaluate::check_syntax(&format!("params.x is {test}")).is_ok(), "{test}");
     }
 }
+
+#[test]
+fn an_argument_without_its_name_is_told_the_name_and_with_it_the_expression_is_right() {
+    for (wrong, right) in [
+        ("params.x is starting_with(\"v2\")", "starting_with(pat=\"v2\")"),
+        ("params.x is divisible_by( 2 )", "divisible_by(divisor=2)"),
+        ("params.x | default('a')", "default(value='a')"),
+        ("params.x | join(\", \") == \"\"", "join(sep=\", \")"),
+        ("params.x | nth(0)", "nth(n=0)"),
+    ] {
+        let error = Expression::parse(wrong).unwrap_err();
+        assert_eq!(error.help.as_deref(), Some(&*format!("an argument has a name: `{right}`")), "{wrong}");
+        let begin = wrong.find(right.split('(').next().unwrap()).unwrap();
+        let mended = format!("{}{right}", &wrong[..begin]);
+        assert!(Expression::parse(&mended).is_ok(), "{mended}");
+    }
+}
