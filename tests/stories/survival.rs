@@ -63,6 +63,25 @@ fn a_step_that_ended_while_nobody_watched_is_settled_and_not_started_again() {
 }
 
 #[test]
+fn a_run_can_be_taken_over_in_the_moment_its_driver_is_killed() {
+    let (scene, dir) = chain();
+    let mut drivers = vec![scene.start(&["run", "chain.yaml", "-p", &dir])];
+    scene.wait_for("effects", "start");
+    for _ in 0..20 {
+        // Killed and not waited for: the kernel may still be taking it apart.
+        drivers.last_mut().unwrap().kill().unwrap();
+        let next = scene.start(&["resume", "last"]);
+        let pid = next.id().to_string();
+        drivers.push(next);
+        wait("the next driver", || scene.last()["driver_pid"] == *pid);
+    }
+    scene.file("go", "");
+    assert!(drivers.pop().unwrap().wait().unwrap().success());
+    assert_eq!(scene.read("effects"), WHOLE);
+    drivers.iter_mut().for_each(|driver| drop(driver.wait()));
+}
+
+#[test]
 fn a_driver_that_dies_again_and_again_changes_nothing() {
     let (scene, dir) = chain();
     let mut driver = scene.start(&["run", "chain.yaml", "-p", &dir]);

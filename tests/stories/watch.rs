@@ -153,6 +153,8 @@ fn without_utf8_or_colour_it_can_be_read_and_without_a_screen_it_says_what_to_us
     let screen = terminal.shows("last words");
     assert!(screen.is_ascii() && screen.contains("> waits") && screen.contains("+ backup"), "{screen}");
     terminal.press(&["q"]);
+    // Before that, what is typed is for the watcher.
+    terminal.shows("$ runward watch last");
     terminal.types("clear; TERM=dumb runward watch");
     terminal.shows("has no full screen");
     let piped = scene.expect(2, &["watch"]);

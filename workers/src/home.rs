@@ -12,7 +12,7 @@
 //! ```
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -119,9 +119,11 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), HomeError> {
         .map_err(|error| HomeError::new("cannot create the folder", path, error))
 }
 
-/// How often, and how far apart, a taken lock is tried again.
+/// How often, and how far apart, a taken lock is tried again: somebody may just look who has it.
 const LOOKS: u32 = 5;
 const LOOK_FOR: Duration = Duration::from_millis(10);
+/// How often where its holder is dying: it has the lock until the kernel has taken it apart.
+const LOOKS_DYING: u32 = 1_000;
 
 /// The right to drive a run. The kernel gives it back when its holder dies, however it dies.
 #[derive(Debug)]
@@ -177,14 +179,14 @@ impl DriverLock {
             .mode(0o600)
             .open(&path)
             .map_err(broken)?;
-        for _ in 0..LOOKS {
+        let mut pid = String::new();
+        for look in 0..LOOKS_DYING {
             match Flock::lock(file.try_clone().map_err(broken)?, FlockArg::LockExclusiveNonblock) {
                 Ok(mut lock) => {
                     lock.set_len(0).map_err(broken)?;
                     lock.write_all(Holder::own(by).as_bytes()).map_err(broken)?;
                     return Ok(DriverLock { _file: lock });
                 }
-                // Somebody who only looks ([`DriverLock::holder`]) holds it for a moment, too.
                 Err(_) => std::thread::sleep(LOOK_FOR),
             }
         }
@@ -205,4 +207,23 @@ impl DriverLock {
             }
         }
     }
+}
+
+/// Whether a process has been killed, or is past its end, as far as the kernel says.
+fn is_dying(pid: &str) -> bool {
+    const EXITING: u64 = 0x4;
+    const KILL: u64 = 1 << (9 - 1);
+    if pid.is_empty() {
+        return false;
+    }
+    let read = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}"));
+    let (Ok(stat), Ok(status)) = (read("stat"), read("status")) else { return true };
+    // Of `pid (name) state ppid pgrp session tty tpgid flags`, whatever the name has in it.
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let (state, flags) = (fields.next(), fields.nth(5).and_then(|flags| flags.parse::<u64>().ok()));
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let pending = pending.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    matches!(state, Some("Z" | "X"))
+        || flags.is_some_and(|it| it & EXITING > 0)
+        || pending.is_some_and(|it| it & KILL > 0)
 }

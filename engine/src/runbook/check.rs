@@ -212,9 +212,12 @@ impl Checker {
         let Data::Map(entries) = &node.data else {
             let message = format!("{} must be a map, not {}", object.what, node.kind());
             let finding = Finding::new(&visible(node), "not a map", message);
-            let steps = self.path.is_empty() && matches!(node.data, Data::List(_));
-            let help = "its steps are a list under the key `steps:`, beside `name:` and `params:`";
-            return self.misfit(if steps { finding.help(help) } else { finding });
+            return self.misfit(
+                match help_for_a_map(object, self.path.is_empty() && matches!(node.data, Data::List(_))) {
+                    Some(help) => finding.help(help),
+                    None => finding,
+                },
+            );
         };
         let mut strangers = false;
         for (key, value) in entries {
@@ -385,4 +388,16 @@ pub fn visible(node: &Node) -> Span {
         Data::List(items) if node.span.is_empty() => items.first().map_or(node.span.clone(), visible),
         _ => node.span.clone(),
     }
+}
+
+/// Keys of a map that can be told in a line.
+const KEYS_TOLD_MAX: usize = 8;
+
+/// What a map would look like here. `steps`: the whole file is a list.
+fn help_for_a_map(object: &Object, steps: bool) -> Option<String> {
+    if steps {
+        return Some("its steps are a list under the key `steps:`, beside `name:` and `params:`".to_owned());
+    }
+    let keys: Vec<String> = object.keys().map(|key| format!("`{}:`", key.name)).collect();
+    (keys.len() <= KEYS_TOLD_MAX).then(|| format!("its keys: {}", keys.join(", ")))
 }
