@@ -3,6 +3,8 @@
 use runward_engine::run::RunId;
 use runward_engine::run::rows::RunRow;
 
+use crate::postgres::ServerError;
+
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     #[error("no run has the id `{0}`")]
@@ -42,9 +44,15 @@ pub enum LedgerError {
     /// The pinned definition of a run cannot be read by this version.
     #[error("the pinned definition of run {run} cannot be read: {message}")]
     Definition { run: RunId, message: String },
+    /// Its content does not fit its name.
+    #[error("the pinned file {sha256} was changed after it was recorded")]
+    ChangedFile { sha256: String },
     /// A stored definition that is not what it was.
     #[error("the definition {hash} {message}")]
     Unreadable { hash: String, message: String },
+    /// A Postgres that is not there, or does not do what a ledger needs.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     #[error("the ledger failed: {0}")]
     Other(String),
 }
@@ -53,7 +61,15 @@ impl LedgerError {
     /// Whether the rest of the ledger may be well.
     pub fn is_about_one_run(&self) -> bool {
         use LedgerError::*;
-        matches!(self, NoSuchRun(_) | NoSuchDefinition(_) | Tampered { .. } | Definition { .. } | Unreadable { .. })
+        matches!(
+            self,
+            NoSuchRun(_)
+                | NoSuchDefinition(_)
+                | Tampered { .. }
+                | Definition { .. }
+                | ChangedFile { .. }
+                | Unreadable { .. }
+        )
     }
 
     /// What the person in front of it can do.
@@ -79,7 +95,7 @@ impl LedgerError {
                 Some("see with `fuser` or `lsof` which process holds it, and repeat the command")
             }
             LedgerError::Open { .. } => Some("check that the folder exists and that this user may write to it"),
-            LedgerError::Tampered { .. } | LedgerError::Unreadable { .. } => {
+            LedgerError::Tampered { .. } | LedgerError::Unreadable { .. } | LedgerError::ChangedFile { .. } => {
                 Some("this run is not continued; `runward audit verify` checks the whole ledger")
             }
             LedgerError::Record { .. } => Some(
@@ -92,6 +108,7 @@ impl LedgerError {
             ),
             LedgerError::KeyOfPruned { .. } => Some("use a new key for a new job"),
             LedgerError::Definition { .. } => Some("use the version of runward that started the run"),
+            LedgerError::Server(error) => Some(error.help()),
             LedgerError::NoSuchDefinition(_) | LedgerError::Other(_) => None,
         }
     }

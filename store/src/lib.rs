@@ -1,7 +1,7 @@
 //! The ledger: what runward remembers.
 //!
-//! One narrow trait, [`Ledger`]; behind it [`MemoryLedger`] and [`SqliteLedger`], held to the same promises by
-//! [`conformance`]. The ledger decides nothing: every change of a run goes through `engine::run::execute` inside one
+//! One narrow trait, [`Ledger`]; behind it [`MemoryLedger`], [`SqliteLedger`] and [`PostgresLedger`], held to the same
+//! promises by [`conformance`]. The ledger decides nothing: every change of a run goes through `engine::run::execute` inside one
 //! transaction, and what is stored is the events that came out, hash-chained ([`chain`]), with the rows they touch.
 
 mod administration;
@@ -11,6 +11,8 @@ pub mod conformance;
 mod error;
 mod ledger;
 mod memory;
+mod postgres;
+mod sql;
 mod sqlite;
 
 pub use administration::{AdminEntry, AdminEvent, PrunedRun};
@@ -20,4 +22,5 @@ pub use ledger::{
     command,
 };
 pub use memory::{Fate, MemoryLedger, Surroundings};
+pub use postgres::{PostgresLedger, PostgresStats, ServerError, ServerStatus, Trouble};
 pub use sqlite::{Examined, SqliteLedger, Stats, examine};

@@ -3,32 +3,13 @@
 use std::path::Path;
 
 use crate::error::LedgerError;
+use crate::sql::ReadError;
 use crate::sqlite::BUSY_SECONDS;
 
-/// An error of the database, or one that already says what is wrong.
-pub(super) enum ReadError {
-    Database(sqlx::Error),
-    Ledger(LedgerError),
-}
-
-impl From<sqlx::Error> for ReadError {
-    fn from(error: sqlx::Error) -> Self {
-        ReadError::Database(error)
-    }
-}
-
-impl From<LedgerError> for ReadError {
-    fn from(error: LedgerError) -> Self {
-        ReadError::Ledger(error)
-    }
-}
-
-impl ReadError {
-    pub(super) fn at(self, path: &Path) -> LedgerError {
-        match self {
-            ReadError::Database(error) => translate(path, error),
-            ReadError::Ledger(error) => error,
-        }
+pub(super) fn at(path: &Path, error: ReadError) -> LedgerError {
+    match error {
+        ReadError::Database(error) => translate(path, error),
+        ReadError::Ledger(error) => error,
     }
 }
 

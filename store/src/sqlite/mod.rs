@@ -9,8 +9,13 @@ mod errors;
 mod examine;
 mod open;
 mod pace;
+#[path = "../sql/past.rs"]
 mod past;
+#[cfg(test)]
+mod plan;
+#[path = "../sql/prune.rs"]
 mod prune;
+#[path = "../sql/read.rs"]
 mod read;
 mod write;
 
@@ -18,18 +23,39 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use runward_engine::plan::Seal;
-use runward_engine::plan::definition::{self, Definition};
+use runward_engine::plan::definition::Definition;
 use runward_engine::plan::history::PastRun;
 use runward_engine::run::group::Member;
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::Mutex;
 
 use self::pace::Pace;
 use crate::administration::{self, AdminEntry, AdminEvent};
 use crate::error::LedgerError;
 use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
+
+use sqlx::SqliteConnection as Connection;
+use sqlx::sqlite::SqliteRow as Row;
+
+/// Definitions that no run has and none of them calls.
+const UNUSED_DEFINITIONS: &str = "WITH RECURSIVE used (hash) AS (SELECT definition FROM runs UNION \
+     SELECT json_extract(called.value, '$.definition') FROM used \
+     JOIN definitions ON definitions.hash = used.hash, json_each(definitions.body, '$.runbooks') AS called) \
+     DELETE FROM definitions WHERE hash NOT IN (SELECT hash FROM used)";
+/// Files that no definition names.
+const UNNAMED_BLOBS: &str = "DELETE FROM blobs WHERE sha256 NOT IN (SELECT json_extract(file.value, '$.sha256') \
+     FROM definitions, json_each(definitions.body, '$.files') AS file)";
+
+/// Any text can be stored as it is.
+fn stored(text: &str) -> &str {
+    text
+}
+
+fn shown(text: String) -> String {
+    text
+}
 
 pub use care::Stats;
 pub use examine::{Examined, examine};
@@ -68,7 +94,7 @@ impl Ledger for SqliteLedger {
                 .await
                 .map_err(|error| self.error(error))?;
             if let Some(id) = existing {
-                let view = read::load(&mut tx, &RunId(id)).await.map_err(|error| error.at(&self.path))?;
+                let view = read::load(&mut tx, &RunId(id)).await.map_err(|error| errors::at(&self.path, error))?;
                 return Ok(Triggered { view, created: false });
             }
             if let Some(run) = prune::owner(&mut tx, key).await.map_err(|error| self.error(error))? {
@@ -76,7 +102,7 @@ impl Ledger for SqliteLedger {
             }
         }
         if new.parent.is_some() && read::run(&mut tx, &new.id).await.map_err(|error| self.error(error))?.is_some() {
-            let view = read::load(&mut tx, &new.id).await.map_err(|error| error.at(&self.path))?;
+            let view = read::load(&mut tx, &new.id).await.map_err(|error| errors::at(&self.path, error))?;
             return Ok(Triggered { view, created: false });
         }
         if let Some(last) = &new.only_after {
@@ -100,12 +126,12 @@ impl Ledger for SqliteLedger {
     async fn load(&self, run: &RunId) -> Result<RunView, LedgerError> {
         let mut connection = self.connection.lock().await;
         let mut tx = connection.begin().await.map_err(|error| self.error(error))?;
-        read::load(&mut tx, run).await.map_err(|error| error.at(&self.path))
+        read::load(&mut tx, run).await.map_err(|error| errors::at(&self.path, error))
     }
 
     async fn refresh(&self, view: &mut RunView) -> Result<Vec<Recorded>, LedgerError> {
         let mut connection = self.connection.lock().await;
-        read::catch_up(&mut connection, view).await.map_err(|error| error.at(&self.path))
+        read::catch_up(&mut connection, view).await.map_err(|error| errors::at(&self.path, error))
     }
 
     async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError> {
@@ -113,7 +139,7 @@ impl Ledger for SqliteLedger {
         let mut pace = Pace::start();
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))?;
         pace.locked(&view.state.id);
-        let mut news = read::catch_up(&mut tx, view).await.map_err(|error| error.at(&self.path))?;
+        let mut news = read::catch_up(&mut tx, view).await.map_err(|error| errors::at(&self.path, error))?;
         let members = match view.asks() {
             Some(group) => Some(read::members(&mut tx, group).await.map_err(|error| self.error(error))?),
             None => None,
@@ -145,11 +171,7 @@ impl Ledger for SqliteLedger {
     async fn rows(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>, Vec<AttemptRow>), LedgerError> {
         let mut connection = self.connection.lock().await;
         let mut tx = connection.begin().await.map_err(|error| self.error(error))?;
-        let row = read::run(&mut tx, run).await.map_err(|error| self.error(error))?;
-        let row = row.ok_or_else(|| LedgerError::NoSuchRun(run.clone()))?;
-        let steps = read::steps(&mut tx, run).await.map_err(|error| self.error(error))?;
-        let attempts = read::attempts(&mut tx, run).await.map_err(|error| self.error(error))?;
-        Ok((row, steps, attempts))
+        read::rows(&mut tx, run).await.map_err(|error| errors::at(&self.path, error))
     }
 
     async fn group(&self, name: &str) -> Result<Vec<Member>, LedgerError> {
@@ -159,37 +181,24 @@ impl Ledger for SqliteLedger {
 
     async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError> {
         let mut connection = self.connection.lock().await;
-        let (events, _) = read::events(&mut connection, run, after).await.map_err(|error| error.at(&self.path))?;
+        let (events, _) =
+            read::events(&mut connection, run, after).await.map_err(|error| errors::at(&self.path, error))?;
         Ok(events)
     }
 
     async fn find(&self, part: &str) -> Result<Vec<RunId>, LedgerError> {
         let mut connection = self.connection.lock().await;
-        let sql =
-            "SELECT id FROM runs WHERE substr(id, 1, length($1)) = $1 OR substr(id, -length($1)) = $1 ORDER BY id";
-        let ids: Vec<String> =
-            sqlx::query_scalar(sql).bind(part).fetch_all(&mut *connection).await.map_err(|error| self.error(error))?;
-        Ok(ids.into_iter().map(RunId).collect())
+        read::find(&mut connection, part).await.map_err(|error| self.error(error))
     }
 
     async fn definition(&self, hash: &str) -> Result<Definition, LedgerError> {
         let mut connection = self.connection.lock().await;
-        read::definition(&mut connection, hash).await.map_err(|error| error.at(&self.path))
+        read::definition(&mut connection, hash).await.map_err(|error| errors::at(&self.path, error))
     }
 
     async fn blob(&self, sha256: &str) -> Result<Vec<u8>, LedgerError> {
         let mut connection = self.connection.lock().await;
-        let bytes: Option<Vec<u8>> = sqlx::query_scalar("SELECT bytes FROM blobs WHERE sha256 = $1")
-            .bind(sha256)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(|error| self.error(error))?;
-        let bytes = bytes.ok_or_else(|| LedgerError::NoSuchDefinition(sha256.to_owned()))?;
-        if definition::sha256(&bytes) != sha256 {
-            let message = format!("the pinned file {sha256} was changed");
-            return Err(LedgerError::Corrupt { path: self.path.display().to_string(), message });
-        }
-        Ok(bytes)
+        read::blob(&mut connection, sha256).await.map_err(|error| errors::at(&self.path, error))
     }
 
     async fn seal(&self) -> Result<Seal, LedgerError> {

@@ -1,22 +1,22 @@
-//! Reading rows and events.
+//! Reading rows and events: the same words for SQLite and Postgres. Part of both ([`crate::sql`]).
 
-use runward_engine::plan::{Definition, Seal};
+use runward_engine::plan::{Definition, Seal, definition};
 use runward_engine::run::group::{Member, Permit, Priority};
 use runward_engine::run::ids::split_unit_name;
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RolledBack, RunId};
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row as _;
 
-use super::errors::ReadError;
+use super::{Connection, Row, shown, stored};
 use crate::error::LedgerError;
 use crate::ledger::{RunQuery, RunView, StoredEvent};
+use crate::sql::ReadError;
 
 const RUN_COLUMNS: &str = "SELECT id, name, status, generation, held, waits, rollback, trigger, actor, key, parent, \
      parent_step, params, definition, grp, permit, permit_at, priority, created_at, started_at, finished_at, seq FROM runs";
 
-pub(super) async fn load(connection: &mut SqliteConnection, run: &RunId) -> Result<RunView, ReadError> {
+pub(super) async fn load(connection: &mut Connection, run: &RunId) -> Result<RunView, ReadError> {
     let hash: Option<String> = sqlx::query_scalar("SELECT definition FROM runs WHERE id = $1")
         .bind(&run.0)
         .fetch_optional(&mut *connection)
@@ -29,10 +29,7 @@ pub(super) async fn load(connection: &mut SqliteConnection, run: &RunId) -> Resu
 }
 
 /// Brings a view up to date, and says what was new.
-pub(super) async fn catch_up(
-    connection: &mut SqliteConnection,
-    view: &mut RunView,
-) -> Result<Vec<Recorded>, ReadError> {
+pub(super) async fn catch_up(connection: &mut Connection, view: &mut RunView) -> Result<Vec<Recorded>, ReadError> {
     let id = view.state.id.clone();
     if view.stale {
         *view = load(connection, &id).await?;
@@ -41,6 +38,16 @@ pub(super) async fn catch_up(
     let seq: Option<i64> =
         sqlx::query_scalar("SELECT seq FROM runs WHERE id = $1").bind(&id.0).fetch_optional(&mut *connection).await?;
     let seq = seq.ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
+    tail(connection, view, seq).await
+}
+
+/// As [`catch_up`], of a view that is not stale, where the last event is known to be `seq`.
+pub(super) async fn tail(
+    connection: &mut Connection,
+    view: &mut RunView,
+    seq: i64,
+) -> Result<Vec<Recorded>, ReadError> {
+    let id = view.state.id.clone();
     if seq as u64 == view.state.seq {
         return Ok(Vec::new());
     }
@@ -51,7 +58,7 @@ pub(super) async fn catch_up(
 }
 
 pub(super) async fn events(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     run: &RunId,
     after: u64,
 ) -> Result<(Vec<StoredEvent>, Vec<String>), ReadError> {
@@ -67,14 +74,33 @@ pub(super) async fn events(
             seq,
             message: format!("its body cannot be read: {error}"),
         })?;
-        let recorded = Recorded { seq, at: row.try_get("at")?, actor: row.try_get("actor")?, event };
+        let recorded = Recorded { seq, at: row.try_get("at")?, actor: text(&row, "actor")?, event };
         events.push(StoredEvent { recorded, hash: row.try_get("hash")? });
         bodies.push(body);
     }
     Ok((events, bodies))
 }
 
-pub(super) async fn definition(connection: &mut SqliteConnection, hash: &str) -> Result<Definition, ReadError> {
+/// The runs whose id starts or ends with this.
+pub(super) async fn find(connection: &mut Connection, part: &str) -> Result<Vec<RunId>, sqlx::Error> {
+    let sql = "SELECT id FROM runs WHERE substr(id, 1, length($1)) = $1 \
+               OR substr(id, length(id) - length($1) + 1) = $1 ORDER BY id";
+    let ids: Vec<String> = sqlx::query_scalar(sql).bind(stored(part)).fetch_all(connection).await?;
+    Ok(ids.into_iter().map(RunId).collect())
+}
+
+/// The content of a pinned file.
+pub(super) async fn blob(connection: &mut Connection, sha256: &str) -> Result<Vec<u8>, ReadError> {
+    let bytes: Option<Vec<u8>> =
+        sqlx::query_scalar("SELECT bytes FROM blobs WHERE sha256 = $1").bind(sha256).fetch_optional(connection).await?;
+    let bytes = bytes.ok_or_else(|| LedgerError::NoSuchDefinition(sha256.to_owned()))?;
+    if definition::sha256(&bytes) != sha256 {
+        return Err(LedgerError::ChangedFile { sha256: sha256.to_owned() }.into());
+    }
+    Ok(bytes)
+}
+
+pub(super) async fn definition(connection: &mut Connection, hash: &str) -> Result<Definition, ReadError> {
     let body: Option<String> = sqlx::query_scalar("SELECT body FROM definitions WHERE hash = $1")
         .bind(hash)
         .fetch_optional(connection)
@@ -88,7 +114,7 @@ pub(super) async fn definition(connection: &mut SqliteConnection, hash: &str) ->
     Ok(definition)
 }
 
-pub(super) async fn seal(connection: &mut SqliteConnection) -> Result<Seal, sqlx::Error> {
+pub(super) async fn seal(connection: &mut Connection) -> Result<Seal, sqlx::Error> {
     let key: Vec<u8> = sqlx::query_scalar("SELECT key FROM seal").fetch_one(connection).await?;
     let key = key.try_into().map_err(|_| sqlx::Error::Protocol("the key of the ledger has another length".into()))?;
     Ok(Seal::new(key))
@@ -98,7 +124,7 @@ fn unreadable(hash: &str, message: String) -> LedgerError {
     LedgerError::Unreadable { hash: hash.to_owned(), message }
 }
 
-pub(super) async fn runs(connection: &mut SqliteConnection, query: &RunQuery) -> Result<Vec<RunRow>, sqlx::Error> {
+pub(super) async fn runs(connection: &mut Connection, query: &RunQuery) -> Result<Vec<RunRow>, sqlx::Error> {
     // Said plainly, so that an index answers.
     let name = if query.name.is_some() { "name = $1" } else { "$1 IS NULL" };
     let key = if query.key.is_some() { "key = $5" } else { "$5 IS NULL" };
@@ -106,36 +132,36 @@ pub(super) async fn runs(connection: &mut SqliteConnection, query: &RunQuery) ->
         "{RUN_COLUMNS} WHERE {name} AND {key} AND (NOT $2 OR finished_at IS NULL) \
          AND (NOT $3 OR parent IS NULL) ORDER BY id DESC LIMIT $4"
     );
-    let limit = query.limit.map_or(-1, i64::from);
+    let limit = query.limit.map_or(i64::MAX, i64::from);
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(query.name.as_deref())
+        .bind(query.name.as_deref().map(stored))
         .bind(query.unfinished)
         .bind(query.without_children)
         .bind(limit)
-        .bind(query.key.as_deref())
+        .bind(query.key.as_deref().map(stored))
         .fetch_all(connection)
         .await?;
     rows.iter().map(run_of).collect()
 }
 
 /// The runs that hold a permit of a group, and those that wait for one, by their turn.
-pub(super) async fn members(connection: &mut SqliteConnection, group: &str) -> Result<Vec<Member>, sqlx::Error> {
+pub(super) async fn members(connection: &mut Connection, group: &str) -> Result<Vec<Member>, sqlx::Error> {
     let sql = "SELECT id, name, actor, status, held, priority, permit, permit_at, created_at FROM runs \
                WHERE grp = $1 AND permit IS NOT NULL";
-    let rows = sqlx::query(sql).bind(group).fetch_all(connection).await?;
+    let rows = sqlx::query(sql).bind(stored(group)).fetch_all(connection).await?;
     let mut members: Vec<Member> =
         rows.iter().filter_map(|row| member_of(row).transpose()).collect::<Result<_, _>>()?;
     members.sort_by_key(Member::order);
     Ok(members)
 }
 
-fn member_of(row: &SqliteRow) -> Result<Option<Member>, sqlx::Error> {
+fn member_of(row: &Row) -> Result<Option<Member>, sqlx::Error> {
     let Some(permit) = permit(row)? else { return Ok(None) };
     let taken_at: Option<i64> = row.try_get("permit_at")?;
     Ok(Some(Member {
         run: RunId(row.try_get("id")?),
-        name: row.try_get("name")?,
-        actor: row.try_get("actor")?,
+        name: text(row, "name")?,
+        actor: text(row, "actor")?,
         status: row.try_get("status")?,
         held: row.try_get("held")?,
         priority: priority(row)?,
@@ -144,23 +170,34 @@ fn member_of(row: &SqliteRow) -> Result<Option<Member>, sqlx::Error> {
     }))
 }
 
-fn permit(row: &SqliteRow) -> Result<Option<Permit>, sqlx::Error> {
+fn permit(row: &Row) -> Result<Option<Permit>, sqlx::Error> {
     let word: Option<String> = row.try_get("permit")?;
     Ok(word.map(|word| if word == Permit::Holds.as_str() { Permit::Holds } else { Permit::Waits }))
 }
 
-fn priority(row: &SqliteRow) -> Result<Priority, sqlx::Error> {
+fn priority(row: &Row) -> Result<Priority, sqlx::Error> {
     let at: i64 = row.try_get("priority")?;
     Ok(usize::try_from(at).ok().and_then(|at| Priority::ALL.get(at)).copied().unwrap_or_default())
 }
 
-pub(super) async fn run(connection: &mut SqliteConnection, run: &RunId) -> Result<Option<RunRow>, sqlx::Error> {
+/// The rows of one run: steps in file order, attempts by time. Within a transaction that sees one moment.
+pub(super) async fn rows(
+    connection: &mut Connection,
+    id: &RunId,
+) -> Result<(RunRow, Vec<StepRow>, Vec<AttemptRow>), ReadError> {
+    let row = run(connection, id).await?.ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
+    let steps = steps(connection, id).await?;
+    let attempts = attempts(connection, id).await?;
+    Ok((row, steps, attempts))
+}
+
+pub(super) async fn run(connection: &mut Connection, run: &RunId) -> Result<Option<RunRow>, sqlx::Error> {
     let sql = format!("{RUN_COLUMNS} WHERE id = $1");
     let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&run.0).fetch_optional(connection).await?;
     row.as_ref().map(run_of).transpose()
 }
 
-pub(super) async fn steps(connection: &mut SqliteConnection, run: &RunId) -> Result<Vec<StepRow>, sqlx::Error> {
+pub(super) async fn steps(connection: &mut Connection, run: &RunId) -> Result<Vec<StepRow>, sqlx::Error> {
     let sql = "SELECT unit, position, status, attempts, started_at, ended_at, error, outputs FROM steps \
                WHERE run_id = $1";
     let rows = sqlx::query(sql).bind(&run.0).fetch_all(connection).await?;
@@ -168,13 +205,13 @@ pub(super) async fn steps(connection: &mut SqliteConnection, run: &RunId) -> Res
         .iter()
         .map(|row| {
             Ok(StepRow {
-                unit: row.try_get("unit")?,
+                unit: text(row, "unit")?,
                 position: number(row, "position")?,
                 status: row.try_get("status")?,
                 attempts: number(row, "attempts")?,
                 started_at: row.try_get("started_at")?,
                 ended_at: row.try_get("ended_at")?,
-                error: row.try_get("error")?,
+                error: maybe(row, "error")?,
                 outputs: json(row, "outputs")?,
             })
         })
@@ -187,7 +224,7 @@ pub(super) async fn steps(connection: &mut SqliteConnection, run: &RunId) -> Res
     })
 }
 
-pub(super) async fn attempts(connection: &mut SqliteConnection, run: &RunId) -> Result<Vec<AttemptRow>, sqlx::Error> {
+pub(super) async fn attempts(connection: &mut Connection, run: &RunId) -> Result<Vec<AttemptRow>, sqlx::Error> {
     let sql = "SELECT claim, unit, attempt, generation, session, watched_by, status, claimed_at, started_at, ended_at, code, signal, \
                error, log_bytes, log_dropped, log_sha256 FROM attempts WHERE run_id = $1 ORDER BY claimed_at, claim";
     let rows = sqlx::query(sql).bind(&run.0).fetch_all(connection).await?;
@@ -195,18 +232,18 @@ pub(super) async fn attempts(connection: &mut SqliteConnection, run: &RunId) -> 
         .map(|row| {
             Ok(AttemptRow {
                 claim: row.try_get("claim")?,
-                unit: row.try_get("unit")?,
+                unit: text(row, "unit")?,
                 attempt: number(row, "attempt")?,
                 generation: number(row, "generation")?,
-                session: row.try_get("session")?,
-                watched_by: row.try_get("watched_by")?,
+                session: text(row, "session")?,
+                watched_by: text(row, "watched_by")?,
                 status: row.try_get("status")?,
                 claimed_at: row.try_get("claimed_at")?,
                 started_at: row.try_get("started_at")?,
                 ended_at: row.try_get("ended_at")?,
                 code: row.try_get("code")?,
                 signal: row.try_get("signal")?,
-                error: row.try_get("error")?,
+                error: maybe(row, "error")?,
                 log_bytes: row.try_get::<i64, _>("log_bytes")? as u64,
                 log_dropped: row.try_get::<i64, _>("log_dropped")? as u64,
                 log_sha256: row.try_get("log_sha256")?,
@@ -215,23 +252,23 @@ pub(super) async fn attempts(connection: &mut SqliteConnection, run: &RunId) -> 
         .collect()
 }
 
-fn run_of(row: &SqliteRow) -> Result<RunRow, sqlx::Error> {
+fn run_of(row: &Row) -> Result<RunRow, sqlx::Error> {
     Ok(RunRow {
         id: RunId(row.try_get("id")?),
-        name: row.try_get("name")?,
+        name: text(row, "name")?,
         status: row.try_get("status")?,
         generation: number(row, "generation")?,
         held: row.try_get("held")?,
-        waits: row.try_get("waits")?,
+        waits: maybe(row, "waits")?,
         rollback: rolled_back(row)?,
-        trigger: row.try_get("trigger")?,
-        actor: row.try_get("actor")?,
-        key: row.try_get("key")?,
+        trigger: text(row, "trigger")?,
+        actor: text(row, "actor")?,
+        key: maybe(row, "key")?,
         parent: row.try_get::<Option<String>, _>("parent")?.map(RunId),
-        parent_step: row.try_get("parent_step")?,
+        parent_step: maybe(row, "parent_step")?,
         params: json(row, "params")?,
         definition: row.try_get("definition")?,
-        group: row.try_get("grp")?,
+        group: maybe(row, "grp")?,
         permit: permit(row)?,
         permit_at: row.try_get("permit_at")?,
         priority: priority(row)?,
@@ -242,17 +279,25 @@ fn run_of(row: &SqliteRow) -> Result<RunRow, sqlx::Error> {
     })
 }
 
-fn rolled_back(row: &SqliteRow) -> Result<RolledBack, sqlx::Error> {
+fn rolled_back(row: &Row) -> Result<RolledBack, sqlx::Error> {
     let word: String = row.try_get("rollback")?;
     serde_json::from_value(word.into())
         .map_err(|error| sqlx::Error::ColumnDecode { index: "rollback".to_owned(), source: Box::new(error) })
 }
 
-fn number(row: &SqliteRow, column: &str) -> Result<u32, sqlx::Error> {
+fn text(row: &Row, column: &str) -> Result<String, sqlx::Error> {
+    row.try_get(column).map(shown)
+}
+
+fn maybe(row: &Row, column: &str) -> Result<Option<String>, sqlx::Error> {
+    Ok(row.try_get::<Option<String>, _>(column)?.map(shown))
+}
+
+fn number(row: &Row, column: &str) -> Result<u32, sqlx::Error> {
     Ok(row.try_get::<i64, _>(column)? as u32)
 }
 
-fn json<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, sqlx::Error> {
+fn json<T: DeserializeOwned>(row: &Row, column: &str) -> Result<T, sqlx::Error> {
     let text: String = row.try_get(column)?;
     serde_json::from_str(&text)
         .map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })

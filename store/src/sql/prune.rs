@@ -1,20 +1,21 @@
 //! The ledger's own record, and the removal of runs with everything that only they used.
 
 use runward_engine::run::RunId;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row as _;
 
+use super::{Connection, UNNAMED_BLOBS, UNUSED_DEFINITIONS, shown, stored};
 use crate::administration::{self, AdminEvent, PrunedRun};
 use crate::chain;
 
 /// The pruned run that had this key.
-pub(super) async fn owner(connection: &mut SqliteConnection, key: &str) -> Result<Option<RunId>, sqlx::Error> {
+pub(super) async fn owner(connection: &mut Connection, key: &str) -> Result<Option<RunId>, sqlx::Error> {
     let sql = "SELECT id FROM pruned WHERE key = $1";
-    Ok(sqlx::query_scalar(sql).bind(key).fetch_optional(connection).await?.map(RunId))
+    Ok(sqlx::query_scalar(sql).bind(stored(key)).fetch_optional(connection).await?.map(RunId))
 }
 
 /// Within a transaction that holds the write lock.
 pub(super) async fn administer(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     event: AdminEvent,
     at: i64,
     actor: &str,
@@ -40,10 +41,10 @@ pub(super) async fn administer(
 }
 
 /// Those that are at their end, and as the caller saw them.
-async fn unchanged(connection: &mut SqliteConnection, runs: Vec<PrunedRun>) -> Result<Vec<PrunedRun>, sqlx::Error> {
+async fn unchanged(connection: &mut Connection, runs: Vec<PrunedRun>) -> Result<Vec<PrunedRun>, sqlx::Error> {
     let mut found = Vec::with_capacity(runs.len());
     for run in runs {
-        let sql = "SELECT 1 FROM runs WHERE id = $1 AND head = $2 AND seq = $3 AND finished_at IS NOT NULL";
+        let sql = "SELECT seq FROM runs WHERE id = $1 AND head = $2 AND seq = $3 AND finished_at IS NOT NULL";
         let same: Option<i64> = sqlx::query_scalar(sql)
             .bind(&run.id.0)
             .bind(&run.head)
@@ -55,12 +56,7 @@ async fn unchanged(connection: &mut SqliteConnection, runs: Vec<PrunedRun>) -> R
     Ok(found)
 }
 
-async fn append(
-    connection: &mut SqliteConnection,
-    event: &AdminEvent,
-    at: i64,
-    actor: &str,
-) -> Result<i64, sqlx::Error> {
+async fn append(connection: &mut Connection, event: &AdminEvent, at: i64, actor: &str) -> Result<i64, sqlx::Error> {
     let last = sqlx::query("SELECT seq, hash FROM administration ORDER BY seq DESC LIMIT 1")
         .fetch_optional(&mut *connection)
         .await?;
@@ -72,7 +68,7 @@ async fn append(
     sqlx::query("INSERT INTO administration (seq, at, actor, kind, body, hash) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(seq)
         .bind(at)
-        .bind(actor)
+        .bind(stored(actor))
         .bind(event.kind())
         .bind(&body)
         .bind(administration::link(&previous, seq as u64, at, actor, &body))
@@ -82,10 +78,10 @@ async fn append(
 }
 
 /// The schema refuses to let a run go that is not marked as pruned first.
-async fn remove(connection: &mut SqliteConnection, run: &PrunedRun, entry: i64) -> Result<(), sqlx::Error> {
+async fn remove(connection: &mut Connection, run: &PrunedRun, entry: i64) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO pruned (id, key, entry) VALUES ($1, $2, $3)")
         .bind(&run.id.0)
-        .bind(&run.key)
+        .bind(run.key.as_deref().map(stored))
         .bind(entry)
         .execute(&mut *connection)
         .await?;
@@ -101,29 +97,23 @@ async fn remove(connection: &mut SqliteConnection, run: &PrunedRun, entry: i64) 
 }
 
 /// Definitions that no run has and none of them calls; and, where one went, files that no definition names.
-async fn forget_unused(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let unused = "WITH RECURSIVE used (hash) AS (SELECT definition FROM runs UNION \
-                  SELECT json_extract(called.value, '$.definition') FROM used \
-                  JOIN definitions ON definitions.hash = used.hash, json_each(definitions.body, '$.runbooks') AS called) \
-                  DELETE FROM definitions WHERE hash NOT IN (SELECT hash FROM used)";
-    if sqlx::query(unused).execute(&mut *connection).await?.rows_affected() > 0 {
-        let unnamed = "DELETE FROM blobs WHERE sha256 NOT IN (SELECT json_extract(file.value, '$.sha256') \
-                       FROM definitions, json_each(definitions.body, '$.files') AS file)";
-        sqlx::query(unnamed).execute(connection).await?;
+async fn forget_unused(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    if sqlx::query(UNUSED_DEFINITIONS).execute(&mut *connection).await?.rows_affected() > 0 {
+        sqlx::query(UNNAMED_BLOBS).execute(connection).await?;
     }
     Ok(())
 }
 
 /// Every entry: seq, at, actor, body, hash.
 pub(super) async fn entries(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
 ) -> Result<Vec<(u64, i64, String, String, String)>, sqlx::Error> {
     let rows = sqlx::query("SELECT seq, at, actor, body, hash FROM administration ORDER BY seq");
     let rows = rows.fetch_all(connection).await?;
     rows.iter()
         .map(|row| {
             let seq = row.try_get::<i64, _>("seq")? as u64;
-            Ok((seq, row.try_get("at")?, row.try_get("actor")?, row.try_get("body")?, row.try_get("hash")?))
+            Ok((seq, row.try_get("at")?, row.try_get("actor").map(shown)?, row.try_get("body")?, row.try_get("hash")?))
         })
         .collect()
 }

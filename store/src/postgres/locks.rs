@@ -1,0 +1,39 @@
+//! Locks of things that have no row, held to the end of a transaction.
+//!
+//! A run is locked by its row. What remains are advisory locks of the transaction: they leave nothing behind, and
+//! two names that fall on the same number only wait for each other. Whoever takes several takes them in one order: the
+//! run, then the whole ledger, then a name, then a group. So nobody waits in a circle.
+
+use sqlx::PgConnection;
+
+/// The first half of a lock's number: `rw`, and what it is of.
+const LEDGER: i32 = 0x7277_0001;
+const NAME: i32 = 0x7277_0002;
+const GROUP: i32 = 0x7277_0003;
+
+/// Nobody prunes meanwhile: what a new run refers to stays.
+pub(super) async fn ledger_stays(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    take(connection, "SELECT pg_advisory_xact_lock_shared($1, hashtext($2))", LEDGER, "").await
+}
+
+/// Nobody starts a run, prunes, or writes to the ledger's own record meanwhile.
+pub(super) async fn ledger(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    take(connection, ALONE, LEDGER, "").await
+}
+
+/// Nobody else starts a run of this runbook only because there was none.
+pub(super) async fn name(connection: &mut PgConnection, name: &str) -> Result<(), sqlx::Error> {
+    take(connection, ALONE, NAME, name).await
+}
+
+/// Nobody else takes a permit of this group, or a place in its queue.
+pub(super) async fn group(connection: &mut PgConnection, group: &str) -> Result<(), sqlx::Error> {
+    take(connection, ALONE, GROUP, group).await
+}
+
+const ALONE: &str = "SELECT pg_advisory_xact_lock($1, hashtext($2))";
+
+async fn take(connection: &mut PgConnection, sql: &'static str, kind: i32, of: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(sql).bind(kind).bind(super::text::stored(of)).execute(connection).await?;
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! The ledger in a Postgres database, used by many processes on many hosts at once.
+//!
+//! READ COMMITTED with explicit locks: a run by its row (`FOR NO KEY UPDATE`), everything that has no row by a lock of the
+//! transaction ([`locks`]). A commit is four trips to the server: begin, lock, write, commit. Nothing here depends on the
+//! clock of a host, on LISTEN, or on anything that outlives a transaction.
+
+/// Asks for something, again if the line breaks: a question changes nothing.
+macro_rules! ask {
+    ($ledger:ident, $begin:expr, |$connection:ident| $question:expr) => {{
+        let mut tries = Tries::default();
+        loop {
+            let asked = async {
+                let mut $connection = $begin.await?;
+                let answer = $question.await.map_err(ReadError::from);
+                Ok::<_, ReadError>(($connection, answer))
+            };
+            let error = match answered(asked).await {
+                Ok((loan, answer @ (Ok(_) | Err(ReadError::Ledger(_))))) => {
+                    loan.end().await;
+                    break answer.map_err(|error| $ledger.error(error));
+                }
+                Ok((_, Err(error))) | Err(error) => error,
+            };
+            tries.after(error).await.map_err(|error| $ledger.error(error))?;
+        }
+    }};
+    ($ledger:ident, |$connection:ident| $question:expr) => {
+        ask!($ledger, $ledger.pool.lend(), |$connection| $question)
+    };
+}
+
+mod address;
+mod care;
+mod change;
+mod errors;
+mod locks;
+#[path = "../sql/past.rs"]
+mod past;
+mod pool;
+#[path = "../sql/prune.rs"]
+mod prune;
+#[path = "../sql/read.rs"]
+mod read;
+mod schema;
+mod text;
+mod tries;
+mod trouble;
+mod write;
+
+use async_trait::async_trait;
+use runward_engine::plan::history::PastRun;
+use runward_engine::plan::{Definition, Seal};
+use runward_engine::run::group::Member;
+use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
+use runward_engine::run::{Recorded, RunId};
+use sqlx::PgConnection as Connection;
+use sqlx::postgres::PgRow as Row;
+use tokio::sync::OnceCell;
+
+use self::address::Address;
+use self::change::Unrecorded;
+use self::pool::{Pool, answered};
+use self::text::{shown, stored};
+use self::tries::Tries;
+use crate::administration::{self, AdminEntry, AdminEvent};
+use crate::error::LedgerError;
+use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered};
+use crate::sql::ReadError;
+
+pub use care::PostgresStats;
+pub use schema::ServerStatus;
+pub use trouble::{ServerError, Trouble};
+
+/// Definitions that no run has and none of them calls.
+const UNUSED_DEFINITIONS: &str = "WITH RECURSIVE used (hash) AS (SELECT definition FROM runs UNION \
+     SELECT called ->> 'definition' FROM used JOIN definitions ON definitions.hash = used.hash, \
+     jsonb_array_elements(coalesce(definitions.body::jsonb -> 'runbooks', '[]')) AS called) \
+     DELETE FROM definitions WHERE hash NOT IN (SELECT hash FROM used)";
+/// Files that no definition names.
+const UNNAMED_BLOBS: &str = "DELETE FROM blobs WHERE sha256 NOT IN (SELECT file ->> 'sha256' FROM definitions, \
+     jsonb_array_elements(coalesce(definitions.body::jsonb -> 'files', '[]')) AS file)";
+
+/// Several statements that see one moment.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+pub struct PostgresLedger {
+    place: String,
+    pool: Pool,
+    seal: OnceCell<Seal>,
+}
+
+impl PostgresLedger {
+    /// Opens the ledger in this database, whose tables are those that this program knows.
+    pub async fn open(url: &str) -> Result<PostgresLedger, LedgerError> {
+        let address = Address::parse(url)?;
+        let mut connection = schema::connect(&address).await?;
+        let status = schema::status(&mut connection, &address.place).await?;
+        if let Some(trouble) = status.trouble().or_else(|| status.unready()) {
+            return Err(trouble.into());
+        }
+        let pool = Pool::new(address.options);
+        pool.keep(connection);
+        Ok(PostgresLedger { place: address.place, pool, seal: OnceCell::new() })
+    }
+
+    /// Looks at a server, and at how far its database is made ready, without changing anything.
+    pub async fn status(url: &str) -> Result<ServerStatus, LedgerError> {
+        let address = Address::parse(url)?;
+        let mut connection = schema::connect(&address).await?;
+        schema::status(&mut connection, &address.place).await
+    }
+
+    /// Makes the database ready: creates its tables, or brings them up to date.
+    pub async fn migrate(url: &str) -> Result<ServerStatus, LedgerError> {
+        schema::migrate(&Address::parse(url)?).await
+    }
+
+    /// Where it is, without the password.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn error(&self, error: impl Into<ReadError>) -> LedgerError {
+        errors::at(&self.place, error.into())
+    }
+
+    fn unrecorded(&self, error: Unrecorded, what: &str) -> LedgerError {
+        match error {
+            Unrecorded::Failed(error) => self.error(error),
+            Unrecorded::Unanswered(error) => {
+                let message = format!("{what} may be recorded, or not ({error})");
+                ServerError { place: self.place.clone(), trouble: Trouble::Unanswered, message }.into()
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Ledger for PostgresLedger {
+    async fn trigger(&self, new: NewRun) -> Result<Triggered, LedgerError> {
+        let seal = self.seal().await?;
+        let triggered = change::trigger(&self.pool, &seal, &new).await;
+        triggered.map_err(|error| self.unrecorded(error, &format!("run {}", new.id)))
+    }
+
+    async fn load(&self, run: &RunId) -> Result<RunView, LedgerError> {
+        ask!(self, self.pool.begin(SNAPSHOT), |connection| read::load(&mut connection, run))
+    }
+
+    async fn refresh(&self, view: &mut RunView) -> Result<Vec<Recorded>, LedgerError> {
+        ask!(self, |connection| read::catch_up(&mut connection, view))
+    }
+
+    async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError> {
+        let mut news = Vec::new();
+        let locked = change::lock(&self.pool, view, &mut news).await.map_err(|error| self.error(error))?;
+        let mut loan = locked.loan;
+        // From here on the view runs ahead of the ledger until the commit is acknowledged.
+        view.stale = true;
+        let (replies, events) = view.advance(next, &view.env(locked.now, locked.members), actor);
+        if events.is_empty() {
+            loan.roll_back().await;
+        } else {
+            let written = answered(write::changes(&mut loan, view, &events)).await;
+            written.map_err(|error| self.error(error))?;
+            let what = format!("the change of run {}", view.state.id);
+            loan.commit().await.map_err(|error| self.unrecorded(error.into(), &what))?;
+        }
+        view.stale = false;
+        news.extend(events.into_iter().map(|(event, _)| event.recorded));
+        Ok(Committed { replies, news })
+    }
+
+    async fn past(&self, name: &str, runs: u32) -> Result<Vec<PastRun>, LedgerError> {
+        ask!(self, self.pool.begin(SNAPSHOT), |connection| past::past(&mut connection, name, runs))
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, LedgerError> {
+        ask!(self, |connection| read::runs(&mut connection, query))
+    }
+
+    async fn rows(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>, Vec<AttemptRow>), LedgerError> {
+        ask!(self, self.pool.begin(SNAPSHOT), |connection| read::rows(&mut connection, run))
+    }
+
+    async fn group(&self, name: &str) -> Result<Vec<Member>, LedgerError> {
+        ask!(self, |connection| read::members(&mut connection, name))
+    }
+
+    async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError> {
+        let (events, _) = ask!(self, |connection| read::events(&mut connection, run, after))?;
+        Ok(events)
+    }
+
+    async fn find(&self, part: &str) -> Result<Vec<RunId>, LedgerError> {
+        ask!(self, |connection| read::find(&mut connection, part))
+    }
+
+    async fn definition(&self, hash: &str) -> Result<Definition, LedgerError> {
+        ask!(self, |connection| read::definition(&mut connection, hash))
+    }
+
+    async fn blob(&self, sha256: &str) -> Result<Vec<u8>, LedgerError> {
+        ask!(self, |connection| read::blob(&mut connection, sha256))
+    }
+
+    async fn seal(&self) -> Result<Seal, LedgerError> {
+        let seal = self.seal.get_or_try_init(async || ask!(self, |connection| read::seal(&mut connection)));
+        seal.await.cloned()
+    }
+
+    async fn administer(&self, event: AdminEvent, actor: &str) -> Result<AdminEvent, LedgerError> {
+        let done = change::administer(&self.pool, &event, actor).await;
+        done.map_err(|error| self.unrecorded(error, "what was done to the ledger"))
+    }
+
+    async fn administration(&self) -> Result<Vec<AdminEntry>, LedgerError> {
+        let stored = ask!(self, |connection| prune::entries(&mut connection))?;
+        administration::verified(stored)
+    }
+}

@@ -1,0 +1,126 @@
+//! A few connections, lent for one piece of work each.
+//!
+//! Whoever has one gives it back, or it is closed: a connection that was left in the middle of something is not used again.
+//! With it the server rolls back what was not committed.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, PgConnection};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use super::errors::is_definite;
+
+/// Connections of one process.
+const CONNECTIONS_MAX: usize = 4;
+/// A server that has not answered by then is not waited for: the line may be open at this end only. The server itself gives
+/// up on a statement, or a lock, long before.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+
+pub(super) struct Pool {
+    options: PgConnectOptions,
+    idle: Mutex<Vec<PgConnection>>,
+    lent: Semaphore,
+}
+
+/// A connection, for as long as a piece of work takes.
+pub(super) struct Loan<'a> {
+    connection: Option<PgConnection>,
+    pool: &'a Pool,
+    transaction: bool,
+    _permit: SemaphorePermit<'a>,
+}
+
+/// Why a COMMIT did not come back as done.
+pub(super) enum NotCommitted {
+    /// It is not.
+    Failed(sqlx::Error),
+    /// Nobody knows.
+    Unanswered(sqlx::Error),
+}
+
+impl Pool {
+    pub(super) fn new(options: PgConnectOptions) -> Pool {
+        Pool { options, idle: Mutex::default(), lent: Semaphore::new(CONNECTIONS_MAX) }
+    }
+
+    /// Takes in one that was opened before.
+    pub(super) fn keep(&self, connection: PgConnection) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    }
+
+    pub(super) async fn lend(&self) -> Result<Loan<'_>, sqlx::Error> {
+        let permit = self.lent.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self.options.connect().await?,
+        };
+        Ok(Loan { connection: Some(connection), pool: self, transaction: false, _permit: permit })
+    }
+
+    /// With a transaction. `how` begins it.
+    pub(super) async fn begin(&self, how: &'static str) -> Result<Loan<'_>, sqlx::Error> {
+        let mut loan = self.lend().await?;
+        sqlx::raw_sql(how).execute(&mut *loan).await?;
+        loan.transaction = true;
+        Ok(loan)
+    }
+}
+
+impl Loan<'_> {
+    /// What was only asked has been answered.
+    pub(super) async fn end(self) {
+        if self.transaction { self.roll_back().await } else { self.give_back() }
+    }
+
+    fn give_back(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.keep(connection);
+        }
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), NotCommitted> {
+        match answered(sqlx::raw_sql("COMMIT").execute(&mut *self)).await {
+            Ok(_) => {
+                self.give_back();
+                Ok(())
+            }
+            Err(error) if is_definite(&error) => Err(NotCommitted::Failed(error)),
+            Err(error) => Err(NotCommitted::Unanswered(error)),
+        }
+    }
+
+    /// Closing the connection does the same, and takes longer.
+    pub(super) async fn roll_back(mut self) {
+        let done: Result<_, sqlx::Error> = answered(sqlx::raw_sql("ROLLBACK").execute(&mut *self)).await;
+        if done.is_ok() {
+            self.give_back();
+        }
+    }
+}
+
+impl Deref for Loan<'_> {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.connection.as_ref().expect("it is there until it is given back, and then the loan is gone")
+    }
+}
+
+impl DerefMut for Loan<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.connection.as_mut().expect("it is there until it is given back, and then the loan is gone")
+    }
+}
+
+/// No longer than anybody has patience.
+pub(super) async fn answered<T, E: From<sqlx::Error>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    timeout(PATIENCE, work).await.unwrap_or_else(|_| {
+        let message = format!("no answer for {} s", PATIENCE.as_secs());
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message)).into())
+    })
+}

@@ -1,0 +1,39 @@
+//! Trying again, from the start of a transaction, what somebody else or a new line was in the way of.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::errors::passes;
+use crate::sql::ReadError;
+
+const TRIES_MAX: u32 = 8;
+const FIRST_WAIT: Duration = Duration::from_millis(10);
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub(super) struct Tries {
+    made: u32,
+}
+
+impl Tries {
+    /// Waits if another try makes sense; else says why not.
+    pub(super) async fn after(&mut self, error: ReadError) -> Result<(), ReadError> {
+        self.made += 1;
+        if self.made >= TRIES_MAX || !passes(&error) {
+            return Err(error);
+        }
+        let ReadError::Database(error) = error else { return Ok(()) };
+        warn!(%error, tries = self.made, "Postgres: trying again");
+        tokio::time::sleep(self.wait()).await;
+        Ok(())
+    }
+
+    /// Longer each time, and no two the same: who were in each other's way come back one by one.
+    fn wait(&self) -> Duration {
+        let longest = (FIRST_WAIT * 2_u32.pow(self.made)).min(WAIT_MAX);
+        let chance = RandomState::new().build_hasher().finish() % 1_000;
+        longest / 2 + longest / 2 * chance as u32 / 1_000
+    }
+}

@@ -1,0 +1,207 @@
+//! Writing a change: the head of the run, its events, and the rows they touch, in one statement.
+//!
+//! The rows go as one array a column, so the statement is the same for one row and for ten thousand: it is prepared once,
+//! and a change is one trip to the server, whatever its size.
+
+use runward_engine::run::group::Permit;
+use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
+use serde_json::{Map, Value};
+use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+
+use super::text::stored;
+use crate::ledger::{Linked, NewRun, RunView};
+
+/// The rows below a run; `$1` is its id, `$2` to `$31` are arrays.
+macro_rules! rows_of_a_run {
+    () => {
+        "WITH new_events AS ( \
+           INSERT INTO events (run_id, seq, at, actor, kind, body, hash) SELECT $1, new.* \
+           FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[]) AS new \
+         ), new_steps AS ( \
+           INSERT INTO steps (run_id, unit, position, status, attempts, started_at, ended_at, error, outputs) \
+           SELECT $1, new.* FROM unnest($8::text[], $9::bigint[], $10::text[], $11::bigint[], $12::bigint[], \
+                                        $13::bigint[], $14::text[], $15::text[]) AS new \
+           ON CONFLICT (run_id, unit) DO UPDATE SET status = excluded.status, attempts = excluded.attempts, \
+             started_at = excluded.started_at, ended_at = excluded.ended_at, error = excluded.error, \
+             outputs = excluded.outputs \
+         ), new_attempts AS ( \
+           INSERT INTO attempts (run_id, claim, unit, attempt, generation, session, watched_by, status, claimed_at, \
+                                 started_at, ended_at, code, signal, error, log_bytes, log_dropped, log_sha256) \
+           SELECT $1, new.* FROM unnest($16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::text[], \
+                                        $21::text[], $22::text[], $23::bigint[], $24::bigint[], $25::bigint[], \
+                                        $26::int[], $27::int[], $28::text[], $29::bigint[], $30::bigint[], \
+                                        $31::text[]) AS new \
+           ON CONFLICT (run_id, unit, attempt) DO UPDATE SET watched_by = excluded.watched_by, \
+             status = excluded.status, started_at = excluded.started_at, ended_at = excluded.ended_at, \
+             code = excluded.code, signal = excluded.signal, error = excluded.error, \
+             log_bytes = excluded.log_bytes, log_dropped = excluded.log_dropped, log_sha256 = excluded.log_sha256 \
+         ) "
+    };
+}
+
+const NEW_RUN: &str = concat!(
+    rows_of_a_run!(),
+    "INSERT INTO runs (id, status, generation, held, permit, permit_at, waits, rollback, started_at, finished_at, seq, head, \
+                       name, trigger, actor, key, parent, parent_step, params, definition, grp, priority, created_at) \
+     VALUES ($1, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, \
+             $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53)"
+);
+
+const CHANGES: &str = concat!(
+    rows_of_a_run!(),
+    "UPDATE runs SET status = $32, generation = $33, held = $34, permit = $35, permit_at = $36, waits = $37, \
+                     rollback = $38, started_at = $39, finished_at = $40, seq = $41, head = $42 \
+     WHERE id = $1 AND seq = $43"
+);
+
+type Statement = Query<'static, sqlx::Postgres, PgArguments>;
+
+/// The definition, those it calls and their files, kept once by content.
+///
+/// Where a definition is there, so are its files: nobody prunes while a run is recorded ([`super::locks::ledger_stays`]).
+/// In the order of their names, so that two who record the same ones wait for each other in one direction only.
+pub(super) async fn definition(connection: &mut PgConnection, new: &NewRun) -> Result<(), sqlx::Error> {
+    let mut definitions: Vec<_> = new.called.iter().chain([&new.definition]).map(|one| (one.hash(), one)).collect();
+    let hashes: Vec<&str> = definitions.iter().map(|(hash, _)| hash.as_str()).collect();
+    let there: Vec<String> = sqlx::query_scalar("SELECT hash FROM definitions WHERE hash = ANY($1)")
+        .bind(&hashes)
+        .fetch_all(&mut *connection)
+        .await?;
+    definitions.retain(|(hash, _)| !there.contains(hash));
+    if definitions.is_empty() {
+        return Ok(());
+    }
+    let (names, contents): (Vec<&str>, Vec<&[u8]>) =
+        new.blobs.iter().map(|(sha256, bytes)| (sha256.as_str(), bytes.as_slice())).unzip();
+    let sql = "INSERT INTO blobs (sha256, bytes) SELECT * FROM unnest($1::text[], $2::bytea[]) AS new (sha256, bytes) \
+               ORDER BY sha256 ON CONFLICT DO NOTHING";
+    sqlx::query(sql).bind(names).bind(contents).execute(&mut *connection).await?;
+    let bodies = |(_, one): &(String, &_)| serde_json::to_string(one);
+    let bodies = definitions.iter().map(bodies).collect::<Result<Vec<_>, _>>();
+    let bodies = bodies.expect("a definition is plain data: its JSON cannot fail");
+    let hashes: Vec<String> = definitions.into_iter().map(|(hash, _)| hash).collect();
+    let sql = "INSERT INTO definitions (hash, body) SELECT * FROM unnest($1::text[], $2::text[]) AS new (hash, body) \
+               ORDER BY hash ON CONFLICT DO NOTHING";
+    sqlx::query(sql).bind(hashes).bind(bodies).execute(connection).await?;
+    Ok(())
+}
+
+/// A new run with its first events.
+pub(super) async fn run(
+    connection: &mut PgConnection,
+    view: &mut RunView,
+    events: &[Linked],
+) -> Result<(), sqlx::Error> {
+    let row = rows::run_row(&view.state);
+    let statement = head(below(sqlx::query(NEW_RUN), view, events), &row, view);
+    let statement = statement
+        .bind(stored(&row.name).into_owned())
+        .bind(stored(&row.trigger).into_owned())
+        .bind(stored(&row.actor).into_owned())
+        .bind(maybe(row.key.as_deref()))
+        .bind(row.parent.map(|parent| parent.0))
+        .bind(maybe(row.parent_step.as_deref()))
+        .bind(json(&row.params))
+        .bind(row.definition)
+        .bind(maybe(row.group.as_deref()))
+        .bind(row.priority as i64)
+        .bind(row.created_at);
+    statement.execute(connection).await?;
+    Ok(())
+}
+
+/// Events of a run that exists, and what they change.
+pub(super) async fn changes(
+    connection: &mut PgConnection,
+    view: &mut RunView,
+    events: &[Linked],
+) -> Result<(), sqlx::Error> {
+    let row = rows::run_row(&view.state);
+    let before = events.first().map_or(row.seq, |(event, _)| event.recorded.seq) as i64 - 1;
+    let statement = head(below(sqlx::query(CHANGES), view, events), &row, view).bind(before);
+    if statement.execute(connection).await?.rows_affected() != 1 {
+        return Err(sqlx::Error::Protocol(format!("run {} moved on while its row was locked", row.id)));
+    }
+    Ok(())
+}
+
+/// `$32` to `$42`: what changes of a run.
+fn head(statement: Statement, row: &RunRow, view: &RunView) -> Statement {
+    statement
+        .bind(row.status.clone())
+        .bind(i64::from(row.generation))
+        .bind(row.held)
+        .bind(row.permit.map(Permit::as_str))
+        .bind(row.permit_at)
+        .bind(maybe(row.waits.as_deref()))
+        .bind(row.rollback.as_str())
+        .bind(row.started_at)
+        .bind(row.finished_at)
+        .bind(row.seq as i64)
+        .bind(view.head.clone())
+}
+
+/// `$1` to `$31`: the run's id, its events, and the rows that they touched.
+fn below(statement: Statement, view: &mut RunView, events: &[Linked]) -> Statement {
+    let touched = view.state.take_touched();
+    let state = &view.state;
+    let steps: Vec<StepRow> = touched.iter().filter_map(|unit| rows::step_row(state, *unit)).collect();
+    let attempts: Vec<AttemptRow> = touched.iter().flat_map(|unit| rows::recent_attempt_rows(state, *unit)).collect();
+    attempts_of(steps_of(events_of(statement.bind(state.id.0.clone()), events), &steps), &attempts)
+}
+
+fn events_of(statement: Statement, events: &[Linked]) -> Statement {
+    statement
+        .bind(column(events, |(event, _)| event.recorded.seq as i64))
+        .bind(column(events, |(event, _)| event.recorded.at))
+        .bind(column(events, |(event, _)| stored(&event.recorded.actor).into_owned()))
+        .bind(column(events, |(event, _)| event.recorded.event.kind()))
+        .bind(column(events, |(_, body)| body.clone()))
+        .bind(column(events, |(event, _)| event.hash.clone()))
+}
+
+fn steps_of(statement: Statement, steps: &[StepRow]) -> Statement {
+    statement
+        .bind(column(steps, |step| stored(&step.unit).into_owned()))
+        .bind(column(steps, |step| i64::from(step.position)))
+        .bind(column(steps, |step| step.status.clone()))
+        .bind(column(steps, |step| i64::from(step.attempts)))
+        .bind(column(steps, |step| step.started_at))
+        .bind(column(steps, |step| step.ended_at))
+        .bind(column(steps, |step| maybe(step.error.as_deref())))
+        .bind(column(steps, |step| json(&step.outputs)))
+}
+
+fn attempts_of(statement: Statement, attempts: &[AttemptRow]) -> Statement {
+    statement
+        .bind(column(attempts, |attempt| attempt.claim.clone()))
+        .bind(column(attempts, |attempt| stored(&attempt.unit).into_owned()))
+        .bind(column(attempts, |attempt| i64::from(attempt.attempt)))
+        .bind(column(attempts, |attempt| i64::from(attempt.generation)))
+        .bind(column(attempts, |attempt| stored(&attempt.session).into_owned()))
+        .bind(column(attempts, |attempt| stored(&attempt.watched_by).into_owned()))
+        .bind(column(attempts, |attempt| attempt.status.clone()))
+        .bind(column(attempts, |attempt| attempt.claimed_at))
+        .bind(column(attempts, |attempt| attempt.started_at))
+        .bind(column(attempts, |attempt| attempt.ended_at))
+        .bind(column(attempts, |attempt| attempt.code))
+        .bind(column(attempts, |attempt| attempt.signal))
+        .bind(column(attempts, |attempt| maybe(attempt.error.as_deref())))
+        .bind(column(attempts, |attempt| attempt.log_bytes as i64))
+        .bind(column(attempts, |attempt| attempt.log_dropped as i64))
+        .bind(column(attempts, |attempt| attempt.log_sha256.clone()))
+}
+
+fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
+}
+
+fn maybe(text: Option<&str>) -> Option<String> {
+    text.map(|text| stored(text).into_owned())
+}
+
+fn json(map: &Map<String, Value>) -> String {
+    serde_json::to_string(map).expect("JSON values with string keys always serialise")
+}
