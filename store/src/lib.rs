@@ -4,6 +4,8 @@
 //! promises by [`conformance`]. The ledger decides nothing: every change of a run goes through `engine::run::execute` inside one
 //! transaction, and what is stored is the events that came out, hash-chained ([`chain`]), with the rows they touch.
 
+#![allow(clippy::duplicate_mod, reason = "what is in sql/ is compiled for each database")]
+
 mod administration;
 pub mod chain;
 pub mod check;

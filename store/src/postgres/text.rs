@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn what_is_stored_comes_back() {
         for text in
-            ["", "备份 'x'", "\0", "a\0\0b", "\u{F0000}", "\u{F0000}0", "\0\u{F0000}1\u{F0000}\0", "0\u{F0000}\0001"]
+            ["", "备份 'x'", "\0", "a\0\0b", "\u{F0000}", "\u{F0000}0", "\0\u{F0000}1\u{F0000}\0", "0\u{F0000}\x0001"]
         {
             let stored = stored(text);
             assert!(!stored.contains('\0'), "{stored:?}");
