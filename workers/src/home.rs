@@ -179,8 +179,9 @@ impl DriverLock {
             .mode(0o600)
             .open(&path)
             .map_err(broken)?;
-        let mut pid = String::new();
-        for look in 0..LOOKS_DYING {
+        let mut looks = 0;
+        loop {
+            looks += 1;
             match Flock::lock(file.try_clone().map_err(broken)?, FlockArg::LockExclusiveNonblock) {
                 Ok(mut lock) => {
                     lock.set_len(0).map_err(broken)?;
@@ -189,10 +190,16 @@ impl DriverLock {
                 }
                 Err(_) => std::thread::sleep(LOOK_FOR),
             }
+            if looks < LOOKS {
+                continue;
+            }
+            let mut text = String::new();
+            file.rewind().and_then(|()| file.read_to_string(&mut text)).map_err(broken)?;
+            let holder = Holder::read(&text);
+            if looks >= LOOKS_DYING || !is_dying(&holder.pid) {
+                return Err(DriverLockError::Taken { run: run.clone(), holder });
+            }
         }
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(broken)?;
-        Err(DriverLockError::Taken { run: run.clone(), holder: Holder::read(&text) })
     }
 
     /// Who drives the run now.
@@ -213,7 +220,7 @@ impl DriverLock {
 fn is_dying(pid: &str) -> bool {
     const EXITING: u64 = 0x4;
     const KILL: u64 = 1 << (9 - 1);
-    if pid.is_empty() {
+    if pid.parse::<u32>().is_err() {
         return false;
     }
     let read = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}"));
