@@ -24,6 +24,9 @@ pub enum LedgerError {
     Full { path: String },
     #[error("the ledger {path} was written by a newer runward (schema {found}, this one knows {known})")]
     NewerSchema { path: String, found: i64, known: i64 },
+    /// It took another way to its schema than this program knows.
+    #[error("the ledger {path} was made by another build of runward: {message}")]
+    OtherBuild { path: String, message: String },
     #[error("the ledger {path} was busy for {seconds} s: another process holds it")]
     Busy { path: String, seconds: u64 },
     /// The record of a run does not fit its hashes, or cannot be read.
@@ -91,6 +94,10 @@ impl LedgerError {
                  command: a step that ends meanwhile keeps its result in the journal",
             ),
             LedgerError::NewerSchema { .. } => Some("use the newer runward, or name another state folder with --state"),
+            LedgerError::OtherBuild { .. } => Some(
+                "released versions open each other's ledgers; this one comes from a version in development. Use the build \
+                 that made it, or name another state folder with --state: this one stays as it is",
+            ),
             LedgerError::Busy { .. } => {
                 Some("see with `fuser` or `lsof` which process holds it, and repeat the command")
             }

@@ -79,6 +79,30 @@ async fn a_newer_schema_is_refused() {
 }
 
 #[tokio::test]
+async fn a_ledger_of_another_build_is_refused_with_what_to_do() {
+    for (change, words) in [
+        ("UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1", "another step 1 than"),
+        (
+            "INSERT INTO _sqlx_migrations SELECT 999, description, installed_on, success, checksum, execution_time \
+          FROM _sqlx_migrations WHERE version = 1",
+            "a step 999 that this one does not know",
+        ),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("ledger.db");
+        SqliteLedger::open(&path).await.unwrap();
+        // As a version wrote it that was still in development: other steps, and fewer of them.
+        let mut connection = raw(&path).await;
+        sqlx::query(change).execute(&mut connection).await.unwrap();
+        sqlx::query("PRAGMA user_version = 1").execute(&mut connection).await.unwrap();
+        let error = SqliteLedger::open(&path).await.err().unwrap();
+        assert!(matches!(error, LedgerError::OtherBuild { .. }) && error.to_string().contains(words), "{error}");
+        let help = error.help().unwrap();
+        assert!(help.contains("--state") && help.contains("the build that made it"), "{help}");
+    }
+}
+
+#[tokio::test]
 async fn many_open_a_new_ledger_at_once() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("ledger.db");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
@@ -55,12 +55,23 @@ pub(super) async fn open(path: &Path) -> Result<SqliteConnection, LedgerError> {
 async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), LedgerError> {
     let failed = |error| translate(path, error);
     sqlx::query("PRAGMA foreign_keys=OFF").execute(&mut *connection).await.map_err(failed)?;
-    MIGRATIONS
-        .run_direct(None, &mut *connection, false)
-        .await
-        .map_err(|error| LedgerError::Open { path: path.display().to_string(), message: error.to_string() })?;
+    MIGRATIONS.run_direct(None, &mut *connection, false).await.map_err(|error| migrate_error(path, &error))?;
     sqlx::query("PRAGMA foreign_keys=ON").execute(&mut *connection).await.map_err(failed)?;
     Ok(())
+}
+
+fn migrate_error(path: &Path, error: &MigrateError) -> LedgerError {
+    let path = path.display().to_string();
+    match error {
+        MigrateError::VersionMismatch(step) => {
+            LedgerError::OtherBuild { path, message: format!("its schema has another step {step} than this one") }
+        }
+        MigrateError::VersionMissing(step) => LedgerError::OtherBuild {
+            path,
+            message: format!("its schema has a step {step} that this one does not know"),
+        },
+        other => LedgerError::Open { path, message: other.to_string() },
+    }
 }
 
 async fn connect(path: &Path, create: bool) -> Result<SqliteConnection, LedgerError> {
