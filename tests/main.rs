@@ -34,6 +34,8 @@ mod configuration;
 mod docs;
 #[path = "stories/doctor.rs"]
 mod doctor;
+#[path = "stories/examples.rs"]
+mod examples;
 #[path = "stories/findings.rs"]
 mod findings;
 #[path = "stories/flow.rs"]
@@ -60,6 +62,8 @@ mod http;
 mod http_server;
 #[path = "stories/keys.rs"]
 mod keys;
+#[path = "stories/limits.rs"]
+mod limits;
 #[path = "stories/live.rs"]
 mod live;
 #[path = "stories/logging.rs"]
