@@ -171,7 +171,7 @@ examples! {
         };
         assert_eq!(approve("alice").code, 2, "whoever asked does not decide");
         assert_eq!(approve("mallory").code, 2, "nor does anybody else");
-        let agreed = approve("root");
+        let agreed = approve("ops");
         assert_eq!(agreed.code, 0, "{}", agreed.stderr);
         it.scene.expect(0, &["resume", "last"]);
         assert_eq!(it.read("deployed"), "agreed: go ahead\n");
@@ -330,15 +330,23 @@ impl Schema {
             found.0.insert(format!("{place}: {}", word.as_str().unwrap_or_default()));
         }
         for (key, value) in schema["properties"].as_object().into_iter().flatten() {
-            let unbuilt = value["description"].as_str().is_some_and(|about| about.contains("not built yet"));
             let place = format!("{here}.{key}");
-            if !unbuilt && found.0.insert(place.clone()) {
+            if self.is_built(value) && found.0.insert(place.clone()) {
                 self.all(value, &place, found);
             }
         }
         for inner in self.inside(schema) {
             self.all(inner, place, found);
         }
+    }
+
+    /// Whether anything of it is.
+    fn is_built(&self, schema: &Value) -> bool {
+        let unbuilt =
+            |value: &Value| value["description"].as_str().is_some_and(|about| about.contains("not built yet"));
+        let (inner, _) = self.resolve(schema);
+        let none = inner["properties"].as_object().is_some_and(|keys| keys.values().all(unbuilt));
+        !unbuilt(schema) && !none
     }
 
     fn inside<'s>(&self, schema: &'s Value) -> Vec<&'s Value> {
