@@ -4,10 +4,12 @@
 //! - [`supervisor`]: the small process that owns running steps and outlives the driver
 //! - [`step`]: how a prepared step becomes a launch, and its result a report
 //! - [`driver`]: carries one run to its end, and picks up what an earlier driver left running
+//! - [`queue`]: hints, who should look at the ledger now
 //! - [`care`]: looks after what runs leave behind
 
 pub mod care;
 pub mod driver;
 pub mod home;
+pub mod queue;
 pub mod step;
 pub mod supervisor;
