@@ -96,13 +96,19 @@ pub async fn find_run(ledger: &dyn Ledger, text: &str) -> Result<RunId, Failure>
     }
 }
 
+/// The run that is nobody's step, and that this one is carried on with: itself, mostly.
+pub async fn top(opened: &Opened, state: &RunState) -> Result<RunState, Failure> {
+    let mut top = state.clone();
+    while let Some(above) = &top.parent {
+        top = opened.ledger.load(&above.run).await?.state;
+    }
+    Ok(top)
+}
+
 /// A run that is a step of another one begins a generation only with that: else the two would say different things.
 pub async fn refuse_child(opened: &Opened, state: &RunState) -> Result<(), Failure> {
     let Some(parent) = &state.parent else { return Ok(()) };
-    let mut top = parent.run.clone();
-    while let Some(above) = opened.ledger.load(&top).await?.state.parent {
-        top = above.run;
-    }
+    let top = top(opened, state).await?.id;
     let message = format!("run {} is the step `{}` of run {}", state.id, parent.step, parent.run);
     let short = crate::view::words::short(&top.0);
     Err(Failure::usage(message).help(match DriverLock::holder(&opened.home, &top) {

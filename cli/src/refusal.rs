@@ -24,6 +24,9 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
         Reject::BeingCancelled { was } => format!("the run is being cancelled, by {}", act(was)),
         Reject::NotAsked { cancelled: Some(was), .. } => format!("{reject}: the run was cancelled by {}", act(was)),
         Reject::OtherPlan { last: Some(last), .. } => format!("{reject}; that was begun by {}", act(last)),
+        Reject::PausedWithParent { parent, was } => {
+            format!("the run is paused with run {}, of which it is a step, by {}", words::short(&parent.0), act(was))
+        }
         Reject::NotHeld { last: Some(was), .. } => format!("{reject}: {}", resolved(was)),
         Reject::AlreadyResolved { unit, was } => format!("{unit}: {}", resolved(was)),
         Reject::Running { unit, since: Some(since) } => format!("{unit} is running since {}", text::time(*since)),
@@ -46,6 +49,9 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
             "nothing was changed, and there is nothing left to do in it; `runward run` starts a new one".to_owned()
         }
         Reject::Terminal { .. } => format!("nothing was changed; `runward resume {short}` continues it"),
+        Reject::PausedWithParent { parent, .. } => {
+            format!("`runward unpause {}` lets both go on", words::short(&parent.0))
+        }
         Reject::InFinally { .. } => format!("`runward cancel {short} --force` ends those, too"),
         Reject::BeingCancelled { .. } => {
             format!("what it does is ended, so nothing is left to hold up; `runward resume {short}` continues it later")

@@ -273,6 +273,88 @@ fn a_child_that_waits_for_people_lets_its_parent_say_so_and_go_on_when_they_agre
     assert!(said.contains("call/inner/go | went"), "{said}");
 }
 
+/// A parent whose child's child asks: `call/inner/agree`.
+fn asking_below() -> Scene {
+    let scene = Scene::new();
+    scene.file("child.yaml", "steps:\n  - id: agree\n    approve: {by: [dba]}\n  - {id: go, run: echo went}\n");
+    scene.file("mid.yaml", "steps:\n  - {id: inner, runbook: child.yaml}\n");
+    scene.file("parent.yaml", "steps:\n  - {id: call, runbook: mid.yaml}\n");
+    scene.expect(8, &["run", "parent.yaml"]);
+    scene
+}
+
+fn as_dba(scene: &Scene, args: &[&str]) -> crate::harness::Done {
+    finish(scene.runward().env("SUDO_USER", "dba").args(args))
+}
+
+#[test]
+fn what_a_child_asks_is_answered_by_the_id_of_its_parent() {
+    let scene = asking_below();
+    let parent = scene.last()["run"]["id"].as_str().unwrap().to_owned();
+    let wrong = as_dba(&scene, &["approve", &parent, "call/inner/nope"]);
+    assert!(wrong.code == 2 && wrong.stderr.contains("its steps: agree, go"), "{}", wrong.stderr);
+    let done = as_dba(&scene, &["approve", &parent]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let short = parent.rsplit('-').next().unwrap();
+    assert!(done.stdout.contains("approved agree of child"), "{}", done.stdout);
+    assert!(done.stdout.contains(&format!("runward resume {short}")), "{}", done.stdout);
+    let twice = as_dba(&scene, &["approve", &parent, "call/inner/agree"]);
+    assert!(twice.code == 2 && twice.stderr.contains("already approved"), "{}", twice.stderr);
+    let said = scene.expect(0, &["resume", &parent]).stdout;
+    assert!(said.contains("call/inner/go | went"), "{said}");
+}
+
+#[test]
+fn a_child_that_was_rejected_ends_its_parent_with_exit_code_3() {
+    let scene = asking_below();
+    let no = as_dba(&scene, &["reject", "last", "--comment", "not on a Friday", "--resume"]);
+    assert_eq!(no.code, 0, "{}", no.stderr);
+    wait("the end", || !scene.last()["run"]["finished_at"].is_null());
+    let show = scene.last();
+    assert_eq!((&show["run"]["status"], &show["exit_code"]), (&"failed".into(), &3.into()));
+    assert!(step_of(&show, "call")["error"].as_str().unwrap().contains("not on a Friday"), "{show}");
+    scene.expect(8, &["resume", "last"]);
+    assert_eq!(as_dba(&scene, &["approve", "last"]).code, 0);
+    scene.expect(0, &["resume", "last"]);
+    scene.expect(0, &["audit", "verify"]);
+}
+
+#[test]
+fn a_pause_of_the_parent_is_on_the_record_of_its_child_and_nothing_begins_there() {
+    let scene = Scene::new();
+    let dir = scene.path("").display().to_string();
+    scene.file(
+        "child.yaml",
+        format!(
+            "steps:\n  - {{id: first, run: \"cd '{dir}'; echo start >> effects; until [ -e go ]; do sleep 0.02; done\"}}\n  \
+             - {{id: agree, approve: {{}}}}\n"
+        ),
+    );
+    scene.file("parent.yaml", "steps:\n  - {id: call, runbook: child.yaml}\n");
+    let mut run = scene.start(&["run", "parent.yaml"]);
+    scene.wait_for("effects", "start");
+    scene.expect(0, &["pause", "last", "--reason", "failover"]);
+    let child = children(&scene.last())[0]["run"].as_str().unwrap().to_owned();
+    let paused = |child: &str| scene.json(&["show", child])["run"]["status"] == "paused";
+    wait("the child to be paused", || paused(&child));
+    let told = scene.expect(2, &["unpause", &child]).stderr;
+    assert!(told.contains("is paused with run") && told.contains("failover"), "{told}");
+    scene.file("go", "");
+    wait("its first step", || step_of(&scene.json(&["show", &child]), "first")["status"] == "succeeded");
+    assert_eq!(step_of(&scene.json(&["show", &child]), "agree")["status"], "ready", "nobody is asked meanwhile");
+    kill_9(&mut run);
+    scene.expect(0, &["unpause", "last"]);
+    assert!(paused(&child), "nobody drives them");
+    scene.expect(8, &["resume", "last"]);
+    let show = scene.json(&["show", &child]);
+    assert_eq!((&show["run"]["status"], &step_of(&show, "agree")["status"]), (&"running".into(), &"waiting".into()));
+    let events = show["events"].to_string();
+    assert!(events.contains("the run it is a step of is paused: failover") && events.contains("\"with_parent\":true"));
+    scene.expect(0, &["approve", "last"]);
+    scene.expect(0, &["resume", "last"]);
+    scene.expect(0, &["audit", "verify"]);
+}
+
 #[test]
 fn a_for_each_of_twenty_children_runs_three_at_a_time() {
     let scene = Scene::new();

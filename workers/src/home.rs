@@ -124,6 +124,10 @@ const LOOKS: u32 = 5;
 const LOOK_FOR: Duration = Duration::from_millis(10);
 /// How often where its holder is dying: it has the lock until the kernel has taken it apart.
 const LOOKS_DYING: u32 = 1_000;
+/// How often where its holder has not said yet who it is.
+const LOOKS_UNNAMED: u32 = 100;
+/// A process that did not say its name.
+const UNKNOWN: &str = "unknown";
 
 /// The right to drive a run. The kernel gives it back when its holder dies, however it dies.
 #[derive(Debug)]
@@ -145,9 +149,21 @@ impl Holder {
     /// The process on the first line, then when it began, then who it works for.
     fn read(text: &str) -> Holder {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let pid = lines.next().unwrap_or("unknown").to_owned();
+        let pid = lines.next().unwrap_or(UNKNOWN).to_owned();
         let since = lines.next().and_then(|line| line.parse().ok());
         Holder { pid, since, by: lines.next().map(str::to_owned) }
+    }
+
+    /// What the holder of a lock has written.
+    fn of(file: &mut File) -> io::Result<Holder> {
+        let mut text = String::new();
+        file.rewind()?;
+        file.read_to_string(&mut text)?;
+        Ok(Holder::read(&text))
+    }
+
+    fn is_named(&self) -> bool {
+        self.pid != UNKNOWN
     }
 
     fn own(by: &str) -> String {
@@ -179,24 +195,25 @@ impl DriverLock {
             .mode(0o600)
             .open(&path)
             .map_err(broken)?;
-        let mut looks = 0;
+        let mut look = 0;
         loop {
-            looks += 1;
             match Flock::lock(file.try_clone().map_err(broken)?, FlockArg::LockExclusiveNonblock) {
                 Ok(mut lock) => {
                     lock.set_len(0).map_err(broken)?;
+                    lock.rewind().map_err(broken)?;
                     lock.write_all(Holder::own(by).as_bytes()).map_err(broken)?;
                     return Ok(DriverLock { _file: lock });
                 }
                 Err(_) => std::thread::sleep(LOOK_FOR),
             }
-            if looks < LOOKS {
-                continue;
-            }
-            let mut text = String::new();
-            file.rewind().and_then(|()| file.read_to_string(&mut text)).map_err(broken)?;
-            let holder = Holder::read(&text);
-            if looks >= LOOKS_DYING || !is_dying(&holder.pid) {
+            look += 1;
+            let holder = Holder::of(&mut file).map_err(broken)?;
+            let patience = match holder.is_named() {
+                true if is_dying(&holder.pid) => LOOKS_DYING,
+                true => LOOKS,
+                false => LOOKS_UNNAMED,
+            };
+            if look >= patience {
                 return Err(DriverLockError::Taken { run: run.clone(), holder });
             }
         }
@@ -207,11 +224,7 @@ impl DriverLock {
         let file = File::open(home.run(run).join(DRIVER_LOCK)).ok()?;
         match Flock::lock(file, FlockArg::LockSharedNonblock) {
             Ok(_) => None,
-            Err((mut file, _)) => {
-                let mut text = String::new();
-                file.read_to_string(&mut text).ok()?;
-                Some(Holder::read(&text))
-            }
+            Err((mut file, _)) => Holder::of(&mut file).ok(),
         }
     }
 }

@@ -7,6 +7,7 @@ use runward_store::{Ledger, RunView};
 use runward_workers::home::DriverLock;
 use serde_json::json;
 
+use super::below::{asking, below};
 use super::drive::start_driver;
 use super::give;
 use super::{print_json, print_line};
@@ -14,7 +15,7 @@ use crate::actor::actor;
 use crate::args::{ApproveArgs, DecideArgs, Format, RejectArgs};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{Opened, find_run, find_unit, open};
+use crate::open::{Opened, find_run, find_unit, open, top};
 use crate::person;
 use crate::refusal::{act, refused};
 use crate::text;
@@ -34,11 +35,14 @@ struct Asked {
     comment: Option<String>,
 }
 
-async fn decide(config: &Config, asked: Asked) -> Result<i32, Failure> {
+async fn decide(config: &Config, mut asked: Asked) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let about = &asked.about;
     let id = find_run(&opened.ledger, &about.run).await?;
-    let mut view = opened.ledger.load(&id).await?;
+    let (mut view, step) = meant(&opened, opened.ledger.load(&id).await?, about.step.as_deref()).await?;
+    let id = view.state.id.clone();
+    asked.about.step = step;
+    let about = &asked.about;
     let (unit, was) = match given_before(&opened, &view, &asked) {
         Some(found) => found,
         None => {
@@ -48,11 +52,12 @@ async fn decide(config: &Config, asked: Asked) -> Result<i32, Failure> {
         }
     };
     let state = &view.state;
-    let mut driver = DriverLock::holder(&opened.home, &id).map(|holder| holder.pid);
+    // A run that is a step of another one is carried on with that.
+    let top = top(&opened, state).await?;
+    let mut driver = DriverLock::holder(&opened.home, &top.id).map(|holder| holder.pid);
     let settled = state.unit(unit).is_some_and(|unit| unit.status != StepStatus::Waiting);
-    let over = state.status.is_terminal();
-    if about.resume && settled && !over && driver.is_none() {
-        driver = Some(start_driver(&opened, &id)?.to_string());
+    if about.resume && settled && !top.status.is_terminal() && driver.is_none() {
+        driver = Some(start_driver(&opened, &top.id)?.to_string());
     }
     if let Some(was) = was {
         return Ok(give::repeated(&id, &was, about.format));
@@ -62,7 +67,7 @@ async fn decide(config: &Config, asked: Asked) -> Result<i32, Failure> {
             "run": id, "step": state.unit_name(unit), "decision": asked.decision, "plan": state.plan,
             "status": state.unit(unit).map(|unit| unit.status), "driver_pid": driver,
         })),
-        Format::Text => print_line(&said(state, unit, asked.decision, driver.is_some())),
+        Format::Text => print_line(&said(state, unit, &top, asked.decision, driver.is_some())),
     }
     Ok(0)
 }
@@ -101,6 +106,30 @@ async fn say(opened: &Opened, view: &mut RunView, unit: Unit, asked: &Asked) -> 
     }
 }
 
+/// The run whose step asks: this one, or one that is a step of it, named as `deploy/agree` or the only one that asks.
+async fn meant(opened: &Opened, view: RunView, step: Option<&str>) -> Result<(RunView, Option<String>), Failure> {
+    if let Some(step) = step {
+        return below(opened, view, Some(step.to_owned())).await;
+    }
+    if view.state.asked().len() > 0 || view.state.children().is_empty() {
+        return Ok((view, None));
+    }
+    let mut found = asking(opened, &view.state).await?;
+    match (found.pop(), &found[..]) {
+        (None, _) => Ok((view, None)),
+        (Some((view, unit, _)), []) => {
+            let step = view.state.unit_name(unit);
+            Ok((view, Some(step)))
+        }
+        (Some(last), others) => {
+            let names: Vec<&str> = others.iter().chain([&last]).map(|(_, _, name)| name.as_str()).collect();
+            let short = words::short(&view.state.id.0);
+            Err(Failure::usage(format!("several steps below run {short} ask for approval: {}", names.join(", ")))
+                .help(format!("name the one you mean: `runward approve {short} {}`", names[0])))
+        }
+    }
+}
+
 /// The step that is meant: the only one that asks, or asked last, where none is named.
 fn which(state: &RunState, step: Option<&str>) -> Result<Unit, Failure> {
     if let Some(step) = step {
@@ -134,7 +163,7 @@ fn same_plan(state: &RunState, seen: Option<&str>) -> Result<(), Failure> {
     .help(format!("look at it: `runward show {}`; nothing was decided", words::short(&state.id.0))))
 }
 
-fn said(state: &RunState, unit: Unit, decision: Decision, driven: bool) -> String {
+fn said(state: &RunState, unit: Unit, top: &RunState, decision: Decision, driven: bool) -> String {
     let (step, short) = (state.unit_name(unit), words::short(&state.id.0));
     let word = match decision {
         Decision::Approved => "approved",
@@ -142,11 +171,13 @@ fn said(state: &RunState, unit: Unit, decision: Decision, driven: bool) -> Strin
     };
     let what = format!("{word} {step} of {} (run {short})\n  plan {}", text::safe(&state.name), state.plan);
     let waits = state.unit(unit).is_some_and(|unit| unit.status == StepStatus::Waiting);
-    let next = match (waits, state.status.is_terminal(), driven) {
+    let next = match (waits, top.status.is_terminal(), driven) {
         (true, ..) => format!("more have to agree: {}", text::safe(&state.who_is_asked(unit).unwrap_or_default())),
-        (false, true, _) => format!("the run is {}", state.status),
+        (false, true, _) => format!("the run is {}", top.status),
         (false, false, true) => "the run goes on".to_owned(),
-        (false, false, false) => format!("nobody drives the run: `runward resume {short}` carries it on"),
+        (false, false, false) => {
+            format!("nobody drives the run: `runward resume {}` carries it on", words::short(&top.id.0))
+        }
     };
     format!("{what}\n  {next}")
 }

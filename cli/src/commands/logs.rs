@@ -15,10 +15,11 @@ use runward_workers::supervisor::log::{LogItem, LogReader};
 use runward_workers::supervisor::spool::Stream;
 use serde_json::json;
 
+use super::below::{below, known_step};
 use crate::args::{Format, LogsArgs};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{Opened, find_run, find_unit, open};
+use crate::open::{find_run, open};
 use crate::text;
 use crate::view::words;
 
@@ -68,37 +69,9 @@ pub async fn run(config: &Config, args: &LogsArgs) -> Result<i32, Failure> {
     Ok(0)
 }
 
-/// `deploy/backup` is the step `backup` of the run that the step `deploy` is.
-async fn below(opened: &Opened, mut view: RunView, step: Option<String>) -> Result<(RunView, Option<String>), Failure> {
-    let mut rest = step;
-    while let Some(text) = &rest {
-        let (unit, below) = text.split_once('/').map_or((text.as_str(), None), |(unit, below)| (unit, Some(below)));
-        let found = view.state.unit_named(unit).and_then(|unit| view.state.unit(unit));
-        let child = found.and_then(|found| found.children.last()).map(|child| child.run.clone());
-        match (child, below) {
-            (Some(child), _) => (view, rest) = (opened.ledger.load(&child).await?, below.map(str::to_owned)),
-            (None, None) => break,
-            (None, Some(_)) => {
-                known_step(&view, unit)?;
-                return Err(Failure::usage(format!("the step `{unit}` is no run of its own, or has not begun")));
-            }
-        }
-    }
-    Ok((view, rest))
-}
-
 /// Whether any attempt of a run without a driver is alive.
 fn still_runs(home: &Home, view: &RunView) -> bool {
     view.state.live().keys().any(|claim| journal::is_alive(&home.attempt(&view.state.id, claim)).unwrap_or(false))
-}
-
-/// A part need not have come up yet: it can be waited for.
-fn known_step(view: &RunView, name: &str) -> Result<(), Failure> {
-    match split_unit_name(name) {
-        Some((step, None, _)) if view.state.step_named(step).is_some() => Ok(()),
-        Some((step, Some(item), _)) if view.state.unit_named(&format!("{step}[{item}]")).is_some() => Ok(()),
-        _ => find_unit(&view.state, name).map(|_| ()),
-    }
 }
 
 /// Whether the unit `name` is meant: a step means its items and parts too.

@@ -3,6 +3,7 @@
 mod approve;
 mod audit;
 mod begin;
+mod below;
 mod cancel;
 mod completions;
 mod config;

@@ -248,14 +248,16 @@ fn asking(state: &RunState) {
 
 fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, state: &RunState) {
     let paused = state.paused.is_some();
+    let with_parent = state.paused_with_parent().and(state.parent.as_ref());
+    let paused_at = with_parent.map_or(words::short(&run.id.0), |parent| words::short(&parent.run.0));
     let short = words::short(&run.id.0);
     let advice = match (verdict, driver, run.finished_at) {
         (Verdict::Unfinished, None, _) => {
-            let and = if paused { format!(", and `runward unpause {short}` lets it go on") } else { String::new() };
+            let and = if paused { format!(", and `runward unpause {paused_at}` lets it go on") } else { String::new() };
             format!("nobody drives this run: `runward resume {short}` carries it on{and}{}", last_words(opened, run))
         }
         (Verdict::Unfinished, Some(_), _) if paused => {
-            format!("`runward unpause {short}` lets it go on, `runward cancel {short}` stops it")
+            format!("`runward unpause {paused_at}` lets it go on, `runward cancel {short}` stops it")
         }
         (Verdict::Unfinished, Some(_), _) => {
             format!("`runward logs -f {short}` follows it, `runward cancel {short}` stops it")

@@ -168,7 +168,11 @@ pub fn note(state: &RunState, recorded: &Recorded) -> Option<String> {
             let why = reason.as_ref().map(|reason| format!(": {}", text::safe(reason))).unwrap_or_default();
             format!("! {how} by {}{why}", recorded.actor)
         }
-        Event::RunPaused { reason } => on_pause(&recorded.actor, reason.as_ref()),
+        Event::RunPaused { reason, with_parent: true } => {
+            let why = reason.as_ref().map(|reason| format!(": {}", text::safe(reason))).unwrap_or_default();
+            format!("‖ paused by {}{why}", recorded.actor)
+        }
+        Event::RunPaused { reason, with_parent: false } => on_pause(&recorded.actor, reason.as_ref()),
         Event::RunUnpaused => format!("▶ unpaused by {}", recorded.actor),
         Event::WaitStarted { unit, until, .. } => {
             format!("◦ {unit} waits until {}", waits::moment(*until, recorded.at))

@@ -43,6 +43,11 @@ impl RunState {
         self.cancel.as_ref().map(|cancel| &cancel.act)
     }
 
+    /// Who paused it, because the run it is a step of is paused.
+    pub fn paused_with_parent(&self) -> Option<&Act> {
+        self.paused.as_ref().filter(|_| self.paused_with_parent)
+    }
+
     /// At its end, or waiting for a person to say whether it is taken back.
     pub fn is_at_rest(&self) -> bool {
         self.status.is_terminal() || self.asks_for_rollback()

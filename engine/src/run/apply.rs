@@ -171,9 +171,9 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
         Event::ChildTimedOut { unit, child } => with_unit(state, unit, |state, unit| {
             child::timed_out(state, unit, child);
         }),
-        Event::ChildSettled { unit, child, generation, status, then, outputs, error } => {
+        Event::ChildSettled { unit, child, generation, status, then, outputs, error, rejected } => {
             with_unit(state, unit, |state, unit| {
-                if child::settled(state, unit, child, *generation, *status) {
+                if child::settled(state, unit, child, *generation, *status, *rejected) {
                     if *generation > 0 {
                         rollback::disarm(state, unit);
                     }
@@ -280,8 +280,9 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             state.paused = None;
             state.finished_at = Some(at);
         }
-        Event::RunPaused { reason } => {
+        Event::RunPaused { reason, with_parent } => {
             state.paused = Some(act(record, reason.as_ref()));
+            state.paused_with_parent = *with_parent;
             state.status = state.standing();
         }
         Event::RunUnpaused => {

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::acts::Act;
+use super::child;
 use super::command::{Person, Reject};
 use super::event::Event;
 use super::gates;
@@ -219,6 +220,7 @@ impl RunState {
     pub fn is_rejected(&self) -> bool {
         let refused = |end: &Option<Ended>| matches!(end, Some(Ended::Rejected(_) | Ended::Expired { .. }));
         self.approvals.iter().any(|(unit, approval)| refused(&approval.end) && !self.spec(unit.step).allow_failure)
+            || child::is_rejected(self)
     }
 
     /// Who is asked: `dba or alice, but not who asked for the run, 1 of 2`.

@@ -119,6 +119,8 @@ pub struct Child {
     pub status: Option<StepStatus>,
     /// The `timeout` of the step is over.
     pub timed_out: bool,
+    /// People did not agree to it.
+    pub rejected: bool,
 }
 
 /// What a driver knows of a child that is at its end.
@@ -137,6 +139,8 @@ pub struct ChildEnd {
 pub enum ChildOutcome {
     Succeeded,
     Failed,
+    /// People did not agree to it, or not in time.
+    Rejected,
     TimedOut,
     Cancelled,
     /// A step of it is lost.
@@ -192,7 +196,7 @@ pub(super) fn started(state: &mut RunState, unit: Unit, child: &RunId, number: u
     unit_state.error = None;
     unit_state.carries_on = false;
     unit_state.tries += 1;
-    let begun = Child { run: child.clone(), number, generation, status: None, timed_out: false };
+    let begun = Child { run: child.clone(), number, generation, status: None, timed_out: false, rejected: false };
     match unit_state.children.last_mut().filter(|last| last.run == *child) {
         Some(last) => *last = begun,
         None => unit_state.children.push(begun),
@@ -225,7 +229,7 @@ pub(super) fn status(state: &RunState, unit: Unit, outcome: ChildOutcome) -> Ste
         _ if child.is_some_and(|child| child.timed_out) => StepStatus::TimedOut,
         ChildOutcome::TimedOut => StepStatus::TimedOut,
         ChildOutcome::Cancelled if stop(state, child).is_some() => StepStatus::Cancelled,
-        ChildOutcome::Cancelled | ChildOutcome::Failed => StepStatus::Failed,
+        ChildOutcome::Cancelled | ChildOutcome::Failed | ChildOutcome::Rejected => StepStatus::Failed,
     }
 }
 
@@ -246,17 +250,25 @@ pub(super) fn settle(
         then,
         outputs: if succeeded { end.outputs.clone() } else { Outputs::new() },
         error: end.error.clone().filter(|_| !succeeded),
+        rejected: end.outcome == ChildOutcome::Rejected && status == StepStatus::Failed,
     }
 }
 
 /// Whether it was waited for.
-pub(super) fn settled(state: &mut RunState, unit: Unit, child: &RunId, generation: u32, status: StepStatus) -> bool {
+pub(super) fn settled(
+    state: &mut RunState,
+    unit: Unit,
+    child: &RunId,
+    generation: u32,
+    status: StepStatus,
+    rejected: bool,
+) -> bool {
     if state.children.remove(child).is_none() {
         return false;
     }
     drop_timer(state, unit);
     if let Some(last) = unit_mut(state, unit).children.last_mut() {
-        (last.generation, last.status) = (generation, Some(status));
+        (last.generation, last.status, last.rejected) = (generation, Some(status), rejected);
     }
     true
 }
@@ -281,6 +293,18 @@ pub(super) fn stop(state: &RunState, child: Option<&Child>) -> Option<ChildStop>
     over.then(|| ChildStop { force, rollback, by: None, reason: "the `timeout` of the step it is is over".to_owned() })
 }
 
+/// Whether people did not agree to what a step of this run is, so that it failed.
+pub(super) fn is_rejected(state: &RunState) -> bool {
+    let calls = |step: &u32| matches!(state.spec(*step).action, Action::Runbook(_)) && !state.spec(*step).allow_failure;
+    let rejected = |unit: &UnitState| {
+        unit.status == StepStatus::Failed && unit.children.last().is_some_and(|child| child.rejected)
+    };
+    (0..state.steps().len() as u32)
+        .filter(calls)
+        .map(|step| state.step(step))
+        .any(|step| rejected(&step.whole) || step.items.iter().flat_map(|items| &items.units).any(rejected))
+}
+
 /// How a run that is at its end ended, for the step it is.
 pub fn end(state: &RunState) -> ChildEnd {
     let outcome = match Verdict::of(state) {
@@ -288,6 +312,7 @@ pub fn end(state: &RunState) -> ChildEnd {
         Verdict::Cancelled => ChildOutcome::Cancelled,
         Verdict::TimedOut => ChildOutcome::TimedOut,
         Verdict::Unknown => ChildOutcome::Unknown,
+        Verdict::Rejected => ChildOutcome::Rejected,
         _ => ChildOutcome::Failed,
     };
     let error = (outcome != ChildOutcome::Succeeded).then(|| format!("run {} {}", state.id, ending(state, outcome)));

@@ -45,6 +45,8 @@ pub enum Command {
     Rollback { reason: Option<String> },
     /// Nothing new starts until somebody unpauses the run; what runs goes on to its end.
     Pause { reason: Option<String> },
+    /// The run it is a step of is paused, or no longer: its driver sees to it that it is on the record of both.
+    PauseWithParent { pause: bool, reason: Option<String> },
     /// A person approves or rejects a step that asks for it: the plan, in the generation, that they saw.
     Decide { unit: Unit, decision: Decision, person: Person, plan: String, generation: u32, comment: Option<String> },
     /// Lets a run go on outside of its windows.
@@ -154,6 +156,8 @@ pub enum Reject {
     /// `last`: who let it go on, if it was paused in this generation.
     #[error("the run is not paused{}", .last.as_ref().map(|last| format!(", {} let it go on", last.by)).unwrap_or_default())]
     NotPaused { last: Option<Act> },
+    #[error("the run is paused with the run it is a step of, by {}", .was.by)]
+    PausedWithParent { parent: RunId, was: Act },
     #[error("{unit} asks for no approval now (it is {status})")]
     NotAsked { unit: String, status: &'static str, cancelled: Option<Act> },
     #[error("{unit} was already {}", ending(.ended))]

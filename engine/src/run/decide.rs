@@ -85,6 +85,7 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
         Command::Cancel { force, rollback, reason } => operator::cancel(state, *force, *rollback, reason.clone()),
         Command::Rollback { reason } => operator::rollback(state, reason.clone()),
         Command::Pause { reason } => operator::pause(state, reason.clone()),
+        Command::PauseWithParent { pause, reason } => Ok(operator::pause_with_parent(state, *pause, reason.as_ref())),
         Command::Decide { unit, decision, person, plan, generation, comment } => {
             let (decision, generation, comment) = (*decision, *generation, comment.as_ref());
             approval::decide(state, *unit, &Word { decision, person, plan, generation, comment })

@@ -228,11 +228,16 @@ pub enum Event {
         outputs: Outputs,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
+        /// It failed because people did not agree to it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rejected: bool,
     },
-    /// Nothing new starts.
+    /// Nothing new starts. `with_parent`: because the run it is a step of is paused, and until that goes on.
     RunPaused {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        with_parent: bool,
     },
     RunUnpaused,
     CancelRequested {

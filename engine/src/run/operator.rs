@@ -67,11 +67,27 @@ pub(super) fn pause(state: &RunState, reason: Option<String>) -> Decided {
     }
     match &state.paused {
         Some(was) => Err(Reject::AlreadyPaused { was: was.clone() }),
-        None => Ok(vec![Event::RunPaused { reason }]),
+        None => Ok(vec![Event::RunPaused { reason, with_parent: false }]),
+    }
+}
+
+/// Nothing where it is so already, or a stronger word was said.
+pub(super) fn pause_with_parent(state: &RunState, pause: bool, reason: Option<&String>) -> Vec<Event> {
+    let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    match (pause, &state.paused) {
+        (true, None) if !state.status.is_terminal() && state.cancel.is_none() => {
+            let reason = Some(format!("the run it is a step of is paused{why}"));
+            vec![Event::RunPaused { reason, with_parent: true }]
+        }
+        (false, Some(_)) if state.paused_with_parent => vec![Event::RunUnpaused],
+        _ => Vec::new(),
     }
 }
 
 pub(super) fn unpause(state: &RunState) -> Decided {
+    if let Some((was, parent)) = state.paused_with_parent().zip(state.parent.as_ref()) {
+        return Err(Reject::PausedWithParent { parent: parent.run.clone(), was: was.clone() });
+    }
     match &state.paused {
         Some(_) => Ok(vec![Event::RunUnpaused]),
         None => Err(Reject::NotPaused { last: state.unpaused.clone() }),

@@ -132,6 +132,8 @@ pub struct RunState {
     pub stop: Option<StopCause>,
     pub cancel: Option<Cancel>,
     pub paused: Option<Act>,
+    /// It is, or was, because the run it is a step of is.
+    pub(super) paused_with_parent: bool,
     /// Who ended the last pause of this generation.
     pub unpaused: Option<Act>,
     /// Who began this generation, if it is not the first.
@@ -322,6 +324,7 @@ impl RunState {
             stop: None,
             cancel: None,
             paused: None,
+            paused_with_parent: false,
             unpaused: None,
             resumed: None,
             resolved: BTreeMap::new(),

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use runward_engine::limits;
 use runward_engine::plan::Definition;
+use runward_engine::run::acts::Act;
 use runward_engine::run::child::{self, ChildEnd, ChildOutcome, ChildStop};
 use runward_engine::run::group::Priority;
 use runward_engine::run::todo::{ChildTodo, todo};
@@ -109,7 +110,11 @@ impl Callees {
 pub(super) struct Wish {
     pub(super) stop: Option<ChildStop>,
     /// Nothing new starts.
-    pub(super) paused: bool,
+    pub(super) held: bool,
+    /// Who paused the parent, and why: the child is paused with it.
+    pub(super) paused: Option<Act>,
+    /// Who let the parent go on again, if somebody did.
+    pub(super) unpaused: Option<String>,
 }
 
 /// A child to look after.
@@ -160,11 +165,13 @@ pub(super) fn open() -> (Children, Nursery) {
 
 impl Children {
     /// Looks after the children the state says there are, and tells them what is wanted now.
-    pub(super) fn tend(&mut self, setting: &Setting<'_>, callees: &Callees, state: &RunState, paused: bool) {
+    pub(super) fn tend(&mut self, setting: &Setting<'_>, callees: &Callees, state: &RunState, held: bool) {
         let wanted = todo(state).children;
         self.tended.retain(|child, _| state.children().contains_key(child));
         for ChildTodo { child, unit, generation, stop } in wanted {
-            let wish = Wish { stop, paused: paused || state.paused.is_some() };
+            let held = held || state.paused.is_some();
+            let unpaused = state.unpaused.as_ref().map(|act| act.by.clone());
+            let wish = Wish { stop, held, paused: state.paused.clone(), unpaused };
             match self.tended.get(&child) {
                 Some(tended) => _ = tended.wish.send_if_modified(|old| std::mem::replace(old, wish.clone()) != wish),
                 None => {

@@ -237,7 +237,8 @@ impl<'a> Driver<'a> {
     /// What the parent wants now.
     fn heed(&mut self) {
         let Some(wish) = self.wish.as_ref().map(|wish| wish.borrow().clone()) else { return };
-        self.course.hold(wish.paused);
+        self.course.hold(wish.held);
+        self.pause_with_parent(&wish);
         if wish.stop.is_none() || wish.stop == self.stopped {
             return;
         }
@@ -249,6 +250,18 @@ impl<'a> Driver<'a> {
         let cancel = Command::Cancel { force: stop.force, rollback: stop.rollback, reason: Some(stop.reason) };
         if news && decide(&self.view.state, &cancel, &Env::default()).is_ok() {
             self.course.asked(cancel, stop.by.unwrap_or_else(|| self.setting.actor.clone()));
+        }
+    }
+
+    /// What the parent's pause keeps from beginning begins by itself here: so it is on the record of both.
+    fn pause_with_parent(&mut self, wish: &Wish) {
+        let (by, reason) = match &wish.paused {
+            Some(act) => (Some(act.by.clone()), act.reason.clone()),
+            None => (wish.unpaused.clone(), None),
+        };
+        let pause = Command::PauseWithParent { pause: wish.paused.is_some(), reason };
+        if decide(&self.view.state, &pause, &Env::default()).is_ok_and(|events| !events.is_empty()) {
+            self.course.asked(pause, by.unwrap_or_else(|| self.setting.actor.clone()));
         }
     }
 

@@ -123,3 +123,33 @@ fn a_child_that_waits_for_a_person_lets_its_parent_wait_as_well() {
     world.send(Command::Cancel { force: false, rollback: false, reason: None }).unwrap();
     assert!(!rests(&world, true), "it has to be stopped");
 }
+
+#[test]
+fn people_who_do_not_agree_to_a_child_do_not_agree_to_its_parent() {
+    let mut world = World::new(CALL);
+    world.claim(0);
+    end(&mut world, ChildOutcome::Rejected, 1);
+    assert_eq!((world.status(0), Verdict::of(&world.state)), (StepStatus::Failed, Verdict::Rejected));
+    let mut world =
+        World::new("steps:\n  - {id: a, runbook: other, allow-failure: true}\n  - {id: b, run: \"true\"}\n");
+    world.claim(0);
+    end(&mut world, ChildOutcome::Rejected, 1);
+    world.finish();
+    assert_eq!(Verdict::of(&world.state), Verdict::Succeeded);
+}
+
+#[test]
+fn a_run_pauses_with_its_parent_and_goes_on_with_it_but_keeps_a_pause_of_its_own() {
+    let mut world = World::new("steps:\n  - {id: a, run: \"true\"}\n");
+    let with_parent = |pause| Command::PauseWithParent { pause, reason: Some("failover".into()) };
+    world.send(with_parent(true)).unwrap();
+    let seq = world.state.seq;
+    world.send(with_parent(true)).unwrap();
+    assert_eq!((world.state.seq, world.state.status), (seq, RunStatus::Paused));
+    assert!(world.state.paused.as_ref().is_some_and(|was| was.reason.as_ref().unwrap().contains("failover")));
+    world.send(with_parent(false)).unwrap();
+    assert!(world.state.paused.is_none());
+    world.send(Command::Pause { reason: None }).unwrap();
+    world.send(with_parent(false)).unwrap();
+    assert_eq!(world.state.status, RunStatus::Paused, "somebody paused it for itself");
+}
