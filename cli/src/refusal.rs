@@ -105,7 +105,7 @@ pub fn refused(reject: Reject, run: &RunId) -> Failure {
 /// Somebody drives a run that somebody else wants to drive.
 pub fn driven(run: &RunId, who: &Holder) -> Failure {
     let short = words::short(&run.0);
-    Failure::usage(format!("the run is already being driven by {}", holder(who)))
+    Failure::usage(format!("the run is already being driven, by {}", holder(who)))
         .help(format!("`runward logs -f {short}` follows it, `runward cancel {short}` stops it"))
 }
 

@@ -103,7 +103,11 @@ fn only_one_driver_drives_a_run() {
     let mut driver = scene.start(&["run", "chain.yaml", "-p", &dir]);
     scene.wait_for("effects", "start");
     let second = scene.expect(2, &["resume", "last"]);
-    assert!(second.stderr.contains(&format!("already being driven, by process {} of ", driver.id())), "{}", second.stderr);
+    assert!(
+        second.stderr.contains(&format!("already being driven, by process {} of ", driver.id())),
+        "{}",
+        second.stderr
+    );
     scene.file("go", "");
     assert!(driver.wait().unwrap().success());
     assert_eq!(scene.read("effects"), WHOLE);
