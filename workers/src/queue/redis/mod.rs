@@ -31,7 +31,7 @@ use self::generation::Delivery;
 use self::keys::Keys;
 use self::push::Pusher;
 use super::health::Board;
-use super::{Health, Hint, Offer, Pushed, Queue, Unheard};
+use super::{Health, Hint, Offer, Pushed, Queue, Unheard, stopped};
 
 pub struct RedisQueue {
     place: Arc<Place>,
@@ -97,6 +97,7 @@ impl Queue for RedisQueue {
             labels.spawn(supervise::supervise(delivery, stop.clone()));
         }
         labels.join_all().await;
+        stopped(stop).await; // without labels there is nothing to wait for but this
     }
 
     fn health(&self) -> Health {
