@@ -15,8 +15,10 @@ use runward_engine::run::{Command, Reject, RunId, RunStatus, Unit};
 use serde_json::{Map, json};
 
 mod groups;
+mod races;
 
 pub use groups::*;
+pub use races::*;
 
 use crate::administration::{AdminEvent, PrunedRun};
 use crate::check;
@@ -60,7 +62,14 @@ macro_rules! ledger_conformance {
             a_pruned_run_is_gone_and_on_the_record,
             the_key_of_a_pruned_run_stays_taken,
             a_run_that_lives_or_moved_on_is_not_pruned,
-            what_only_pruned_runs_used_goes_with_them
+            what_only_pruned_runs_used_goes_with_them,
+            of_many_triggers_with_one_key_one_is_the_run,
+            of_many_claims_of_a_step_one_is_accepted,
+            of_many_who_start_only_if_nobody_did_one_starts,
+            a_group_is_never_overfull_whoever_asks_at_once,
+            what_a_new_run_needs_stays_while_others_prune,
+            a_run_is_pruned_once_however_many_want_it,
+            whatever_a_program_prints_can_be_recorded
         );
     };
     (@each $make:path: $($name:ident),+) => {
@@ -73,7 +82,8 @@ macro_rules! ledger_conformance {
     };
 }
 
-fn new_run(id: &str, key: Option<&str>) -> NewRun {
+/// A run of a small runbook with a pinned file.
+pub fn new_run(id: &str, key: Option<&str>) -> NewRun {
     let script = b"echo pinned".to_vec();
     let file = PinnedFile { path: "x.sh".into(), sha256: sha256(&script), bytes: 11, executable: true };
     NewRun {

@@ -9,7 +9,7 @@ use runward_engine::run::group::Member;
 use runward_engine::run::{Recorded, RunId};
 use sqlx::PgConnection;
 
-use super::pool::{Loan, NotCommitted, Pool, answered};
+use super::pool::{Loan, NotCommitted, Pool, answered, answered_at_leisure};
 use super::tries::Tries;
 use super::{locks, prune, read, write};
 use crate::administration::AdminEvent;
@@ -17,7 +17,7 @@ use crate::error::LedgerError;
 use crate::ledger::{NewRun, RunQuery, RunView, Triggered};
 use crate::sql::ReadError;
 
-pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 /// The server's clock, in epoch milliseconds: hosts may disagree about theirs.
 const NOW: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 const LOCK_RUN: &str = "SELECT seq, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM runs \
@@ -54,7 +54,7 @@ pub(super) async fn lock<'a>(
     view: &mut RunView,
     news: &mut Vec<Recorded>,
 ) -> Result<Locked<'a>, ReadError> {
-    let mut tries = Tries::default();
+    let mut tries = Tries::begin();
     loop {
         match answered(try_lock(pool, view, news)).await {
             Ok(locked) => return Ok(locked),
@@ -100,7 +100,7 @@ async fn look(
 
 /// Records a run, or finds the one that it already is.
 pub(super) async fn trigger(pool: &Pool, seal: &Seal, new: &NewRun) -> Result<Triggered, Unrecorded> {
-    let mut tries = Tries::default();
+    let mut tries = Tries::begin();
     let mut unanswered = None;
     loop {
         let error = match try_trigger(pool, seal, new).await {
@@ -188,7 +188,7 @@ async fn existing(connection: &mut PgConnection, new: &NewRun) -> Result<Option<
 
 /// Does something to the ledger itself, with the ledger to itself.
 pub(super) async fn administer(pool: &Pool, event: &AdminEvent, actor: &str) -> Result<AdminEvent, Unrecorded> {
-    let mut tries = Tries::default();
+    let mut tries = Tries::begin();
     loop {
         match try_administer(pool, event, actor).await {
             Err(Unrecorded::Failed(error)) => tries.after(error).await.map_err(Unrecorded::Failed)?,
@@ -198,14 +198,15 @@ pub(super) async fn administer(pool: &Pool, event: &AdminEvent, actor: &str) -> 
 }
 
 async fn try_administer(pool: &Pool, event: &AdminEvent, actor: &str) -> Result<AdminEvent, Unrecorded> {
-    let mut loan = pool.begin(BEGIN).await.map_err(|error| Unrecorded::Failed(error.into()))?;
+    let begun = answered(async { Ok(pool.begin(BEGIN).await?) });
+    let mut loan = begun.await.map_err(Unrecorded::Failed)?;
     let done = async {
         sqlx::raw_sql(AT_LEISURE).execute(&mut *loan).await?;
         locks::ledger(&mut loan).await?;
         let now = sqlx::query_scalar(NOW).fetch_one(&mut *loan).await?;
         prune::administer(&mut loan, event.clone(), now, actor).await
     };
-    let event = done.await.map_err(|error| Unrecorded::Failed(error.into()))?;
+    let event = answered_at_leisure(done).await.map_err(|error: sqlx::Error| Unrecorded::Failed(error.into()))?;
     loan.commit().await?;
     Ok(event)
 }

@@ -18,6 +18,8 @@ pub(super) fn translate(place: &str, error: sqlx::Error) -> LedgerError {
     let (trouble, message) = match error {
         sqlx::Error::Io(error) => (Trouble::Unreachable, error.to_string()),
         sqlx::Error::Tls(error) => (Trouble::Unreachable, error.to_string()),
+        // What comes of a line that ends in the middle of a greeting.
+        sqlx::Error::Protocol(message) => (Trouble::Unreachable, message),
         sqlx::Error::Configuration(error) => (Trouble::Address, error.to_string()),
         sqlx::Error::Database(error) => return said(place, &*error),
         error => return LedgerError::Other(format!("{error} ({place})")),
@@ -48,7 +50,7 @@ fn said(place: &str, error: &dyn DatabaseError) -> LedgerError {
 /// Whether the same, tried again from the start, may well succeed: somebody was in the way, or the line is new.
 pub(super) fn passes(error: &ReadError) -> bool {
     match error {
-        ReadError::Database(sqlx::Error::Io(_)) => true,
+        ReadError::Database(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) => true,
         ReadError::Database(sqlx::Error::Database(error)) => {
             let code = error.code().unwrap_or_default();
             // Deadlock, serialisation, lock timeout, too many connections, and a server that goes down or comes up; and

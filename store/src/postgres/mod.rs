@@ -7,7 +7,7 @@
 /// Asks for something, again if the line breaks: a question changes nothing.
 macro_rules! ask {
     ($ledger:ident, $begin:expr, |$connection:ident| $question:expr) => {{
-        let mut tries = Tries::default();
+        let mut tries = Tries::begin();
         loop {
             let asked = async {
                 let mut $connection = $begin.await?;
@@ -95,11 +95,14 @@ impl PostgresLedger {
         let address = Address::parse(url)?;
         let mut connection = schema::connect(&address).await?;
         let status = schema::status(&mut connection, &address.place).await?;
-        if let Some(trouble) = status.trouble().or_else(|| status.unready()) {
+        if let Some(trouble) = status.refusal() {
             return Err(trouble.into());
         }
-        let pool = Pool::new(address.options);
-        pool.keep(connection);
+        // Any other value is the administrator's choice, and at least as strong.
+        let pool = match status.acknowledges_early {
+            true => Pool::new(address.options.options([("synchronous_commit", "on")])),
+            false => Pool::with(address.options, connection),
+        };
         Ok(PostgresLedger { place: address.place, pool, seal: OnceCell::new() })
     }
 
@@ -115,9 +118,9 @@ impl PostgresLedger {
         schema::migrate(&Address::parse(url)?).await
     }
 
-    /// Where it is, without the password.
-    pub fn place(&self) -> &str {
-        &self.place
+    /// Where the database of a URL is, without the password.
+    pub fn place_of(url: &str) -> Result<String, ServerError> {
+        Address::parse(url).map(|address| address.place)
     }
 
     fn error(&self, error: impl Into<ReadError>) -> LedgerError {

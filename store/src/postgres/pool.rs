@@ -18,7 +18,9 @@ use super::errors::is_definite;
 const CONNECTIONS_MAX: usize = 4;
 /// A server that has not answered by then is not waited for: the line may be open at this end only. The server itself gives
 /// up on a statement, or a lock, long before.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// With what was begun at leisure.
+const LONG_PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) struct Pool {
     options: PgConnectOptions,
@@ -47,8 +49,14 @@ impl Pool {
         Pool { options, idle: Mutex::default(), lent: Semaphore::new(CONNECTIONS_MAX) }
     }
 
-    /// Takes in one that was opened before.
-    pub(super) fn keep(&self, connection: PgConnection) {
+    /// With one that is open already.
+    pub(super) fn with(options: PgConnectOptions, connection: PgConnection) -> Pool {
+        let pool = Pool::new(options);
+        pool.keep(connection);
+        pool
+    }
+
+    fn keep(&self, connection: PgConnection) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }
 
@@ -119,8 +127,19 @@ impl DerefMut for Loan<'_> {
 
 /// No longer than anybody has patience.
 pub(super) async fn answered<T, E: From<sqlx::Error>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-    timeout(PATIENCE, work).await.unwrap_or_else(|_| {
-        let message = format!("no answer for {} s", PATIENCE.as_secs());
+    within(PATIENCE, work).await
+}
+
+/// For work that may take its time.
+pub(super) async fn answered_at_leisure<T, E: From<sqlx::Error>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    within(LONG_PATIENCE, work).await
+}
+
+async fn within<T, E: From<sqlx::Error>>(patience: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    timeout(patience, work).await.unwrap_or_else(|_| {
+        let message = format!("no answer for {} s", patience.as_secs());
         Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, message)).into())
     })
 }

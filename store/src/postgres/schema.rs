@@ -29,13 +29,20 @@ pub struct ServerStatus {
     pub read_only: bool,
     /// Settings with which a crash can take back what was acknowledged, as `name = value`.
     pub loses_commits: Vec<String>,
+    /// The server acknowledges commits that are not on its disk yet, unless a session asks for more, as this one does.
+    pub acknowledges_early: bool,
     #[serde(skip)]
     version_number: i32,
     encoding: String,
 }
 
 impl ServerStatus {
-    /// The first thing for which nothing can be read from it or recorded in it.
+    /// Why no ledger is opened there, if so.
+    pub fn refusal(&self) -> Option<ServerError> {
+        self.trouble().or_else(|| self.unready())
+    }
+
+    /// What is wrong with the server itself.
     pub(super) fn trouble(&self) -> Option<ServerError> {
         let error = |trouble, message: String| Some(ServerError { place: self.place.clone(), trouble, message });
         if self.version_number < OLDEST {
@@ -77,6 +84,7 @@ pub(super) async fn status(connection: &mut PgConnection, place: &str) -> Result
     let sql = "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version, \
                current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync, \
                current_setting('full_page_writes') AS full_page_writes, \
+               current_setting('synchronous_commit') = 'off' AS acknowledges_early, \
                pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only, \
                to_regclass('_sqlx_migrations') IS NOT NULL AS migrated";
     let failed = |error| translate(place, error);
@@ -106,6 +114,7 @@ fn read(row: &PgRow, place: &str, schema: i64) -> Result<ServerStatus, sqlx::Err
         schema_known: MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0),
         read_only: row.try_get("read_only")?,
         loses_commits,
+        acknowledges_early: row.try_get("acknowledges_early")?,
         version_number: row.try_get("number")?,
         encoding: row.try_get("encoding")?,
     })
@@ -153,6 +162,7 @@ mod tests {
             schema_known: 1,
             read_only: false,
             loses_commits: Vec::new(),
+            acknowledges_early: false,
             version_number: 130_011,
             encoding: "UTF8".into(),
         }

@@ -1,7 +1,7 @@
 //! Trying again, from the start of a transaction, what somebody else or a new line was in the way of.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
@@ -9,19 +9,25 @@ use super::errors::passes;
 use crate::sql::ReadError;
 
 const TRIES_MAX: u32 = 8;
+/// After so long somebody should hear of it.
+const TOGETHER_MAX: Duration = Duration::from_secs(8);
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-#[derive(Default)]
 pub(super) struct Tries {
     made: u32,
+    since: Instant,
 }
 
 impl Tries {
+    pub(super) fn begin() -> Tries {
+        Tries { made: 0, since: Instant::now() }
+    }
+
     /// Waits if another try makes sense; else says why not.
     pub(super) async fn after(&mut self, error: ReadError) -> Result<(), ReadError> {
         self.made += 1;
-        if self.made >= TRIES_MAX || !passes(&error) {
+        if self.made >= TRIES_MAX || self.since.elapsed() > TOGETHER_MAX || !passes(&error) {
             return Err(error);
         }
         let ReadError::Database(error) = error else { return Ok(()) };

@@ -72,8 +72,7 @@ impl ServerError {
             Trouble::NoDatabase => "make it with `createdb`, then `runward db migrate`",
             Trouble::Forbidden => "let the owner of the database migrate it, and grant this user what it needs",
             Trouble::ReadOnly => {
-                "this is a standby, or it was made read-only: name the primary in the database URL; with several hosts \
-                 behind one name, add `?options[default_transaction_read_only]=off` only if it is meant to be written"
+                "this is a standby, or it was made read-only: name the primary in the database URL; reading works here"
             }
             Trouble::TooOld => "runward needs Postgres 14 or newer",
             Trouble::Encoding => "make the database anew with `createdb --encoding=UTF8 --template=template0`",

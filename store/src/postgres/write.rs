@@ -11,7 +11,9 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 
 use super::text::stored;
+use crate::error::LedgerError;
 use crate::ledger::{Linked, NewRun, RunView};
+use crate::sql::ReadError;
 
 /// The rows below a run; `$1` is its id, `$2` to `$31` are arrays.
 macro_rules! rows_of_a_run {
@@ -117,12 +119,13 @@ pub(super) async fn changes(
     connection: &mut PgConnection,
     view: &mut RunView,
     events: &[Linked],
-) -> Result<(), sqlx::Error> {
+) -> Result<(), ReadError> {
     let row = rows::run_row(&view.state);
     let before = events.first().map_or(row.seq, |(event, _)| event.recorded.seq) as i64 - 1;
     let statement = head(below(sqlx::query(CHANGES), view, events), &row, view).bind(before);
     if statement.execute(connection).await?.rows_affected() != 1 {
-        return Err(sqlx::Error::Protocol(format!("run {} moved on while its row was locked", row.id)));
+        let message = format!("run {} moved on while its row was locked", row.id);
+        return Err(LedgerError::Other(message).into());
     }
     Ok(())
 }

@@ -60,6 +60,12 @@ impl Postgres {
         self.guard = Some(guard);
     }
 
+    /// As [`Postgres::start_again`], with other settings.
+    pub fn start_again_with(&mut self, settings: &[&str]) {
+        self.settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        self.start_again();
+    }
+
     /// [`Signal::Interrupt`] rolls back what is under way, [`Signal::Quit`] is an immediate stop, [`Signal::Kill`] a crash.
     pub fn stop(&mut self, signal: Signal) {
         if let Some(guard) = self.guard.take() {

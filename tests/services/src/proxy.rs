@@ -103,8 +103,13 @@ impl Proxy {
 
     /// Ends every connection, and each new one at once, until [`Proxy::accept`].
     pub fn refuse(&self) {
-        self.shared.change(|rules| rules.refusing = true);
+        self.refuse_new();
         self.shared.end_all();
+    }
+
+    /// Ends each new connection at once, until [`Proxy::accept`]; those that are open stay.
+    pub fn refuse_new(&self) {
+        self.shared.change(|rules| rules.refusing = true);
     }
 
     pub fn accept(&self) {

@@ -1,0 +1,125 @@
+//! A line that breaks at the worst moments.
+
+use runward_engine::run::{Command, Reject, RunStatus, Unit};
+use runward_services::{Postgres, Proxy, Reaches, Signal};
+use runward_store::conformance::new_run;
+use runward_store::{Ledger, LedgerError, PostgresLedger, RunQuery, RunView, Trouble, command};
+
+async fn behind_a_proxy() -> (Postgres, Proxy, PostgresLedger) {
+    let (postgres, _) = super::ready().await;
+    let proxy = Proxy::to(postgres.target());
+    let ledger = PostgresLedger::open(&postgres.url_through(&proxy, "runward")).await.unwrap();
+    (postgres, proxy, ledger)
+}
+
+/// To its end: a BEGIN says READ COMMITTED.
+const COMMIT: &[u8] = b"COMMIT\0";
+
+fn claim(id: &str) -> Command {
+    Command::Claim { unit: Unit::step(0), claim: id.into(), session: "s".into(), boot: "b".into() }
+}
+
+async fn claims(ledger: &PostgresLedger, view: &mut RunView, id: &str) -> Result<Result<(), Reject>, LedgerError> {
+    command(ledger, view, claim(id), "tester").await
+}
+
+fn trouble<T: std::fmt::Debug>(result: Result<T, LedgerError>) -> Trouble {
+    match result {
+        Err(LedgerError::Server(error)) => error.trouble,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_was_not_answered_is_neither_done_nor_undone_until_the_run_is_read_again() {
+    let (_postgres, proxy, ledger) = behind_a_proxy().await;
+    for (run, reaches) in [("run-1", Reaches::TheServer), ("run-2", Reaches::Nobody)] {
+        let mut view = ledger.trigger(new_run(run, None)).await.unwrap().view;
+        proxy.cut_at(COMMIT, reaches);
+        assert_eq!(trouble(claims(&ledger, &mut view, "c1").await), Trouble::Unanswered);
+        assert!(view.stale);
+        let next = claims(&ledger, &mut view, "c2").await.unwrap();
+        let taken = view.state.step(0).whole.attempts[0].claim.0.clone();
+        match reaches {
+            Reaches::TheServer => assert!(matches!(next, Err(Reject::NotReady { .. })) && taken == "c1", "{next:?}"),
+            Reaches::Nobody => assert!(next.is_ok() && taken == "c2", "{next:?}"),
+        }
+    }
+    assert_eq!(proxy.cuts(), 2);
+}
+
+#[tokio::test]
+async fn a_later_definite_error_is_no_answer_for_an_earlier_commit() {
+    let (_postgres, proxy, ledger) = behind_a_proxy().await;
+    let mut view = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    proxy.refuse_new();
+    proxy.cut_at(COMMIT, Reaches::TheServer);
+    assert_eq!(trouble(claims(&ledger, &mut view, "c1").await), Trouble::Unanswered);
+    assert_eq!(trouble(claims(&ledger, &mut view, "c1").await), Trouble::Unreachable);
+    assert!(view.stale, "what became of the first try is still not known");
+    proxy.accept();
+    assert!(claims(&ledger, &mut view, "c2").await.unwrap().is_err());
+    assert_eq!(view.state.step(0).whole.attempts[0].claim.0, "c1");
+}
+
+#[tokio::test]
+async fn a_trigger_that_was_not_answered_is_repeated_and_is_one_run() {
+    let (_postgres, proxy, ledger) = behind_a_proxy().await;
+    ledger.seal().await.unwrap();
+    for (n, reaches) in [Reaches::TheServer, Reaches::Nobody].into_iter().enumerate() {
+        for key in [None, Some(format!("key-{n}"))] {
+            let id = format!("run-{n}-{}", key.is_some());
+            proxy.cut_at(COMMIT, reaches);
+            let triggered = ledger.trigger(new_run(&id, key.as_deref())).await.unwrap();
+            assert!(triggered.created, "whoever asked for it gets it");
+            assert_eq!((triggered.view.state.id.0, triggered.view.state.status), (id, RunStatus::Queued));
+        }
+    }
+    assert_eq!(proxy.cuts(), 4);
+    assert_eq!(ledger.runs(&RunQuery::default()).await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_trigger_nobody_can_ask_about_any_more_says_that_nobody_knows() {
+    let (_postgres, proxy, ledger) = behind_a_proxy().await;
+    ledger.seal().await.unwrap();
+    proxy.refuse_new();
+    proxy.cut_at(COMMIT, Reaches::TheServer);
+    let error = ledger.trigger(new_run("run-1", None)).await.unwrap_err();
+    assert!(error.to_string().contains("run-1"), "{error}");
+    assert_eq!(trouble::<()>(Err(error)), Trouble::Unanswered);
+    proxy.accept();
+    assert_eq!(ledger.runs(&RunQuery::default()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_line_that_breaks_before_anything_was_decided_is_not_noticed() {
+    let (mut postgres, proxy, ledger) = behind_a_proxy().await;
+    let mut view = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    proxy.cut();
+    claims(&ledger, &mut view, "c1").await.unwrap().unwrap();
+    proxy.cut_at("BEGIN", Reaches::Nobody);
+    assert!(claims(&ledger, &mut view, "c2").await.unwrap().is_err());
+    let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'runward'";
+    assert!(postgres.sql("runward", terminate).starts_with('t'));
+    assert_eq!(ledger.runs(&RunQuery::default()).await.unwrap().len(), 1);
+    for signal in [Signal::Quit, Signal::Kill] {
+        postgres.stop(signal);
+        postgres.start_again();
+        assert!(ledger.refresh(&mut view).await.unwrap().is_empty());
+    }
+    postgres.stop(Signal::Interrupt);
+    assert_eq!(trouble(ledger.refresh(&mut view).await), Trouble::Unreachable);
+}
+
+#[tokio::test]
+async fn a_half_open_line_is_given_up() {
+    let (_postgres, proxy, ledger) = behind_a_proxy().await;
+    let mut view = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    proxy.freeze();
+    let error = claims(&ledger, &mut view, "c1").await.unwrap_err();
+    assert!(error.to_string().contains("no answer for 10 s"), "{error}");
+    assert!(!view.stale, "nothing was sent that could have been recorded");
+    proxy.thaw();
+    claims(&ledger, &mut view, "c1").await.unwrap().unwrap();
+}
