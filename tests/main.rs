@@ -30,6 +30,8 @@ mod code_base;
 mod command_ids;
 #[path = "stories/configuration.rs"]
 mod configuration;
+#[path = "stories/database.rs"]
+mod database;
 #[path = "stories/docs.rs"]
 mod docs;
 #[path = "stories/doctor.rs"]

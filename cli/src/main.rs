@@ -15,6 +15,7 @@ mod graph;
 mod logging;
 mod open;
 mod person;
+mod reading;
 mod refusal;
 mod runbook_file;
 mod slips;

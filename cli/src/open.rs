@@ -22,6 +22,13 @@ pub struct Opened {
 
 /// Opens the state folder and the ledger in it.
 pub async fn open(config: &Config) -> Result<Opened, Failure> {
+    if let Some(database) = &config.settings.database {
+        let message = format!("this command does not work on the ledger in {} yet", database.place());
+        return Err(Failure::usage(message).help(
+            "`runward runs`, `audit verify`, `db status` and `db migrate` do; to use the ledger in the state folder, take \
+             `database.url` out of the configuration, or `unset RUNWARD_DATABASE_URL`",
+        ));
+    }
     let home = home(config.settings.state.as_deref())?;
     let ledger = SqliteLedger::open(&home.ledger()).await?;
     Ok(Opened { home, ledger, settings: config.settings.clone(), config: config.file.clone() })

@@ -33,6 +33,14 @@ pub enum DbCommand {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// Make the database ready for this version of runward; safe to repeat, and on several hosts at once
+    ///
+    /// A Postgres is made ready only by this: no other command changes its tables. A ledger in the state folder is brought up
+    /// to date by whatever opens it.
+    Migrate {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
     /// Compare the ledger, every folder and all output with the record; exit code 1 if anything is not as it should be
     Check {
         #[arg(long, value_enum, default_value = "text")]

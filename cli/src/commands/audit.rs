@@ -1,30 +1,32 @@
 //! `runward audit verify`: the hash chain of every run, its rows against its events, and the files it is pinned to.
 
 use runward_engine::run::RunId;
-use runward_store::{AdminEntry, Ledger, LedgerError, RunQuery, check};
+use runward_store::{AdminEntry, LedgerError, RunQuery, check};
 use serde_json::json;
 
 use super::{print_json, print_line};
 use crate::args::{AuditCommand, Format};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{find_run, open};
+use crate::open::find_run;
+use crate::reading::Reading;
 use crate::text;
 
 pub async fn run(config: &Config, command: AuditCommand) -> Result<i32, Failure> {
     let AuditCommand::Verify { run, format } = command;
-    let opened = open(config).await?;
-    let mut rows = opened.ledger.runs(&RunQuery::default()).await?;
+    let reading = Reading::open(config).await?;
+    let ledger = reading.ledger();
+    let mut rows = ledger.runs(&RunQuery::default()).await?;
     if let Some(run) = run {
-        let id = find_run(&opened.ledger, &run).await?;
+        let id = find_run(ledger, &run).await?;
         rows.retain(|row| row.id == id);
     }
     let ids: Vec<&RunId> = rows.iter().map(|row| &row.id).collect();
-    let damage = opened.ledger.integrity().await?;
+    let damage = reading.integrity().await?;
     let mut bad = Vec::new();
     let (mut events, mut heads, mut vanished) = (0, Vec::new(), Vec::new());
     for id in ids.iter().copied() {
-        match check::run(&opened.ledger, id).await {
+        match check::run(ledger, id).await {
             Ok(checked) => {
                 events += checked.run.events;
                 heads.push(json!({"run": id, "events": checked.run.events, "head": checked.run.head}));
@@ -34,7 +36,7 @@ pub async fn run(config: &Config, command: AuditCommand) -> Result<i32, Failure>
             Err(error) => bad.push(error.to_string()),
         }
     }
-    let pruned = match opened.ledger.administration().await {
+    let pruned = match ledger.administration().await {
         Ok(entries) => entries.iter().flat_map(removed).collect(),
         Err(error) => {
             bad.push(error.to_string());
@@ -43,7 +45,7 @@ pub async fn run(config: &Config, command: AuditCommand) -> Result<i32, Failure>
     };
     vanished.retain(|id| pruned.iter().all(|run| run["run"] != id.0));
     bad.extend(vanished.iter().map(|id| format!("run {id} vanished while it was read, and no pruning says so")));
-    bad.extend(check::pinned(&opened.ledger, &rows).await);
+    bad.extend(check::pinned(ledger, &rows).await);
     bad.extend(damage.into_iter().map(|line| format!("ledger file: {line}")));
     match format {
         Format::Json => {

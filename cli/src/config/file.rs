@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Uid;
 
 use super::Named;
+use super::database::concealed;
 use super::parse::{Entry, parse};
 use super::table::Takes;
 use crate::failure::Failure;
@@ -74,7 +75,8 @@ pub fn read(path: &Path, named: bool) -> Result<ConfigFile, Failure> {
     }
     let source = String::from_utf8(bytes)
         .map_err(|_| Failure::usage(format!("the configuration {shown} is not UTF-8")).help(WITHOUT))?;
-    let mut entries = parse(&source).map_err(|report| Failure::runbook(&shown, &source, &report).help(WITHOUT))?;
+    let mut entries =
+        parse(&source).map_err(|report| Failure::runbook(&shown, &concealed(&source), &report).help(WITHOUT))?;
     let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
     entries.iter_mut().for_each(|entry| entry.resolve(&folder));
     Ok(ConfigFile { path: path.to_owned(), entries, source })

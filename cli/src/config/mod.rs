@@ -3,6 +3,7 @@
 //! [`table`] says every setting once; [`parse`] holds a file against it; [`mod@file`] finds and trusts the file. Read
 //! once per command, before anything else; nothing here is global.
 
+mod database;
 mod file;
 mod parse;
 mod table;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::failure::Failure;
+pub use database::DatabaseUrl;
 use table::Takes;
 pub use table::{Level, Log, LogFormat, SETTINGS, Setting, Settings};
 

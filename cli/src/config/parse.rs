@@ -125,7 +125,7 @@ fn wanted(takes: Takes) -> &'static str {
         Takes::Count => "a whole number",
         Takes::Size => "a size such as \"64MiB\"",
         Takes::Duration => "a duration such as \"90d\"",
-        Takes::Path | Takes::Choice(_) => "a text in quotes",
+        Takes::Path | Takes::Url | Takes::Choice(_) => "a text in quotes",
     }
 }
 

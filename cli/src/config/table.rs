@@ -8,6 +8,7 @@ use runward_engine::limits;
 use runward_engine::units::{format_duration, format_size, parse_duration, parse_size};
 use serde_json::{Value, json};
 
+use super::database::DatabaseUrl;
 use crate::open::default_root;
 
 /// What is in force.
@@ -15,6 +16,8 @@ use crate::open::default_root;
 pub struct Settings {
     /// None: the place of the XDG specification.
     pub state: Option<PathBuf>,
+    /// None: the ledger is a file in the state folder.
+    pub database: Option<DatabaseUrl>,
     /// Where runbooks are looked up by name, in order; never empty.
     pub runbooks: Vec<PathBuf>,
     pub log: Log,
@@ -65,6 +68,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             state: None,
+            database: None,
             runbooks: vec![PathBuf::from("runbooks")],
             log: Log { level: Level::Warn, format: LogFormat::Text, file: None },
             retention: Retention::default(),
@@ -81,6 +85,8 @@ pub enum Takes {
     Path,
     /// One or a list of them; in the environment separated by `:`.
     Paths,
+    /// It may hold a password.
+    Url,
     Choice(&'static [&'static str]),
     Duration,
     Size,
@@ -92,6 +98,7 @@ impl Takes {
         match self {
             Takes::Path => "path".to_owned(),
             Takes::Paths => "path, or list of paths".to_owned(),
+            Takes::Url => "URL".to_owned(),
             Takes::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
             Takes::Duration => "duration".to_owned(),
             Takes::Size => "size".to_owned(),
@@ -127,6 +134,19 @@ pub const SETTINGS: &[Setting] = &[
         about: "Folder that holds the ledger and the runs",
         read: |settings, texts| path(texts).map(|path| settings.state = Some(path)),
         show: |settings| json!(settings.state.clone().or_else(default_root)),
+    },
+    Setting {
+        key: "database.url",
+        env: "RUNWARD_DATABASE_URL",
+        flag: None,
+        takes: Takes::Url,
+        default: "none: a file in the state folder",
+        about: "Postgres that holds the ledger, as `postgres://user:password@host:port/database`; never shown with its password",
+        read: |settings, texts| {
+            settings.database = Some(DatabaseUrl::new(one(texts)?));
+            Ok(())
+        },
+        show: |settings| json!(settings.database.as_ref().map(DatabaseUrl::place)),
     },
     Setting {
         key: "runbooks",

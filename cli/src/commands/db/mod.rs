@@ -1,7 +1,9 @@
 //! `runward db`: looking after the ledger and the folders beside it. One file per subcommand.
 
 mod check;
+mod migrate;
 mod prune;
+mod server;
 mod status;
 
 use crate::args::DbCommand;
@@ -10,7 +12,11 @@ use crate::failure::Failure;
 
 pub async fn run(config: &Config, command: DbCommand) -> Result<i32, Failure> {
     match command {
-        DbCommand::Status { format } => status::run(config, format).await,
+        DbCommand::Status { format } => match &config.settings.database {
+            Some(database) => server::run(database, format).await,
+            None => status::run(config, format).await,
+        },
+        DbCommand::Migrate { format } => migrate::run(config, format).await,
         DbCommand::Check { format } => check::run(config, format).await,
         DbCommand::Prune(args) => prune::run(config, args).await,
     }
