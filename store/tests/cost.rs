@@ -26,6 +26,9 @@ const FRAMES_MORE: u64 = 2;
 /// The number of an item has up to two digits more at the end; so often a table's row holds its name.
 const DIGITS: i64 = 2 * 4;
 
+/// No row holds what grows with the run.
+const ROW_BYTES_MAX: i64 = 1024;
+
 const TABLES: [&str; 4] = ["runs", "events", "steps", "attempts"];
 const PAGE: u64 = 4096;
 
@@ -191,6 +194,7 @@ impl Scene {
             assert!(median(sample) <= median(first) + FRAMES_MORE, "pages: {first:#?} and then {sample:#?}");
             for (name, (rows, bytes)) in sample.iter().flat_map(|written| &written.tables) {
                 let (rows_first, bytes_first) = first[0].tables[name];
+                assert!(*bytes <= ROW_BYTES_MAX * rows, "bytes of {name}: {sample:#?}");
                 assert_eq!(*rows, rows_first, "rows of {name}: {:?} and then {sample:#?}", first[0]);
                 assert!(*bytes <= bytes_first + DIGITS * rows, "bytes of {name}: {:?} and then {sample:#?}", first[0]);
             }
