@@ -48,10 +48,8 @@ pub struct BadAddress(&'static str);
 
 impl Address {
     pub fn parse(url: &str) -> Result<Address, BadAddress> {
-        let info = url.into_connection_info().map_err(|error| match error.kind() {
-            ErrorKind::InvalidClientConfig => BadAddress("a part of it is not understood"),
-            _ => BadAddress("it does not have the form of one"),
-        })?;
+        let formless = |_| BadAddress("it does not have the form of one");
+        let info = url.into_connection_info().map_err(formless)?;
         let shown = match info.addr() {
             ConnectionAddr::TcpTls { insecure: true, .. } => {
                 return Err(BadAddress("`#insecure` would let anybody answer, and is not supported"));
@@ -62,8 +60,7 @@ impl Address {
         };
         // One connection carries commands and the bell, in the order in which Redis sent them: RESP3.
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings))
-            .map_err(|_| BadAddress("a part of it is not understood"))?;
+        let client = Client::open(info.set_redis_settings(settings)).map_err(formless)?;
         Ok(Address { client, shown })
     }
 
