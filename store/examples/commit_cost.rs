@@ -1,5 +1,6 @@
 //! What one commit of a chain costs: settle a step and claim the next, beside a bare fsynced write of the same folder.
-//! Run with `cargo run --release -p runward-store --example commit_cost`.
+//! Run with `cargo run --release -p runward-store --example commit_cost [FOLDER | postgres://...]`; `cargo run -p
+//! runward-services` gives a Postgres to measure.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,7 +11,7 @@ use runward_engine::run::command::Report;
 use runward_engine::run::event::{LogDigest, Outcome};
 use runward_engine::run::outputs::Outputs;
 use runward_engine::run::{ClaimId, Command, RunId, RunState, Unit};
-use runward_store::{Ledger, NewRun, SqliteLedger};
+use runward_store::{Ledger, NewRun, PostgresLedger, SqliteLedger};
 
 const STEPS: u32 = 400;
 
@@ -21,9 +22,18 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let dir = std::env::args().nth(1).map_or_else(std::env::temp_dir, Into::into).join("runward-commit-cost");
+    let place = std::env::args().nth(1);
+    let url = place.clone().filter(|place| place.starts_with("postgres://"));
+    let folder = place.filter(|_| url.is_none()).map_or_else(std::env::temp_dir, Into::into);
+    let dir = folder.join("runward-commit-cost");
     std::fs::create_dir_all(&dir)?;
-    let ledger = SqliteLedger::open(&dir.join("ledger.db")).await?;
+    let ledger: Box<dyn Ledger> = match url {
+        Some(url) => {
+            PostgresLedger::migrate(&url).await?;
+            Box::new(PostgresLedger::open(&url).await?)
+        }
+        None => Box::new(SqliteLedger::open(&dir.join("ledger.db")).await?),
+    };
     let mut source = String::from("steps:\n");
     for n in 0..STEPS {
         writeln!(source, "  - {{id: s{n}, run: \"true\"}}")?;
