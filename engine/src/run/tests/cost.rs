@@ -62,7 +62,6 @@ fn costs_the_same(world: &mut World, transition: &dyn Fn(&mut World)) {
             costs.push(cost);
         }
     }
-    println!("{costs:?}");
     for cost in &costs {
         assert!(cost.events > 0, "something happens: {costs:#?}");
         assert!(cost.looks <= LOOKS_MAX && cost.event_bytes + cost.row_bytes <= BYTES_MAX, "{costs:#?}");
