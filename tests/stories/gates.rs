@@ -97,3 +97,24 @@ fn who_does_not_wait_for_a_window_gets_5_and_who_may_not_wait_overrides_it() {
     );
     scene.expect(0, &["run", "open.yaml", "--fail-if-closed"]);
 }
+
+#[test]
+fn a_plan_says_whether_the_window_is_open_and_who_may_not_overlap() {
+    let scene = Scene::new();
+    scene.file("frozen.yaml", FROZEN);
+    scene.file("open.yaml", "concurrency: {group: deploys, limit: 2, when-busy: fail}\nwindows: {allow: [\"* 00:00-24:00\"]}\nsteps:\n  - run: 'true'\n");
+    let frozen = scene.expect(0, &["plan", "frozen.yaml"]).stdout;
+    assert!(
+        frozen.contains("window      closed now, ")
+            && frozen.contains("year-end freeze")
+            && frozen.contains("2100-01-01"),
+        "{frozen}"
+    );
+    let open = scene.expect(0, &["plan", "open.yaml"]).stdout;
+    for line in ["deploys, at most 2 runs at once; one that finds it busy fails", "free now", "window      open now"] {
+        assert!(open.contains(line), "{line} is not in:\n{open}");
+    }
+    let json = scene.json(&["plan", "frozen.yaml"]);
+    assert_eq!((&json["window"]["open"], &json["group"]), (&false.into(), &serde_json::Value::Null));
+    assert_eq!(scene.json(&["plan", "open.yaml"])["window"]["open"], true);
+}

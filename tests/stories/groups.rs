@@ -151,6 +151,15 @@ fn who_waits_is_told_for_whom_and_goes_on_by_itself() {
     assert_eq!(show["group"]["members"][0]["run"], Value::from(first.as_str()));
     assert!(scene.expect(0, &["show", "last"]).stdout.contains(&format!("held by run {short}")));
     assert!(scene.expect(0, &["runs"]).stdout.contains("queued (waits)"));
+    let plan = ["plan", "book.yaml", "-p", &scene.dir(), "-p", "how=wait"];
+    let planned = scene.expect(0, &plan).stdout;
+    for line in
+        ["pg-wait, at most 1 run at once; one that finds it busy waits", &format!("held by run {short}"), "1 run waits"]
+    {
+        assert!(planned.contains(line), "{line} is not in:\n{planned}");
+    }
+    let json = scene.json(&plan);
+    assert_eq!((&json["group"]["members"][0]["run"], &json["window"]), (&Value::from(first.as_str()), &Value::Null));
     // Another group has nothing to do with it.
     finish(run(&scene, "book.yaml", "0.01", &["--quiet"]).stdout(Stdio::piped()).stderr(Stdio::piped()));
     assert_eq!(status(&scene, "last"), "succeeded");

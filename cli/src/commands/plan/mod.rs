@@ -1,5 +1,6 @@
 //! `runward plan`: what a run would do. Nothing is recorded and nothing is executed, no probe and no condition of a step.
 
+mod around;
 mod changes;
 mod outlook;
 pub mod past;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use runward_engine::plan::params::shown;
 use runward_engine::plan::{Definition, plan_hash};
+use runward_engine::run::group::Group;
 use runward_engine::runbook::model::Param;
 use runward_engine::units::format_duration;
 use serde_json::{Map, Value, json};
@@ -25,6 +27,7 @@ use crate::failure::Failure;
 use crate::open::open;
 use crate::runbook_file::{RunbookFile, load, locate, pin, refuse_unbuilt};
 use crate::text;
+use around::Around;
 use changes::Changes;
 use outlook::Outlook;
 use past::{Known, Past};
@@ -44,6 +47,7 @@ pub struct Plan<'a> {
     hash: Option<String>,
     outlook: Option<Outlook>,
     changes: Option<Changes>,
+    around: Around,
 }
 
 pub async fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
@@ -63,12 +67,13 @@ pub async fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
         }
     };
     let definition = pin(&file)?.definition;
+    let group = runward_engine::plan::group(&file.runbook, &resolved.params).map_err(Failure::usage)?;
     let past = match &args.out {
         // What is saved is held against the ledger later: it has to be there.
-        Some(_) => Past::Known(Box::new(Known::read(&open(config).await?.ledger, &file).await?)),
-        None => Past::look(config, &file).await,
+        Some(_) => Past::Known(Box::new(Known::read(&open(config).await?.ledger, &file, group.as_ref()).await?)),
+        None => Past::look(config, &file, group.as_ref()).await,
     };
-    let plan = Plan::of(&file, &definition, resolved, past);
+    let plan = Plan::of(&file, &definition, resolved, past, group);
     match args.format {
         Format::Json => print_json(&plan.json()),
         Format::Text => plan.print(),
@@ -85,7 +90,13 @@ pub async fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
 }
 
 impl<'a> Plan<'a> {
-    fn of(file: &'a RunbookFile, definition: &'a Definition, resolved: params::Resolved, past: Past) -> Plan<'a> {
+    fn of(
+        file: &'a RunbookFile,
+        definition: &'a Definition,
+        resolved: params::Resolved,
+        past: Past,
+        group: Option<Group>,
+    ) -> Plan<'a> {
         let params::Resolved { params, from, ignored } = resolved;
         let runbook = &file.runbook;
         let known = past.known();
@@ -98,9 +109,10 @@ impl<'a> Plan<'a> {
         let outlook = history.map(|history| Outlook::of(history, runbook, &items));
         let last = known.and_then(|known| known.last.as_ref());
         let changes = last.map(|last| Changes::since(last, definition, runbook, &params));
+        let around = Around::of(runbook, group, known.map(|known| known.members.clone()).unwrap_or_default());
         let previews = preview::of(file, &params);
         let params = shown(runbook, &params);
-        Plan { file, definition, params, from, ignored, previews, past, hash, outlook, changes }
+        Plan { file, definition, params, from, ignored, previews, past, hash, outlook, changes, around }
     }
 
     fn json(&self) -> Value {
@@ -121,6 +133,8 @@ impl<'a> Plan<'a> {
             "unpinned": unpinned::programs(runbook, self.definition),
             "steps": runbook.steps.iter().map(step).collect::<Vec<_>>(),
             "expected": self.outlook.as_ref().map(|outlook| outlook.json(runbook)),
+            "group": self.around.group_json(),
+            "window": self.around.window_json(),
             "last_run": last.map(|last| &last.row),
             "changes": self.changes,
         })
@@ -130,6 +144,7 @@ impl<'a> Plan<'a> {
         self.print_head();
         self.print_steps();
         print_line("");
+        self.around.lines().iter().for_each(|line| print_line(line));
         match &self.outlook {
             Some(outlook) => outlook.lines(&self.file.runbook).iter().for_each(|line| print_line(line)),
             None => print_line(&outlook::none(&self.past)),

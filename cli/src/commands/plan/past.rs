@@ -3,6 +3,7 @@
 use runward_engine::plan::history::History;
 use runward_engine::plan::params::HIDDEN;
 use runward_engine::plan::{Definition, Seal};
+use runward_engine::run::group::{Group, Member};
 use runward_engine::run::rows::RunRow;
 use runward_store::{Ledger, RunQuery, SqliteLedger};
 use serde_json::{Map, Value};
@@ -26,6 +27,8 @@ pub struct Known {
     pub seal: Seal,
     pub history: Option<History>,
     pub last: Option<Last>,
+    /// The runs of its group that hold a permit, and those that wait.
+    pub members: Vec<Member>,
 }
 
 /// The newest run of the runbook.
@@ -39,12 +42,12 @@ pub struct Last {
 
 impl Past {
     /// Without making a ledger where there is none.
-    pub async fn look(config: &Config, file: &RunbookFile) -> Past {
+    pub async fn look(config: &Config, file: &RunbookFile, group: Option<&Group>) -> Past {
         let root = config.settings.state.clone().or_else(default_root);
         if !root.is_some_and(|root| root.join("ledger.db").exists()) {
             return Past::None;
         }
-        let known = async { Known::read(&open(config).await?.ledger, file).await };
+        let known = async { Known::read(&open(config).await?.ledger, file, group).await };
         match known.await {
             Ok(known) => Past::Known(Box::new(known)),
             Err(failure) => Past::Unreadable(failure.summary().to_owned()),
@@ -60,14 +63,18 @@ impl Past {
 }
 
 impl Known {
-    pub async fn read(ledger: &SqliteLedger, file: &RunbookFile) -> Result<Known, Failure> {
+    pub async fn read(ledger: &SqliteLedger, file: &RunbookFile, group: Option<&Group>) -> Result<Known, Failure> {
         let history = History::of(&ledger.past(&file.name, RUNS).await?);
         let query = RunQuery { name: Some(file.name.clone()), limit: Some(1), ..RunQuery::default() };
         let last = match ledger.runs(&query).await?.pop() {
             Some(row) => Some(Last::read(ledger, row, file).await?),
             None => None,
         };
-        Ok(Known { seal: ledger.seal().await?, history, last })
+        let members = match group {
+            Some(group) => ledger.group(&group.name).await?,
+            None => Vec::new(),
+        };
+        Ok(Known { seal: ledger.seal().await?, history, last, members })
     }
 }
 
