@@ -163,7 +163,7 @@ fn the_environment_of_a_step_is_what_is_promised_and_nothing_else() {
             .args(book(&scene.dir()))
             .env("AWS_SECRET_ACCESS_KEY", "caller's secret")
             .env("RUNWARD_TOKEN", "caller's token")
-            .env("RUNWARD_DATABASE_URL", "postgres://caller")
+            .env("RUNWARD_REDIS_URL", "redis://:secret@caller")
             .env("SSH_AUTH_SOCK", "/tmp/agent")
             .env("LD_PRELOAD", "")
             .env("BASH_ENV", "/tmp/evil")
