@@ -1,5 +1,8 @@
 //! Taking back: the order, what takes part in it, what an undo sees, and what stops it.
 
+use proptest::prelude::*;
+
+use super::random::{StepPlan, step_plan, yaml};
 use super::*;
 use crate::run::rollback::RolledBack;
 
