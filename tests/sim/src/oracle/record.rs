@@ -1,0 +1,169 @@
+//! The record, event by event.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use runward_engine::run::command::Resolution;
+use runward_engine::run::ids::Part;
+use runward_engine::run::{Event, Outcome, Recorded, RunState, Unit};
+
+use super::Oracle;
+use crate::world::unit_text;
+
+impl Oracle {
+    /// `state`: the durable state after these events.
+    pub fn record(&mut self, now: u64, job: usize, state: &RunState, news: &[Recorded]) {
+        self.now = now;
+        for recorded in news {
+            self.events += 1;
+            let seq = self.told[job].seq + 1;
+            self.demand(recorded.seq == seq, "I10", || format!("job {job}: event {} after {}", recorded.seq, seq - 1));
+            self.told[job].seq = recorded.seq;
+            self.event(job, state, recorded);
+        }
+        let live = self.told[job].live.len() as u32;
+        let most = state.runbook.max_parallel.map_or(16, |most| most.get());
+        self.demand(live <= most, "I14", || format!("job {job}: {live} steps at once, {most} are allowed"));
+        self.windows(job, state);
+    }
+
+    fn windows(&mut self, job: usize, state: &RunState) {
+        let mut items: BTreeMap<u32, u32> = BTreeMap::new();
+        for unit in self.told[job].live.values().filter(|unit| unit.item.is_some()) {
+            *items.entry(unit.step).or_default() += 1;
+        }
+        for (step, count) in items {
+            let width = state.spec(step).for_each.as_ref().and_then(|each| each.max_parallel).map(|width| width.get());
+            let fits = width.is_none_or(|width| count <= width);
+            self.demand(fits, "I14", || format!("job {job}: {count} items of s{step} at once"));
+        }
+    }
+
+    fn event(&mut self, job: usize, state: &RunState, recorded: &Recorded) {
+        let unit_of = |name: &String| state.unit_named(name).unwrap_or(Unit::step(u32::MAX));
+        let finished = self.told[job].finished;
+        let told = &mut self.told[job];
+        match &recorded.event {
+            Event::AttemptClaimed { unit, claim, .. } => self.claimed(job, state, unit_of(unit), claim, finished),
+            Event::AttemptSettled { unit, claim, outcome, then, outputs, .. } => {
+                let unit = unit_of(unit);
+                let takes_back = unit.part == Part::Step && state.spec(unit.step).undo.is_some();
+                match (unit.part, outcome) {
+                    (Part::Undo, Outcome::Succeeded) => {
+                        let owner = unit.owner();
+                        let was = told.armed.remove(&owner) || told.resolved;
+                        told.took_back = true;
+                        told.outputs.remove(&owner);
+                        told.outputs.remove(&Unit::step(owner.step));
+                        self.demand(was, "I5", || format!("job {job}: {} was taken back twice", unit_text(owner)));
+                    }
+                    (Part::Step, Outcome::Succeeded) if takes_back => _ = told.armed.insert(unit),
+                    (Part::Step, Outcome::NotStarted) => {}
+                    (Part::Step, _) => _ = told.armed.remove(&unit),
+                    _ => {}
+                }
+                let told = &mut self.told[job];
+                if let runward_engine::run::Then::Retry { at } = then {
+                    told.retry_at.insert(unit, *at);
+                }
+                self.settled(job, unit, claim, outcome, outputs);
+            }
+            Event::AttemptVoided { unit, claim } => {
+                let unit = unit_of(unit);
+                let attempt = self.over(job, claim, "voided");
+                attempt.voided = true;
+                let started = attempt.effect.is_some();
+                self.demand(!started, "I9", || {
+                    format!("{} has run, but is recorded as never started", unit_text(unit))
+                });
+            }
+            Event::AttemptLost { unit, claim, evidence, then } => {
+                let unit = unit_of(unit);
+                if unit.part == Part::Step {
+                    told.armed.remove(&unit);
+                }
+                if let runward_engine::run::Then::Retry { at } = then {
+                    told.retry_at.insert(unit, *at);
+                }
+                self.lost(job, unit, claim, evidence);
+            }
+            Event::RetryDue { unit, reason: _ } => {
+                let due = told.retry_at.remove(&unit_of(unit)).unwrap_or_default();
+                let early = recorded.at < due && recorded.actor == "driver";
+                self.demand(!early, "I3", || format!("job {job}: {unit} is tried again before its delay is over"));
+            }
+            Event::SkipRequested { unit, .. } => _ = told.skips.insert(unit_of(unit)),
+            Event::SkipDue { unit } => {
+                let unit = unit_of(unit);
+                if unit.item.is_none() {
+                    told.passed.insert(unit.step);
+                }
+                told.outputs.remove(&unit);
+            }
+            Event::StepSkipped { step, .. } => {
+                let unit = unit_of(step);
+                told.outputs.remove(&unit);
+                told.passed.insert(unit.step);
+            }
+            Event::RunPaused { .. } => told.paused = true,
+            Event::RunUnpaused => told.paused = false,
+            Event::CancelRequested { force, .. } => {
+                (told.paused, told.forced) = (false, *force);
+            }
+            Event::RunStopping { .. } => told.stopping = true,
+            Event::RollbackRequested { generation: Some(generation), .. } => {
+                let right = finished && *generation == told.generation + 1;
+                (told.generation, told.finished, told.stopping) = (*generation, false, true);
+                (told.finally, told.forced, told.paused) = (false, false, false);
+                told.granted.clear();
+                told.outputs.retain(|unit, _| !state.runbook.is_finally(unit.step as usize));
+                self.demand(right, "I10", || format!("job {job}: generation {generation} begins out of turn"));
+            }
+            Event::RollbackStarted { order } => {
+                let units: Vec<Unit> = order.iter().map(unit_of).collect();
+                self.rollback(job, state, &units);
+            }
+            Event::RollbackFinished { .. } => {
+                told.rolling = false;
+                let live = told.live.values().any(|unit| unit.part == Part::Undo);
+                self.demand(!live, "I5", || format!("job {job}: the rollback is over while an undo runs"));
+            }
+            Event::FinallyStarted => {
+                let again = std::mem::replace(&mut told.finally, true);
+                told.forced = false;
+                let live = told.live.values().filter(|unit| !state.runbook.is_finally(unit.step as usize)).count();
+                self.demand(!again, "I1", || format!("job {job}: `finally` twice in one generation"));
+                self.demand(live == 0, "I1", || format!("job {job}: `finally` beside a step of the main part"));
+            }
+            Event::RunFinished { status, .. } => self.finished(job, state, *status, recorded.seq == state.seq),
+            Event::RunResumed { generation, reset, from, only, .. } => {
+                let right = finished && *generation == told.generation + 1 && recorded.actor != "driver";
+                (told.generation, told.finished, told.stopping) = (*generation, false, false);
+                (told.finally, told.forced, told.paused) = (false, false, false);
+                told.granted.clear();
+                let steps: BTreeSet<u32> = reset.iter().map(|id| unit_of(id).step).collect();
+                let kept = |step: &&u32| !state.runbook.is_finally(**step as usize);
+                let again = steps.iter().filter(kept).find(|step| told.outputs.contains_key(&Unit::step(**step)));
+                // What was built on a step that was taken back is done again with it.
+                let again = again.copied().filter(|_| from.is_none() && !told.took_back);
+                told.passed.retain(|step| !steps.contains(step));
+                if from.is_some() || only.is_some() {
+                    told.skips.retain(|unit| !steps.contains(&unit.step));
+                }
+                told.outputs.retain(|unit, _| !steps.contains(&unit.step) || unit.item.is_some());
+                self.demand(right, "I10", || format!("job {job}: generation {generation} begins out of turn"));
+                self.demand(again.is_none(), "I3", || format!("job {job}: s{again:?} succeeded and is done again"));
+            }
+            Event::UnitResolved { unit, resolution, .. } => {
+                let unit = unit_of(unit);
+                if *resolution == Resolution::Retry {
+                    *told.granted.entry(unit).or_default() += 1;
+                    *told.granted.entry(unit.part(Part::Undo)).or_default() += 1;
+                }
+                told.resolved = true;
+                told.armed.remove(&unit);
+                told.outputs.remove(&unit);
+            }
+            _ => {}
+        }
+    }
+}
