@@ -28,14 +28,8 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
                 return Ok(Vec::new());
             }
             let unit_state = ready(state, *unit)?;
-            if let Some(closed) = hours::closes(state, *unit, now) {
+            if let Some(closed) = may_start_now(state, *unit, now)? {
                 return Ok(vec![closed]);
-            }
-            if let Some(closure) = state.closure().filter(|_| hours::is_held_back(state, *unit)) {
-                return Err(Reject::Closed { because: closure.because.clone() });
-            }
-            if executing(state) >= state.max_parallel() {
-                return Err(Reject::Busy { limit: state.max_parallel() });
             }
             Ok(vec![Event::AttemptClaimed {
                 unit: state.unit_name(*unit),
@@ -51,8 +45,8 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
         }
         Command::StartChild { unit, definition } => {
             let unit_state = ready(state, *unit)?;
-            if executing(state) >= state.max_parallel() {
-                return Err(Reject::Busy { limit: state.max_parallel() });
+            if let Some(closed) = may_start_now(state, *unit, now)? {
+                return Ok(vec![closed]);
             }
             Ok(vec![child::start(state, *unit, unit_state, definition)])
         }
@@ -97,6 +91,20 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
         Command::Resume { from, reason } => operator::resume(state, *from, reason.clone()),
         Command::Resolve { unit, resolution, reason } => operator::resolve(state, *unit, *resolution, reason.clone()),
     }
+}
+
+/// Whether a ready unit is kept from starting by a window, which may have closed just now, or by others that execute.
+fn may_start_now(state: &RunState, unit: Unit, now: i64) -> Result<Option<Event>, Reject> {
+    if let Some(closed) = hours::closes(state, unit, now) {
+        return Ok(Some(closed));
+    }
+    if let Some(closure) = state.closure().filter(|_| hours::is_held_back(state, unit)) {
+        return Err(Reject::Closed { because: closure.because.clone() });
+    }
+    if executing(state) >= state.max_parallel() {
+        return Err(Reject::Busy { limit: state.max_parallel() });
+    }
+    Ok(None)
 }
 
 /// Steps that execute; a child counts as one, however many steps of its own do.

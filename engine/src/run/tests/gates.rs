@@ -234,6 +234,18 @@ fn a_closed_window_holds_the_run_until_it_opens() {
 }
 
 #[test]
+fn a_closed_window_holds_back_a_run_inside_the_run_too() {
+    let mut world = windows("  - {id: a, runbook: other}\n");
+    let start = Command::StartChild { unit: Unit::step(0), definition: "other".into() };
+    world.send(start.clone()).unwrap();
+    assert_eq!((world.state.children().len(), wake_at(&world)), (0, Some(HOUR)));
+    assert!(matches!(world.send(start.clone()), Err(Reject::Closed { .. })));
+    wake(&mut world, HOUR);
+    world.send(start).unwrap();
+    assert_eq!(world.status(0), StepStatus::Waiting);
+}
+
+#[test]
 fn a_window_that_was_slept_through_opens_the_next_day() {
     let mut world = windows("  - {id: a, run: \"true\"}\n");
     try_claim(&mut world, "x").unwrap();
