@@ -12,7 +12,7 @@ pub enum Mutant {
     StartOnUnknownCommit,
     /// What an earlier driver has claimed is nobody's business.
     ForgetUnknownClaim,
-    /// Who takes over believes the first look: an attempt may have ended before the handshake.
+    /// Who takes over watches an attempt without a look at whether its supervisor still keeps it.
     AdoptWithoutSecondLook,
     /// An attempt that is dead without a result counts as never started.
     LostIsVoid,
@@ -68,21 +68,64 @@ pub enum Mutant {
     UndoForward,
     /// A step that failed is taken back as well.
     UndoOfFailure,
+    /// What was taken back is taken back again.
+    UndoSurvives,
+    /// What was in place before the run is taken back.
+    ArmedByProbe,
+    /// A rollback begins while a later step still runs.
+    RollbackTooEarly,
+    /// A step starts although its probe says that it is in place.
+    ProbeIgnored,
+    /// A step starts without asking its probe.
+    ProbeNotAsked,
+    /// A lost step starts again without asking its probe.
+    LostWithoutProbe,
+    /// A group has one run more at once than its limit.
+    PermitBeyondLimit,
+    /// A run that is over keeps its permit.
+    PermitKept,
+    /// A run of a group starts steps without a permit.
+    StartWithoutPermit,
+    /// An approval of another generation or another plan counts.
+    ApprovalOfAnotherPlan,
+    /// Who asked for the run approves it.
+    ApprovalByRequester,
+    /// Somebody approves who is not among those that may.
+    ApprovalByAnybody,
+    /// One person counts twice.
+    OneVoiceTwice,
+    /// One person less is enough.
+    OneVoiceTooFew,
+    /// A child has another id whenever it is looked for.
+    ChildOfAnotherId,
+    /// A child that failed is not continued: another one begins in its place.
+    ChildStartsAfresh,
+    /// A child that rests counts as over.
+    ChildSettledEarly,
+    /// A child starts steps although its parent is paused.
+    HeldChildClaims,
+    /// A closed window holds nothing back.
+    WindowIgnored,
+    /// A window that has closed never opens again.
+    WindowNeverOpens,
 }
 
-/// Those that are known to be noticed within the seeds of the tests.
-pub const MUTANTS: [Mutant; 25] = [
+/// All of them: each is known to be noticed within the seeds of the tests.
+pub const MUTANTS: [Mutant; 50] = [
     Mutant::StartOnUnknownCommit,
     Mutant::ForgetUnknownClaim,
+    Mutant::AdoptWithoutSecondLook,
     Mutant::LostIsVoid,
     Mutant::VoidIsLost,
     Mutant::TrustJournalAfterReboot,
     Mutant::IgnoreStartedName,
     Mutant::StartWithoutLock,
+    Mutant::LookOnce,
     Mutant::RequeueLost,
     Mutant::HoldIsRetry,
     Mutant::RetryOnceMore,
     Mutant::RetryAtOnce,
+    Mutant::ResolveAllowsTwo,
     Mutant::ReadyWithOneUnmet,
     Mutant::FinallyTooEarly,
     Mutant::FinallyTwice,
@@ -97,6 +140,28 @@ pub const MUTANTS: [Mutant; 25] = [
     Mutant::OneAttemptRow,
     Mutant::RowsNotTouched,
     Mutant::HeadNotMoved,
+    Mutant::UndoForward,
+    Mutant::UndoOfFailure,
+    Mutant::UndoSurvives,
+    Mutant::ArmedByProbe,
+    Mutant::RollbackTooEarly,
+    Mutant::ProbeIgnored,
+    Mutant::ProbeNotAsked,
+    Mutant::LostWithoutProbe,
+    Mutant::PermitBeyondLimit,
+    Mutant::PermitKept,
+    Mutant::StartWithoutPermit,
+    Mutant::ApprovalOfAnotherPlan,
+    Mutant::ApprovalByRequester,
+    Mutant::ApprovalByAnybody,
+    Mutant::OneVoiceTwice,
+    Mutant::OneVoiceTooFew,
+    Mutant::ChildOfAnotherId,
+    Mutant::ChildStartsAfresh,
+    Mutant::ChildSettledEarly,
+    Mutant::HeldChildClaims,
+    Mutant::WindowIgnored,
+    Mutant::WindowNeverOpens,
 ];
 
 thread_local! {

@@ -274,7 +274,9 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             if state.phase == Phase::Main && state.open[1] > 0 {
                 close(state, 1, StepStatus::Cancelled, at);
             }
-            state.permit_at = None;
+            if !mutated!(PermitKept) {
+                state.permit_at = None;
+            }
             state.status = *status;
             state.phase = Phase::Done;
             state.paused = None;

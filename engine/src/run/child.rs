@@ -18,6 +18,7 @@ use super::state::{RunState, RunStatus, StepStatus, UnitState};
 use super::todo::ends_what_runs;
 use super::values;
 use crate::limits;
+use crate::mutated;
 use crate::plan::definition::hex;
 use crate::plan::params::{self, Given};
 use crate::runbook::calls::references;
@@ -168,7 +169,8 @@ impl UnitState {
 /// The child of a unit whose turn has come: the one it had where that is to go on, else the next one.
 pub(super) fn start(state: &RunState, unit: Unit, unit_state: &UnitState, definition: &str) -> Event {
     let name = state.unit_name(unit);
-    let (child, number, generation) = match unit_state.children.last().filter(|_| unit_state.carries_on) {
+    let carries_on = unit_state.carries_on && !mutated!(ChildStartsAfresh);
+    let (child, number, generation) = match unit_state.children.last().filter(|_| carries_on) {
         Some(last) => (last.run.clone(), last.number, last.generation + 1),
         None => {
             let number = unit_state.children.len() as u32 + 1;

@@ -140,7 +140,7 @@ fn ready(state: &RunState, unit: Unit) -> Result<&UnitState, Reject> {
     if !state.ready.contains(&unit) {
         return Err(not_ready);
     }
-    if let (Some(group), None) = (&state.group, state.permit_at) {
+    if let (Some(group), None, false) = (&state.group, state.permit_at, mutated!(StartWithoutPermit)) {
         return Err(Reject::NoPermit { group: group.name.clone() });
     }
     state.unit(unit).ok_or(not_ready)
@@ -232,6 +232,7 @@ fn after_loss(state: &RunState, unit: Unit, now: i64) -> Then {
         OnLost::Hold if may_start(state, unit) => Then::Hold,
         OnLost::Hold => Then::Stand,
         OnLost::Retry => again(state, unit, now),
+        OnLost::Check if mutated!(LostWithoutProbe) => again(state, unit, now),
         OnLost::Check if may_start(state, unit) => Then::Check,
         OnLost::Check => Then::Stand,
     }

@@ -33,6 +33,7 @@ pub fn follow_up(state: &RunState, now: i64) -> Vec<Event> {
                 (0, _) if let (None, Some(step)) = (&state.stop, state.left_out) => stop_failed(state, step),
                 (1, 1..) if mutated!(FinallyTooEarly) && state.paused.is_none() => vec![Event::FinallyStarted],
                 (0, _) => after_main(state),
+                _ if mutated!(RollbackTooEarly) && state.stop.is_some() && state.paused.is_none() => after_main(state),
                 _ => Vec::new(),
             }
         }

@@ -8,6 +8,7 @@ use super::command::Reject;
 use super::event::Event;
 use super::ids::{Part, Unit};
 use super::state::{Phase, RunState};
+use crate::mutated;
 
 /// Why nothing new starts, and when that is over (epoch milliseconds).
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -19,7 +20,7 @@ pub struct Closure {
 
 /// A closed window holds this unit back: found out when somebody wants to start it.
 pub(super) fn closes(state: &RunState, unit: Unit, now: i64) -> Option<Event> {
-    if state.closure.is_some() || !is_held_back(state, unit) {
+    if state.closure.is_some() || !is_held_back(state, unit) || mutated!(WindowIgnored) {
         return None;
     }
     let closed = state.runbook.windows.closed(now, state.zone)?;
@@ -30,6 +31,7 @@ pub(super) fn closes(state: &RunState, unit: Unit, now: i64) -> Option<Event> {
 pub(super) fn opens(state: &RunState, now: i64) -> Option<Event> {
     let until = state.closure.as_ref()?.until;
     match state.runbook.windows.closed(now, state.zone) {
+        None if mutated!(WindowNeverOpens) => None,
         None => Some(Event::WindowOpened),
         Some(closed) if until.is_some_and(|until| until <= now) => {
             Some(Event::WindowClosed { until: closed.until, because: closed.because })

@@ -151,7 +151,7 @@ pub(super) fn arm(state: &mut RunState, unit: Unit) {
         return;
     }
     let started = |unit: &UnitState| unit.attempts.iter().any(|one| one.status != AttemptStatus::NeverStarted);
-    if state.found_in_place(unit) && !state.unit(unit).is_some_and(started) {
+    if state.found_in_place(unit) && !state.unit(unit).is_some_and(started) && !mutated!(ArmedByProbe) {
         return;
     }
     let armed = Armed {
@@ -340,7 +340,9 @@ pub(super) fn undo_ended(state: &mut RunState, undo: Unit, at: i64) {
 pub(super) fn taken_back(state: &mut RunState, owner: Unit) {
     let unit = touch(state, owner);
     unit.status = StepStatus::Undone;
-    unit.armed = None;
+    if !mutated!(UndoSurvives) {
+        unit.armed = None;
+    }
     state.rollback.left.remove(&owner);
     sum_up(state, owner, StepStatus::Undone);
 }

@@ -77,7 +77,7 @@ fn nothing_runs(state: &RunState) -> bool {
 
 pub fn todo(state: &RunState) -> Todo {
     let free = state.max_parallel().saturating_sub(executing(state)) as usize;
-    let enter = state.permit() == Some(Permit::Waits);
+    let enter = state.permit() == Some(Permit::Waits) && !mutated!(StartWithoutPermit);
     let free = if state.paused.is_some() && !mutated!(ClaimInPause) || enter { 0 } else { free };
     let claims = state.startable().take(free).collect();
     let timer = state.timers.first().map(|(at, _)| *at);

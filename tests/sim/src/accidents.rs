@@ -32,7 +32,7 @@ impl World {
             let alive: Vec<usize> = (0..self.drivers.len()).filter(|it| self.drivers[*it].alive).collect();
             if !alive.is_empty() {
                 let driver = alive[self.weather.how(alive.len() as u64) as usize];
-                self.end_driver(driver);
+                self.kill_driver(driver);
             }
         }
         if self.strikes(Fault::JournalGone, "somebody removed a journal") {
@@ -48,7 +48,7 @@ impl World {
     /// Power off and on: every process is dead, and of the journals there is what the disk had.
     fn reboot(&mut self) {
         for driver in 0..self.drivers.len() {
-            self.end_driver(driver);
+            self.kill_driver(driver);
         }
         self.all_processes_die();
         self.boot += 1;

@@ -1,18 +1,16 @@
-//! Drivers: the real [`Course`] carried out in the simulated world, killed between any two things it does.
+//! Drivers: the real [`Course`] carried out in the simulated world, killed between any two things it does. Those of a run
+//! and of its children are one process, which dies as one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use runward_engine::run::ids::Part;
-use runward_engine::run::outputs::Outputs;
-use runward_engine::run::{ClaimId, RunState, SessionId};
+use runward_engine::run::todo::{rests, todo};
+use runward_engine::run::{ClaimId, RunId, RunState, SessionId};
 use runward_engine::runbook::templates::Templates;
 use runward_store::{Fate, Ledger, RunView};
 use runward_workers::driver::Callees;
 use runward_workers::driver::Drive;
-use runward_workers::driver::course::{Course, Do, News, Start};
-use runward_workers::driver::inquiry::Found;
-use runward_workers::step::report;
-use runward_workers::supervisor::journal::{JournalError, Looked, Mark, rules};
+use runward_workers::driver::course::{Course, Do, Joined, News, Start};
+use runward_workers::supervisor::journal::rules;
 
 use crate::disk::{Calls, Pid};
 use crate::keepers::{Order, Request};
@@ -20,8 +18,13 @@ use crate::ledger::at_once;
 use crate::weather::Fault;
 use crate::world::{Event, World};
 
-/// A driver waits so long for the processes of a dead supervisor to be gone.
-const DYING_MAX_MS: u64 = 30_000;
+mod door;
+mod family;
+mod questions;
+
+pub use family::Above;
+use family::{Care, FromChild};
+use questions::Question;
 
 #[derive(Debug)]
 pub struct DriverProcess {
@@ -35,6 +38,7 @@ pub struct DriverProcess {
     waiting: bool,
     waits: u64,
     inbox: Vec<News>,
+    from_children: Vec<FromChild>,
     looks: bool,
     timer: bool,
     /// Supervisors it is connected to.
@@ -43,19 +47,20 @@ pub struct DriverProcess {
     question: Option<Question>,
     calls: Calls,
     asked_at: u64,
-}
-
-#[derive(Debug, Clone)]
-enum Question {
-    IsAlive(ClaimId),
-    Void(ClaimId),
-    Look(ClaimId),
-}
-
-enum Answer {
-    IsAlive(bool),
-    Void(bool),
-    Looked(Result<Looked, JournalError>),
+    /// Of the runbooks that its run calls.
+    callees: Callees,
+    /// The children it looks after.
+    nursery: BTreeMap<RunId, Care>,
+    /// Of a child: the driver of its parent.
+    above: Option<Above>,
+    /// It is done, and its children leave.
+    closing: bool,
+    /// Its parent has left it.
+    is_left: bool,
+    /// Runs that were cancelled to make room in the group.
+    cancelled: BTreeSet<RunId>,
+    /// The event after which it has asked for a permit last.
+    knocked: Option<u64>,
 }
 
 impl DriverProcess {
@@ -71,11 +76,19 @@ impl DriverProcess {
 
 impl World {
     /// A new process drives the run; the kernel has given it the lock.
-    pub(crate) fn start_driver(&mut self, job: usize, view: RunView) {
+    pub(crate) fn start_driver(&mut self, job: usize, view: RunView, above: Option<Above>) {
         let driver = self.drivers.len();
         let session = SessionId(format!("session-{driver}"));
         let mut course = Course::new(session.clone(), self.boot_id());
-        course.begin(&view.state, Templates::new(), Callees::default());
+        let callees = self.callees_of(&view.state);
+        course.begin(&view.state, Templates::new(), callees.clone());
+        let people = match &above {
+            Some(above) => self.drivers[above.driver].course.leaves_to_people(),
+            None => self.dice.percent(30),
+        };
+        if people {
+            course.leave_to_people();
+        }
         if !view.state.live().is_empty() {
             self.counters.add("a driver took over attempts of another");
         }
@@ -90,29 +103,48 @@ impl World {
             waiting: false,
             waits: 0,
             inbox: Vec::new(),
+            from_children: Vec::new(),
             looks: false,
             timer: false,
             hears: BTreeSet::new(),
             question: None,
             calls: Calls::default(),
             asked_at: 0,
+            callees,
+            nursery: BTreeMap::new(),
+            above,
+            closing: false,
+            is_left: false,
+            cancelled: BTreeSet::new(),
+            knocked: None,
         });
         self.jobs[job].driver = Some(driver);
         self.own_keeper(driver);
         self.after(1, Event::Drive(driver));
     }
 
+    /// Each definition is read once.
+    fn callees_of(&mut self, state: &RunState) -> Callees {
+        if let Some(known) = self.callees.get(&state.definition) {
+            return known.clone();
+        }
+        let read = at_once(Callees::of(&self.ledger, state)).unwrap_or_default();
+        self.callees.entry(state.definition.clone()).or_insert(read).clone()
+    }
+
     pub(crate) fn drive(&mut self, driver: usize) {
-        if !self.drivers[driver].alive {
+        if !self.drivers[driver].alive || self.drivers[driver].closing {
             return;
         }
         if self.drivers[driver].question.is_some() {
             return self.ask_on(driver);
         }
+        self.heed(driver);
+        self.tend(driver);
         let process = &mut self.drivers[driver];
         let next = process.course.next(&process.view.state);
         if self.strikes(Fault::DriverKilled, place(&next)) {
-            return self.end_driver(driver);
+            return self.kill_driver(driver);
         }
         let delay = match next {
             Do::Say { command, actor } => {
@@ -142,31 +174,20 @@ impl World {
                 }
                 0
             }
-            Do::IsAlive(claim) => return self.ask(driver, Question::IsAlive(claim)),
             Do::Void(claim) => return self.ask(driver, Question::Void(claim)),
             Do::Look(claim) => return self.ask(driver, Question::Look(claim)),
-            Do::Join(session) => {
-                let keeper = self.keeper_of(&session);
-                if let Some(keeper) = keeper {
-                    self.connect(driver, keeper);
-                    self.counters.add("a driver joined the supervisor of another");
-                }
-                self.drivers[driver].course.joined(keeper.is_some());
-                self.moment("slow handshake")
+            Do::Join { session, .. } if self.keeper_of(&session).is_none() => {
+                self.drivers[driver].course.joined(Joined::Nobody);
+                0
             }
+            Do::Join { session, claim } => {
+                self.drivers[driver].question = Some(Question::Join(session, claim));
+                self.moment("slow handshake") + self.dice.below(60)
+            }
+            Do::Wait { .. } if self.rests(driver) => return self.finish_driver(driver, Some(Drive::Waiting)),
             Do::Wait { wake_at } => return self.wait(driver, wake_at),
-            Do::End(end) => {
-                self.counters.add(match end {
-                    Drive::Finished => "a driver finished its run",
-                    Drive::Waiting => "a driver left a run to a person",
-                    Drive::Left => "a driver was asked to leave",
-                });
-                return self.end_driver(driver);
-            }
-            Do::GiveUp => {
-                self.counters.add("a driver gave up after an error");
-                return self.end_driver(driver);
-            }
+            Do::End(end) => return self.finish_driver(driver, Some(end)),
+            Do::GiveUp => return self.finish_driver(driver, None),
         };
         self.after(delay, Event::Drive(driver));
     }
@@ -188,6 +209,12 @@ impl World {
 
     fn commit(&mut self, driver: usize) {
         let disk_full = self.strikes(Fault::DiskFull, "no room for a journal");
+        let held = self.is_to_hold(driver);
+        let live = self.drivers[driver].view.state.live().len();
+        if !self.knock(driver) {
+            self.drivers[driver].course.failed();
+            return self.after(1, Event::Drive(driver));
+        }
         self.draw_fate();
         let World { drivers, ledger, disk, claims, .. } = self;
         let DriverProcess { course, view, pid, job, .. } = &mut drivers[driver];
@@ -208,11 +235,15 @@ impl World {
             course.failed();
         }
         let job = *job;
+        let more = self.drivers[driver].view.state.live().len() > live;
+        if held && more {
+            self.oracle.broken("I15", || format!("job {job} claims something while its parent is paused"));
+        }
         self.audit(job);
         if !done {
             self.after(1, Event::Drive(driver));
         } else if self.strikes(Fault::DriverKilled, "driver killed before its commit was acknowledged") {
-            self.end_driver(driver);
+            self.kill_driver(driver);
         } else {
             let delay = self.moment("slow commit");
             self.after(delay, Event::Acknowledged(driver));
@@ -257,8 +288,13 @@ impl World {
         let now = self.clock_ms();
         let process = &mut self.drivers[driver];
         let inbox = std::mem::take(&mut process.inbox);
+        let children = std::mem::take(&mut process.from_children);
+        if process.is_left {
+            process.course.leave();
+            return self.after(0, Event::Drive(driver));
+        }
         let (timer, looks) = (std::mem::take(&mut process.timer), std::mem::take(&mut process.looks));
-        if !inbox.is_empty() || timer || looks {
+        if !inbox.is_empty() || !children.is_empty() || timer || looks {
             // What has happened meanwhile goes into the same commit.
             for news in inbox {
                 if let News::Gone(session) = &news
@@ -271,6 +307,9 @@ impl World {
             if timer {
                 process.course.woken();
             }
+            for told in children {
+                self.hear_child(driver, told);
+            }
             if looks {
                 self.read_again(driver);
             }
@@ -278,6 +317,11 @@ impl World {
         }
         process.waiting = true;
         process.waits += 1;
+        let asks = todo(&process.view.state).enter && process.knocked != Some(process.view.state.seq);
+        if asks {
+            self.after(200, Event::Look(driver));
+        }
+        let process = &self.drivers[driver];
         if let Some(at) = wake_at {
             let wait = process.waits;
             let left = u64::try_from(at - now).unwrap_or(0);
@@ -330,84 +374,67 @@ impl World {
         }
     }
 
-    fn ask(&mut self, driver: usize, question: Question) {
-        let process = &mut self.drivers[driver];
-        process.question = Some(question);
-        process.calls = Calls::default();
-        process.asked_at = self.now;
-        self.ask_on(driver);
+    /// Whether its run can go on only when a child does, and none of them does.
+    fn rests(&self, driver: usize) -> bool {
+        let process = &self.drivers[driver];
+        let children = |child: &RunId| process.nursery.get(child).is_some_and(|care| care.rests);
+        rests(&process.view.state, process.course.leaves_to_people(), children)
     }
 
-    /// Asks the journal, at once or call by call.
-    fn ask_on(&mut self, driver: usize) {
-        let calls = if self.dice.percent(70) { u32::MAX } else { 1 };
-        let process = &mut self.drivers[driver];
-        let Some(question) = &process.question else { return };
-        let (id, pid, boot) = (&process.view.state.id, process.pid, format!("boot-{}", self.boot));
-        let (Question::IsAlive(claim) | Question::Void(claim) | Question::Look(claim)) = question;
-        let dir = World::journal(id, claim);
-        let answer = process.calls.run(&mut self.disk, pid, calls, |hand| match question {
-            Question::IsAlive(_) => Answer::IsAlive(rules::is_alive(hand, &dir).unwrap_or(false)),
-            Question::Void(_) => Answer::Void(rules::try_void(hand, &dir).is_ok_and(|mark| mark == Mark::Void)),
-            Question::Look(_) => Answer::Looked(rules::look(hand, &dir, &boot)),
+    /// `kill -9` of the process that this driver is a part of. The kernel gives back its locks, and its connections end.
+    pub(crate) fn kill_driver(&mut self, driver: usize) {
+        match self.drivers[driver].above.as_ref().map(|above| above.driver) {
+            Some(above) => {
+                self.counters.add("a driver was killed together with one of a child");
+                self.kill_driver(above);
+            }
+            None => self.end_with_children(driver),
+        }
+    }
+
+    fn end_with_children(&mut self, driver: usize) {
+        for child in self.children_of(driver) {
+            self.end_with_children(child);
+        }
+        self.end_driver(driver);
+    }
+
+    /// The drivers of children, as long as they are there.
+    fn children_of(&self, driver: usize) -> Vec<usize> {
+        let child = |it: &DriverProcess| it.alive && it.above.as_ref().is_some_and(|above| above.driver == driver);
+        // A child's driver is younger.
+        (driver + 1..self.drivers.len()).filter(|it| child(&self.drivers[*it])).collect()
+    }
+
+    /// Driving is over: `None` after an error.
+    fn finish_driver(&mut self, driver: usize, end: Option<Drive>) {
+        self.counters.add(match end {
+            Some(Drive::Finished) => "a driver finished its run",
+            Some(Drive::Waiting) => "a driver left a run to a person",
+            Some(Drive::Left) => "a driver was asked to leave",
+            None => "a driver gave up after an error",
         });
-        let delay = match answer {
-            None if self.strikes(Fault::DriverKilled, "driver killed while it asked a journal") => {
-                return self.end_driver(driver);
-            }
-            None => self.dice.below(3),
-            Some(Answer::Looked(Ok(Looked::Alive))) => {
-                let process = &mut self.drivers[driver];
-                process.calls = Calls::default();
-                if self.now - process.asked_at > DYING_MAX_MS {
-                    process.question = None;
-                    process.course.failed();
-                }
-                self.dice.between(1, 50)
-            }
-            Some(answer) => {
-                self.answered(driver, answer);
-                0
-            }
-        };
-        self.after(delay, Event::Drive(driver));
+        self.drivers[driver].closing = true;
+        self.drivers[driver].nursery.clear();
+        for child in self.children_of(driver) {
+            self.leave(child);
+        }
+        self.report_to_parent(driver, end);
+        self.close(driver);
     }
 
-    fn answered(&mut self, driver: usize, answer: Answer) {
-        let process = &mut self.drivers[driver];
-        let Some(question) = process.question.take() else { return };
-        let (Question::IsAlive(claim) | Question::Void(claim) | Question::Look(claim)) = question;
-        match answer {
-            Answer::IsAlive(alive) => process.course.is_alive(alive),
-            Answer::Void(never_started) => process.course.voided(never_started),
-            Answer::Looked(looked) => {
-                let state = &process.view.state;
-                let unit = state.live_attempt(&claim).map(|(unit, _)| unit);
-                let found = match (looked, unit) {
-                    (Ok(Looked::Result(result)), Some(unit)) => {
-                        let outputs =
-                            if unit.part == Part::Step { self.oracle.outputs_of(&claim) } else { Outputs::new() };
-                        Found::Ended(Box::new(report::concluded(state.timeout_of(unit), &result, || Ok(outputs))))
-                    }
-                    (Ok(Looked::NeverStarted), _) => Found::NeverStarted,
-                    (Ok(_), _) => Found::Dead,
-                    (Err(JournalError::Gone { .. }), _) => Found::JournalGone,
-                    (Err(error), _) => Found::JournalDamaged(error.to_string()),
-                };
-                self.counters.add(match found {
-                    Found::Ended(_) => "journal: it ended",
-                    Found::NeverStarted => "journal: never started",
-                    Found::Dead => "journal: dead without a result",
-                    Found::JournalGone => "journal: gone",
-                    Found::JournalDamaged(_) => "journal: damaged",
-                });
-                process.course.found(found);
+    /// Ends a driver that is done, once its children have left.
+    fn close(&mut self, driver: usize) {
+        if self.drivers[driver].closing && self.children_of(driver).is_empty() {
+            let above = self.drivers[driver].above.as_ref().map(|above| above.driver);
+            self.end_driver(driver);
+            if let Some(above) = above {
+                self.close(above);
             }
         }
     }
 
-    /// The process is gone, however it went. The kernel gives back its lock, and its connections end.
-    pub(crate) fn end_driver(&mut self, driver: usize) {
+    fn end_driver(&mut self, driver: usize) {
         let process = &mut self.drivers[driver];
         if !std::mem::take(&mut process.alive) {
             return;
@@ -418,6 +445,7 @@ impl World {
             self.hang_up(keeper, driver);
         }
         self.jobs[job].driver = None;
+        self.stir_group(job);
         let delay = self.dice.between(50, 4_000);
         self.after(delay, Event::Owner(job));
     }
@@ -433,7 +461,7 @@ fn place(next: &Do) -> &'static str {
         Do::Say { .. } | Do::Commit => "driver killed before a commit",
         Do::Start(_) => "driver killed between a commit and a start",
         Do::WakeUp { .. } | Do::Kill { .. } => "driver killed before a kill",
-        Do::IsAlive(_) | Do::Join(_) => "driver killed while it took over",
+        Do::Join { .. } => "driver killed while it took over",
         Do::Void(_) | Do::Look(_) => "driver killed before it looked into a journal",
         Do::Wait { .. } => "driver killed while it waited",
         Do::End(_) | Do::GiveUp => "driver killed at its end",

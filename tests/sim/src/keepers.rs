@@ -80,6 +80,13 @@ enum Why {
     Interrupted,
 }
 
+impl Keeper {
+    /// What it answers when it is asked for a list.
+    pub fn keeps(&self, claim: &ClaimId) -> bool {
+        self.live.contains_key(claim) || self.fallen.contains_key(claim)
+    }
+}
+
 impl World {
     /// The supervisor of this session, if it lives.
     pub(crate) fn keeper_of(&self, session: &SessionId) -> Option<usize> {

@@ -9,18 +9,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use runward_engine::run::ids::Part;
 use runward_engine::run::outputs::Outputs;
 use runward_engine::run::prepare::Prepared;
-use runward_engine::run::{ClaimId, RunState, StepStatus, Unit};
+use runward_engine::run::{ClaimId, RunId, RunState, RunStatus, StepStatus, Unit};
 
 use crate::dice::mix;
 use crate::keepers::Order;
-use crate::outcome::Violation;
+use crate::outcome::{Counters, Violation};
 use crate::people::Job;
 use crate::world::unit_text;
 
+mod approvals;
 mod attempts;
 mod ending;
+mod family;
+mod groups;
+mod hours;
+mod probes;
 mod record;
 mod rollback;
+
+use approvals::Asked;
+use family::Family;
 
 /// One start of one step, as the step itself saw it.
 #[derive(Debug)]
@@ -72,6 +80,26 @@ struct Told {
     paused: bool,
     finally: bool,
     finished: bool,
+    /// How the last generation ended, and with which outputs.
+    status: Option<RunStatus>,
+    handed_back: Outputs,
+    /// Exactly so many starts of a unit in all, because a person allowed one more.
+    limited: BTreeMap<Unit, u32>,
+    /// Claims of this generation that may have started something.
+    claims: BTreeMap<Unit, u32>,
+    overridden: bool,
+    approvals: BTreeMap<Unit, Asked>,
+    /// Approvals that were given, as long as nobody has to give them again.
+    agreed: BTreeSet<u32>,
+    /// What the probe of a step or item said last, if that is still to be believed.
+    probed: BTreeMap<Unit, bool>,
+    /// Claims of a step or item in any generation that were not voided.
+    attempted: BTreeMap<Unit, u32>,
+    family: Family,
+    group: Option<String>,
+    /// Of its group, itself included.
+    limit: u32,
+    holds: bool,
 }
 
 #[derive(Debug)]
@@ -82,10 +110,20 @@ pub struct Oracle {
     attempts: BTreeMap<ClaimId, Attempt>,
     open: BTreeMap<(usize, Unit), Vec<usize>>,
     told: Vec<Told>,
+    /// What steps have brought about, as the world is. A probe looks here.
+    in_place: BTreeSet<(usize, Unit)>,
+    jobs: BTreeMap<RunId, usize>,
+    pub counters: Counters,
     pub starts: u64,
     pub events: u64,
     pub digest: u64,
     pub found: Option<Violation>,
+}
+
+impl Told {
+    fn begin() -> Told {
+        Told { generation: 1, ..Told::default() }
+    }
 }
 
 impl Oracle {
@@ -96,7 +134,10 @@ impl Oracle {
             effects: Vec::new(),
             attempts: BTreeMap::new(),
             open: BTreeMap::new(),
-            told: (0..jobs).map(|_| Told { generation: 1, ..Told::default() }).collect(),
+            told: (0..jobs).map(|_| Told::begin()).collect(),
+            in_place: BTreeSet::new(),
+            jobs: BTreeMap::new(),
+            counters: Counters::default(),
             starts: 0,
             events: 0,
             digest: 0,
@@ -144,11 +185,15 @@ impl Oracle {
         if let Some(watcher) = &jobs[job].watcher {
             let retry = watcher.state.retry_of(unit);
             let allowed = retry.map_or(1, |retry| retry.attempts.get()) + granted;
+            let allowed = told.limited.get(&unit).map_or(allowed, |limit| allowed.min(*limit));
+            // A probe changes nothing: it is asked again when it is lost.
+            let allowed = if unit.part == Part::Check { u32::MAX } else { allowed };
             let generation = order.generation;
             self.demand(starts <= allowed, "I3", || {
                 format!("{name} of job {job} started {starts} times in generation {generation}, {allowed} are allowed")
             });
         }
+        self.group_at_work(job, unit);
         self.effects.push(Effect { job, unit, runs: true, excused: false, code: None });
         self.open.entry((job, unit)).or_default().push(self.effects.len() - 1);
         self.effects.len() - 1
@@ -219,6 +264,9 @@ impl Oracle {
                 }
                 (serde_json::Value::Array(list), StepStatus::Succeeded) => {
                     list.iter().enumerate().all(|(n, value)| match value {
+                        serde_json::Value::String(text) if text == "-" => {
+                            !told.outputs.contains_key(&Unit::item(need, n as u32))
+                        }
                         serde_json::Value::String(text) => {
                             told.outputs.get(&Unit::item(need, n as u32)).is_some_and(|claim| claim.0 == *text)
                         }
@@ -233,6 +281,6 @@ impl Oracle {
     }
 
     fn job_of(&self, state: &RunState) -> Option<usize> {
-        state.id.0.strip_prefix("run-")?.split('-').next()?.parse().ok()
+        self.jobs.get(&state.id).copied()
     }
 }

@@ -7,16 +7,17 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::path::PathBuf;
 
-use runward_engine::run::{ClaimId, RunId, SessionId, Unit};
-use runward_store::MemoryLedger;
+use runward_engine::run::{ClaimId, Command, RunId, SessionId, Unit};
+use runward_store::{Ledger, MemoryLedger, RunQuery};
+use runward_workers::driver::Callees;
 use runward_workers::driver::course::News;
 
-use crate::definitions::{self, Features};
+use crate::definitions::{self, Library};
 use crate::dice::{Dice, mix};
 use crate::disk::{Disk, Pid};
 use crate::drivers::DriverProcess;
 use crate::keepers::{Keeper, Request, Subreaper};
-use crate::ledger::Dials;
+use crate::ledger::{Dials, at_once};
 use crate::oracle::Oracle;
 use crate::outcome::{Counters, Outcome};
 use crate::people::Job;
@@ -78,6 +79,16 @@ pub enum Event {
     KeeperIdle(usize),
     /// A person, or nobody, does something about a job.
     Person(usize),
+    /// Somebody says what they think of what they saw.
+    Decides {
+        job: usize,
+        word: Box<Command>,
+    },
+    /// A driver looks after a child of its run.
+    Mind {
+        driver: usize,
+        child: RunId,
+    },
     /// Whoever wants this job done looks whether it is being done.
     Owner(usize),
     Weather,
@@ -96,7 +107,10 @@ pub struct World {
     order: u64,
     pub(crate) dice: Dice,
     pub(crate) weather: Weather,
-    pub(crate) definitions: Vec<runward_engine::plan::Definition>,
+    pub(crate) library: Library,
+    pub(crate) callees: BTreeMap<String, Callees>,
+    /// Of a hundred steps so many fail.
+    pub(crate) bad_luck: u64,
     pub(crate) dials: Dials,
     pub(crate) ledger: MemoryLedger,
     pub(crate) disk: Disk,
@@ -104,6 +118,7 @@ pub struct World {
     pub(crate) pids: Pid,
     pub(crate) claims: u64,
     pub(crate) jobs: Vec<Job>,
+    pub(crate) by_run: BTreeMap<RunId, usize>,
     pub(crate) drivers: Vec<DriverProcess>,
     pub(crate) keepers: Vec<Keeper>,
     /// The last supervisor of each session.
@@ -123,8 +138,7 @@ impl World {
 
     fn new(setting: &Setting) -> World {
         let mut dice = Dice::new(setting.seed);
-        let features = Features::draw(&mut dice);
-        let definitions = (0..3).map(|n| definition(n, &definitions::draw(&mut dice, &features))).collect();
+        let library = definitions::library(&mut dice);
         let dials = Dials::default();
         let jobs = setting.jobs_max.unwrap_or(usize::MAX).min(24);
         World {
@@ -136,7 +150,9 @@ impl World {
             free: Vec::new(),
             order: 0,
             weather: Weather::new(setting.seed, setting.only.clone()),
-            definitions,
+            library,
+            callees: BTreeMap::new(),
+            bad_luck: *dice.pick(&[3, 12, 12, 30]),
             ledger: dials.ledger(),
             dials,
             disk: Disk::default(),
@@ -144,6 +160,7 @@ impl World {
             pids: 0,
             claims: 0,
             jobs: (0..jobs).map(|n| Job::new(n, &mut dice)).collect(),
+            by_run: BTreeMap::new(),
             drivers: Vec::new(),
             keepers: Vec::new(),
             sessions: BTreeMap::new(),
@@ -200,6 +217,8 @@ impl World {
             Event::Swept { keeper, subreaper } => self.swept(keeper, subreaper),
             Event::KeeperIdle(keeper) => self.keeper_idle(keeper),
             Event::Person(job) => self.person(job),
+            Event::Decides { job, word } => self.decides(job, *word),
+            Event::Mind { driver, child } => self.mind(driver, &child),
             Event::Owner(job) => self.owner(job),
             Event::Weather => self.storm(),
             Event::Calm => self.weather.calm = true,
@@ -259,14 +278,17 @@ impl World {
     /// The last look: is every run at its end, and is everything recorded as it was?
     fn finish(&mut self) {
         if !self.oracle.has_found() {
+            let all = at_once(self.ledger.runs(&RunQuery::default())).unwrap_or_default();
             for job in 0..self.jobs.len() {
-                self.judge_at_the_end(job);
+                self.judge_at_the_end(job, &all);
             }
         }
     }
 
     fn outcome(self) -> Outcome {
         let mut digest = self.oracle.digest;
+        let mut counters = self.counters;
+        counters.merge(&self.oracle.counters);
         for job in &self.jobs {
             digest = mix(digest, job.heads);
         }
@@ -276,20 +298,10 @@ impl World {
             events: self.oracle.events,
             runs: self.jobs.iter().filter(|job| job.run.is_some()).count() as u64,
             digest: mix(digest, self.now),
-            counters: self.counters,
+            counters,
             struck: self.weather.struck,
             violation: self.oracle.found,
         }
-    }
-}
-
-fn definition(n: usize, source: &str) -> runward_engine::plan::Definition {
-    runward_engine::plan::Definition {
-        name: format!("random-{n}"),
-        path: format!("random-{n}.yaml"),
-        source: source.to_owned(),
-        files: Vec::new(),
-        runbooks: Vec::new(),
     }
 }
 

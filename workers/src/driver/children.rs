@@ -13,6 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use runward_engine::limits;
+use runward_engine::mutated;
 use runward_engine::plan::Definition;
 use runward_engine::run::acts::Act;
 use runward_engine::run::child::{self, ChildEnd, ChildOutcome, ChildStop};
@@ -26,7 +27,7 @@ use runward_store::{Ledger, LedgerError, NewRun, RunView, command};
 use tokio::sync::{mpsc, watch};
 
 use super::{Ask, Drive, DriveError, Driver, LOOK_EVERY, Observer, Setting};
-use crate::home::{DriverLock, DriverLockError, Home};
+use crate::home::{DriverLock, DriverLockError};
 
 /// How often a child that waits for one of its own is asked whether that goes on.
 const LOOK_DEEPER_EVERY: Duration = Duration::from_secs(2);
@@ -44,7 +45,7 @@ struct Callee {
 
 impl Callees {
     /// One that cannot be read is left out; the step that calls it says so.
-    pub(super) async fn of(ledger: &dyn Ledger, state: &RunState) -> Result<Callees, LedgerError> {
+    pub async fn of(ledger: &dyn Ledger, state: &RunState) -> Result<Callees, LedgerError> {
         let mut callees = Callees::default();
         if calls(&state.runbook).next().is_none() {
             return Ok(callees);
@@ -76,18 +77,24 @@ impl Callees {
     }
 
     /// The child of this unit, should it have to be made.
-    fn new_run(&self, home: &Home, state: &RunState, unit: Unit, id: &RunId) -> Result<NewRun, String> {
+    ///
+    /// `absolute`: whoever gives a relative path means the folder in which its own steps run.
+    pub fn new_run(
+        &self,
+        state: &RunState,
+        unit: Unit,
+        id: &RunId,
+        absolute: &dyn Fn(&str) -> String,
+    ) -> Result<NewRun, String> {
         let Action::Runbook(call) = &state.spec(unit.step).action else { return Err("it calls no runbook".to_owned()) };
         let callee = self.get(call)?;
-        // Whoever gives a relative path means the folder in which its own steps run.
-        let absolute = |path: &str| home.files(&state.id).join(path).display().to_string();
         Ok(NewRun {
-            id: id.clone(),
+            id: if mutated!(ChildOfAnotherId) { RunId(format!("{id}-{}", state.seq)) } else { id.clone() },
             definition: (*callee.definition).clone(),
             // Both were recorded with the first run of this family.
             called: Vec::new(),
             blobs: Vec::new(),
-            params: child::arguments(state, unit, call, &callee.runbook, &absolute)?,
+            params: child::arguments(state, unit, call, &callee.runbook, absolute)?,
             trigger: "runbook".to_owned(),
             key: None,
             // It runs under the permit of its parent.
@@ -107,14 +114,22 @@ impl Callees {
 
 /// What a parent wants of a child, whatever it is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Wish {
-    pub(super) stop: Option<ChildStop>,
+pub struct Wish {
+    pub stop: Option<ChildStop>,
     /// Nothing new starts.
-    pub(super) held: bool,
+    pub held: bool,
     /// Who paused the parent, and why: the child is paused with it.
-    pub(super) paused: Option<Act>,
+    pub paused: Option<Act>,
     /// Who let the parent go on again, if somebody did.
-    pub(super) unpaused: Option<String>,
+    pub unpaused: Option<String>,
+}
+
+impl Wish {
+    /// `held`: nothing new starts in the parent itself. `stop`: see [`ChildTodo::stop`].
+    pub fn of(parent: &RunState, held: bool, stop: Option<ChildStop>) -> Wish {
+        let unpaused = parent.unpaused.as_ref().map(|act| act.by.clone());
+        Wish { stop, held: held || parent.paused.is_some(), paused: parent.paused.clone(), unpaused }
+    }
 }
 
 /// A child to look after.
@@ -169,13 +184,12 @@ impl Children {
         let wanted = todo(state).children;
         self.tended.retain(|child, _| state.children().contains_key(child));
         for ChildTodo { child, unit, generation, stop } in wanted {
-            let held = held || state.paused.is_some();
-            let unpaused = state.unpaused.as_ref().map(|act| act.by.clone());
-            let wish = Wish { stop, held, paused: state.paused.clone(), unpaused };
+            let wish = Wish::of(state, held, stop);
             match self.tended.get(&child) {
                 Some(tended) => _ = tended.wish.send_if_modified(|old| std::mem::replace(old, wish.clone()) != wish),
                 None => {
-                    let new = callees.new_run(setting.home, state, unit, &child).map(Box::new);
+                    let absolute = |path: &str| setting.home.files(&state.id).join(path).display().to_string();
+                    let new = callees.new_run(state, unit, &child, &absolute).map(Box::new);
                     let by = state.resumed.as_ref().map_or(&setting.actor, |act| &act.by).clone();
                     let (tell, wish) = watch::channel(wish);
                     let (ask, asks) = mpsc::unbounded_channel();
@@ -268,8 +282,8 @@ async fn bring_to_its_end(
     let before = ledger.events(&child, 0).await?.into_iter().map(|event| event.recorded);
     observer.child(&view.state, &before.filter(|recorded| recorded.seq <= view.state.seq).collect::<Vec<_>>());
     loop {
-        if view.state.status.is_terminal() {
-            return Ok(Some(child::end(&view.state)));
+        if let Some(end) = end_of(&view.state) {
+            return Ok(Some(end));
         }
         let rests = match DriverLock::take(setting.home, &child, &setting.actor) {
             Ok(lock) => {
@@ -298,8 +312,30 @@ async fn bring_to_its_end(
 }
 
 /// Whether a child that is at its end has to begin this generation.
-fn goes_on(state: &RunState, generation: u32) -> bool {
+pub fn goes_on(state: &RunState, generation: u32) -> bool {
     state.status.is_terminal() && state.status != RunStatus::Succeeded && state.generation < generation
+}
+
+/// How a child ended that is at its end.
+pub fn end_of(state: &RunState) -> Option<ChildEnd> {
+    let early = mutated!(ChildSettledEarly) && state.started_at.is_some();
+    (state.status.is_terminal() || early).then(|| child::end(state))
+}
+
+/// What there is to make of a child that is not there: its run, or its end before it came to be.
+pub fn to_make(new: Result<Box<NewRun>, String>, wish: &Wish) -> Result<Box<NewRun>, ChildEnd> {
+    let never = |outcome, error| ChildEnd { outcome, generation: 0, outputs: Default::default(), error: Some(error) };
+    match &wish.stop {
+        Some(stop) => Err(never(ChildOutcome::Cancelled, format!("its run was not started: {}", stop.reason))),
+        None => new.map_err(|error| never(ChildOutcome::Failed, error)),
+    }
+}
+
+/// Whether a child that rested has something to do again.
+pub fn is_stirred(state: &RunState, people: bool) -> bool {
+    let todo = todo(state);
+    let idle = todo.is_idle(state) || people && todo.only_people(state);
+    state.status.is_terminal() || !idle
 }
 
 /// The child: the one there is, else a new one. `Err`: it is over before it came to be.
@@ -309,18 +345,15 @@ async fn find_or_make(
     new: Result<Box<NewRun>, String>,
     wish: &watch::Receiver<Wish>,
 ) -> Result<Result<RunView, ChildEnd>, DriveError> {
-    let never = |outcome, error| ChildEnd { outcome, generation: 0, outputs: Default::default(), error: Some(error) };
     match ledger.load(child).await {
         Ok(view) => return Ok(Ok(view)),
         Err(LedgerError::NoSuchRun(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    if let Some(stop) = wish.borrow().stop.clone() {
-        return Ok(Err(never(ChildOutcome::Cancelled, format!("its run was not started: {}", stop.reason))));
-    }
+    let new = to_make(new, &wish.borrow().clone());
     match new {
         Ok(new) => Ok(Ok(ledger.trigger(*new).await?.view)),
-        Err(error) => Ok(Err(never(ChildOutcome::Failed, error))),
+        Err(end) => Ok(Err(end)),
     }
 }
 
@@ -343,9 +376,7 @@ async fn something_happens(
         }
         let news = ledger.refresh(view).await?;
         observer.changed(&view.state, &news);
-        let todo = todo(&view.state);
-        let idle = todo.is_idle(&view.state) || people && todo.only_people(&view.state);
-        if view.state.status.is_terminal() || !idle {
+        if is_stirred(&view.state, people) {
             return Ok(true);
         }
     }

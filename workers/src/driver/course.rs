@@ -8,15 +8,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use runward_engine::run::child::ChildEnd;
+use runward_engine::run::acts::Cancel;
+use runward_engine::run::child::{ChildEnd, ChildStop};
+use runward_engine::run::decide::decide;
 use runward_engine::run::prepare::{Prepared, prepare};
 use runward_engine::run::todo::todo;
-use runward_engine::run::{ClaimId, Command, Part, RunId, RunState, SessionId, Unit};
+use runward_engine::run::{ClaimId, Command, Env, Part, RunId, RunState, SessionId, Unit};
 use runward_engine::runbook::model::Action;
 use runward_engine::runbook::templates::Templates;
 
 use super::Drive;
-use super::children::Callees;
+use super::children::{Callees, Wish};
 use super::inquiry::{Found, Inquiry, Next};
 use crate::step::report;
 use crate::supervisor::protocol::Refusal;
@@ -35,10 +37,8 @@ pub enum Do {
     WakeUp { session: SessionId, claim: ClaimId },
     /// Ask for the end of an attempt.
     Kill { session: SessionId, claim: ClaimId, grace: Duration },
-    /// Ask the kernel whether the attempt lives: [`Course::is_alive`].
-    IsAlive(ClaimId),
-    /// Connect to the supervisor of another driver: [`Course::joined`].
-    Join(SessionId),
+    /// Connect to the supervisor of the attempt, and ask whether it keeps it: [`Course::joined`].
+    Join { session: SessionId, claim: ClaimId },
     /// Declare in the journal that it never started, if that is so: [`Course::voided`].
     Void(ClaimId),
     /// Ask the journal how it ended: [`Course::found`].
@@ -68,6 +68,16 @@ pub enum News {
     Gone(SessionId),
 }
 
+/// Who answered where the supervisor of an attempt was looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joined {
+    Nobody,
+    /// A supervisor that does not keep the attempt: it has ended meanwhile, or its own supervisor is dead.
+    Stranger,
+    /// It keeps the attempt, and will tell of its end.
+    Keeper,
+}
+
 /// Everything a driver has in mind. None of it is needed by the next one.
 #[derive(Debug)]
 pub struct Course {
@@ -79,6 +89,8 @@ pub struct Course {
     callees: Callees,
     /// Nothing new is claimed: the parent of this run is paused.
     held: bool,
+    /// What the parent of this run has asked for already.
+    stopped: Option<ChildStop>,
     /// What goes into the next commit, with who asked.
     queue: VecDeque<(Command, Option<String>)>,
     /// Whether there may be something to commit that is not in the queue.
@@ -111,6 +123,7 @@ impl Course {
             templates: Templates::new(),
             callees: Callees::default(),
             held: false,
+            stopped: None,
             queue: VecDeque::new(),
             due: true,
             knock: None,
@@ -281,14 +294,36 @@ impl Course {
         self.queue.push_back((Command::SettleChild { child, end: Box::new(end) }, None));
     }
 
-    /// Whether anything new may be claimed.
-    pub fn hold(&mut self, held: bool) {
-        self.due |= self.held && !held;
-        self.held = held;
+    /// What the parent of this run wants of it now. `actor`: in whose name, where no person asked for it.
+    pub fn heed(&mut self, state: &RunState, wish: &Wish, actor: &str) {
+        self.due |= self.held && !wish.held;
+        self.held = wish.held && !mutated!(HeldChildClaims);
+        self.pause_with_parent(state, wish, actor);
+        let Some(stop) = wish.stop.clone().filter(|stop| self.stopped.as_ref() != Some(stop)) else { return };
+        self.stopped = Some(stop.clone());
+        // An earlier driver may have asked for it already; to ask again would stop a rollback.
+        let asked = |known: &Cancel| known.force || !stop.force;
+        let news = !state.cancel.as_ref().is_some_and(asked);
+        let cancel = Command::Cancel { force: stop.force, rollback: stop.rollback, reason: Some(stop.reason) };
+        if news && decide(state, &cancel, &Env::default()).is_ok() {
+            self.asked(cancel, stop.by.unwrap_or_else(|| actor.to_owned()));
+        }
     }
 
     pub fn is_held(&self) -> bool {
         self.held
+    }
+
+    /// What the parent's pause keeps from beginning begins by itself here: so it is on the record of both.
+    fn pause_with_parent(&mut self, state: &RunState, wish: &Wish, actor: &str) {
+        let (by, reason) = match &wish.paused {
+            Some(act) => (Some(act.by.clone()), act.reason.clone()),
+            None => (wish.unpaused.clone(), None),
+        };
+        let pause = Command::PauseWithParent { pause: wish.paused.is_some(), reason };
+        if decide(state, &pause, &Env::default()).is_ok_and(|events| !events.is_empty()) {
+            self.asked(pause, by.unwrap_or_else(|| actor.to_owned()));
+        }
     }
 
     /// Driving is to end; what runs goes on.
@@ -327,23 +362,17 @@ impl Course {
         None
     }
 
-    /// The answer to [`Do::IsAlive`].
-    pub fn is_alive(&mut self, alive: bool) {
-        let watched = self.inquiries.front_mut().is_some_and(|inquiry| inquiry.is_alive(alive));
-        if watched {
-            self.inquiries.pop_front();
-        }
-    }
-
     /// The answer to [`Do::Join`].
-    pub fn joined(&mut self, joined: bool) {
+    pub fn joined(&mut self, joined: Joined) {
         let Some(inquiry) = self.inquiries.front_mut() else { return };
-        if let Some(claim) = inquiry.joined(joined) {
+        let watched = joined == Joined::Keeper || joined == Joined::Stranger && mutated!(AdoptWithoutSecondLook);
+        if !watched {
+            return inquiry.not_joined();
+        }
+        if let Some(claim) = inquiry.adopted() {
             self.queue.push_back((Command::Adopt { claim, session: self.session.clone() }, None));
         }
-        if joined && mutated!(AdoptWithoutSecondLook) {
-            self.inquiries.pop_front();
-        }
+        self.inquiries.pop_front();
     }
 
     /// The answer to [`Do::Void`].

@@ -1,6 +1,6 @@
 //! The supervisors a driver talks to: its own, and those of earlier drivers whose attempts it adopted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,14 +9,19 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::DriveError;
-use super::course::News;
+use super::course::{Joined, News};
 use crate::home::{Home, make_dir};
 use crate::supervisor::client::{Event, Events, Gone, Requests, Supervisor};
 use crate::supervisor::journal;
 use crate::supervisor::protocol::Launch;
 
+/// How long a supervisor may take to say what it keeps.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
 pub(super) enum CrewEvent {
     News(News),
+    /// What a supervisor keeps, because it was asked.
+    Keeps(SessionId, Vec<String>),
     Unusable(String),
 }
 
@@ -27,12 +32,14 @@ pub(super) struct Crew {
     members: BTreeMap<SessionId, Requests>,
     news: mpsc::UnboundedSender<CrewEvent>,
     inbox: mpsc::UnboundedReceiver<CrewEvent>,
+    /// What was heard while an answer was waited for.
+    heard: VecDeque<CrewEvent>,
 }
 
 impl Crew {
     pub(super) fn new(home: Home, program: PathBuf, own: SessionId) -> Crew {
         let (news, inbox) = mpsc::unbounded_channel();
-        Crew { home, program, own, members: BTreeMap::new(), news, inbox }
+        Crew { home, program, own, members: BTreeMap::new(), news, inbox, heard: VecDeque::new() }
     }
 
     /// The driver's own supervisor, started at the first call. One that hung up on us is asked again first.
@@ -61,6 +68,36 @@ impl Crew {
                 true
             }
             Err(_) => false,
+        }
+    }
+
+    /// Connects to the supervisor of an earlier driver and asks it whether it keeps this attempt. It tells of every end
+    /// from the handshake on, so what it keeps when it is asked cannot end unheard.
+    pub(super) async fn find_keeper(&mut self, session: &SessionId, claim: &ClaimId) -> Joined {
+        let unusable = self.heard.iter().any(|event| matches!(event, CrewEvent::Unusable(_)));
+        if unusable || !self.join(session).await || self.members[session].list().is_err() {
+            return Joined::Nobody;
+        }
+        // One that has been stopped answers nobody; then the journal is asked.
+        tokio::time::timeout(ANSWER_MAX, self.answer(session, claim)).await.unwrap_or(Joined::Nobody)
+    }
+
+    /// What else is heard meanwhile is told afterwards.
+    async fn answer(&mut self, session: &SessionId, claim: &ClaimId) -> Joined {
+        loop {
+            let event = self.hear().await;
+            let over = match &event {
+                CrewEvent::Keeps(who, attempts) if who == session => {
+                    return if attempts.contains(&claim.0) { Joined::Keeper } else { Joined::Stranger };
+                }
+                CrewEvent::News(News::Gone(who)) => who == session,
+                CrewEvent::Unusable(_) => true,
+                CrewEvent::News(_) | CrewEvent::Keeps(..) => false,
+            };
+            self.heard.push_back(event);
+            if over {
+                return Joined::Nobody;
+            }
         }
     }
 
@@ -94,17 +131,27 @@ impl Crew {
     }
 
     pub(super) async fn next(&mut self) -> CrewEvent {
+        match self.heard.pop_front() {
+            Some(event) => event,
+            None => self.hear().await,
+        }
+    }
+
+    async fn hear(&mut self) -> CrewEvent {
         let event = self.inbox.recv().await.expect("the crew itself holds a sender");
-        self.heard(event)
+        self.note(event)
     }
 
     /// What else has arrived.
     pub(super) fn next_now(&mut self) -> Option<CrewEvent> {
+        if let Some(event) = self.heard.pop_front() {
+            return Some(event);
+        }
         let event = self.inbox.try_recv().ok()?;
-        Some(self.heard(event))
+        Some(self.note(event))
     }
 
-    fn heard(&mut self, event: CrewEvent) -> CrewEvent {
+    fn note(&mut self, event: CrewEvent) -> CrewEvent {
         if let CrewEvent::News(News::Gone(session)) = &event {
             self.members.remove(session);
         }
@@ -117,7 +164,7 @@ async fn relay(session: SessionId, mut events: Events, news: mpsc::UnboundedSend
         let (event, last) = match events.next_event().await {
             Event::Ended { attempt } => (CrewEvent::News(News::Ended(ClaimId(attempt))), false),
             Event::Refused { attempt, reason } => (CrewEvent::News(News::Refused(ClaimId(attempt), reason)), false),
-            Event::Live { .. } => continue,
+            Event::Live { attempts } => (CrewEvent::Keeps(session.clone(), attempts), false),
             Event::Gone { reason: Gone::Closed } => (CrewEvent::News(News::Gone(session.clone())), true),
             Event::Gone { reason } => (CrewEvent::Unusable(reason.to_string()), true),
         };

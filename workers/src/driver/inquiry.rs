@@ -39,10 +39,9 @@ pub(super) struct Inquiry {
 #[derive(Debug)]
 enum Stage {
     Wake,
-    Lives,
+    /// Its supervisor knows it as long as anything of it is left, even when the process that kept it is dead. Whoever lives
+    /// there now need not know it: it has ended, or its supervisor is dead and another one lives in its place.
     Join,
-    /// It may have ended between the look and the handshake; then nobody will say so again.
-    StillLives,
     /// This machine could not start it, for this reason.
     Void(String),
     Look,
@@ -88,11 +87,10 @@ impl Inquiry {
         match (&self.stage, &self.session) {
             (Stage::Wake, Some(session)) => {
                 let ask = Do::WakeUp { session: session.clone(), claim };
-                self.stage = Stage::Lives;
+                self.stage = Stage::Join;
                 Next::Ask(ask)
             }
-            (Stage::Lives | Stage::StillLives, _) => Next::Ask(Do::IsAlive(claim)),
-            (Stage::Join, Some(session)) => Next::Ask(Do::Join(session.clone())),
+            (Stage::Join, Some(session)) => Next::Ask(Do::Join { session: session.clone(), claim }),
             (Stage::Void(_), _) => Next::Ask(Do::Void(claim)),
             (Stage::Look, _) if attempt.boot != boot && !mutated!(TrustJournalAfterReboot) => {
                 Next::Is(Command::Lose { claim, evidence: "the machine was restarted while it ran".to_owned() })
@@ -101,17 +99,14 @@ impl Inquiry {
         }
     }
 
-    /// Whether it is known now that somebody will tell of its end.
-    pub(super) fn is_alive(&mut self, alive: bool) -> bool {
-        let watched = alive && matches!(self.stage, Stage::StillLives);
-        self.stage = if alive { Stage::Join } else { Stage::Look };
-        watched
+    /// Nobody will tell of its end: the journal has to.
+    pub(super) fn not_joined(&mut self) {
+        self.stage = Stage::Look;
     }
 
-    /// Its claim, if it is this driver's from now on.
-    pub(super) fn joined(&mut self, joined: bool) -> Option<ClaimId> {
-        self.stage = if joined { Stage::StillLives } else { Stage::Look };
-        (joined && self.adopts).then(|| self.claim.clone())
+    /// Its end will be told. Its claim, if it is this driver's from now on.
+    pub(super) fn adopted(&self) -> Option<ClaimId> {
+        self.adopts.then(|| self.claim.clone())
     }
 
     pub(super) fn voided(&mut self, never_started: bool) -> Option<Command> {
@@ -135,6 +130,58 @@ impl Inquiry {
             Found::Dead => lose("its supervisor is gone and there is no result".to_owned()),
             Found::JournalGone => lose("its journal is gone: somebody removed it".to_owned()),
             Found::JournalDamaged(what) => lose(format!("its journal is damaged ({what})")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use runward_engine::run::{Event, Unit, create, execute};
+
+    use super::super::course::{Course, Joined};
+    use super::*;
+
+    /// A run with one attempt, claimed by a driver that is dead.
+    fn left_behind() -> RunState {
+        let runbook = runward_engine::runbook::parse(b"steps:\n  - {id: a, run: \"true\"}\n").unwrap();
+        let mut state = RunState::new("run".into(), Arc::new(runbook));
+        let created = r#"{"kind":"run_created","name":"n","definition":"d","params":{},"trigger":"cli","seed":1}"#;
+        create(&mut state, serde_json::from_str::<Event>(created).unwrap(), 1, "alice");
+        let claim = Command::Claim { unit: Unit::step(0), claim: "c".into(), session: "old".into(), boot: "b".into() };
+        execute(&mut state, &claim, 2, "alice").unwrap();
+        state
+    }
+
+    /// A new driver that asks whoever lives in the place of its supervisor, whatever the journal looks like: the process
+    /// that kept the attempt may be dead while others of it are still being killed.
+    fn at_the_door(state: &RunState) -> Course {
+        let mut course = Course::new("new".into(), "b".to_owned());
+        course.begin(state, Default::default(), Default::default());
+        assert!(matches!(course.next(state), Do::WakeUp { .. }));
+        let Do::Join { session, claim } = course.next(state) else { panic!("nobody is asked") };
+        assert_eq!((session, claim), ("old".into(), "c".into()));
+        course
+    }
+
+    #[test]
+    fn an_attempt_is_watched_when_its_supervisor_says_that_it_keeps_it() {
+        let state = left_behind();
+        let mut course = at_the_door(&state);
+        course.joined(Joined::Keeper);
+        assert!(matches!(course.next(&state), Do::Commit), "it is adopted");
+        let commands: Vec<Command> = std::iter::from_fn(|| course.command(&state, || None)).collect();
+        assert!(commands.iter().any(|command| matches!(command, Command::Adopt { .. })), "{commands:?}");
+    }
+
+    #[test]
+    fn an_attempt_that_the_supervisor_in_its_place_does_not_know_is_looked_up() {
+        let state = left_behind();
+        for answer in [Joined::Stranger, Joined::Nobody] {
+            let mut course = at_the_door(&state);
+            course.joined(answer);
+            assert!(matches!(course.next(&state), Do::Look(_)), "{answer:?}");
         }
     }
 }

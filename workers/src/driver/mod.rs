@@ -6,23 +6,20 @@
 //! commit a step. Nothing is started before its claim is acknowledged, and everything a driver knows can be found again
 //! by the next one: in the ledger and in the journal.
 
-mod children;
+pub mod children;
 pub mod course;
 mod crew;
 pub mod inquiry;
 mod log;
-mod permit;
+pub mod permit;
 mod recover;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use runward_engine::run::acts::Cancel;
-use runward_engine::run::child::ChildStop;
-use runward_engine::run::decide::decide;
 use runward_engine::run::group::Member;
 use runward_engine::run::todo::rests;
-use runward_engine::run::{ClaimId, Command, Env, Recorded, Reject, RunState, SessionId};
+use runward_engine::run::{ClaimId, Command, Recorded, Reject, RunState, SessionId};
 use runward_store::{Ledger, LedgerError, RunView};
 use tokio::sync::{mpsc, watch};
 
@@ -126,9 +123,8 @@ pub struct Driver<'a> {
     course: Course,
     door: Door,
     callees: Callees,
-    /// Of a child: what its parent wants of it, and what of that was asked for already.
+    /// Of a child: what its parent wants of it.
     wish: Option<watch::Receiver<Wish>>,
-    stopped: Option<ChildStop>,
 }
 
 impl<'a> Driver<'a> {
@@ -136,7 +132,7 @@ impl<'a> Driver<'a> {
         let crew = Crew::new(setting.home.clone(), setting.supervisor.clone(), setting.session.clone());
         let course = Course::new(setting.session.clone(), setting.boot.clone());
         let callees = Callees::default();
-        Driver { setting, _lock: lock, view, crew, course, callees, wish: None, stopped: None, door: Door::default() }
+        Driver { setting, _lock: lock, view, crew, course, callees, wish: None, door: Door::default() }
     }
 
     /// The driver of a child does what its parent wants.
@@ -225,7 +221,7 @@ impl<'a> Driver<'a> {
                 Ok(())
             }
             Do::Wait { wake_at } => self.wait(wake_at, children, asks, observer).await,
-            Do::IsAlive(_) | Do::Join(_) | Do::Void(_) | Do::Look(_) => self.ask(next).await,
+            Do::Join { .. } | Do::Void(_) | Do::Look(_) => self.ask(next).await,
             Do::End(_) | Do::GiveUp => Ok(()),
         }
     }
@@ -237,32 +233,7 @@ impl<'a> Driver<'a> {
     /// What the parent wants now.
     fn heed(&mut self) {
         let Some(wish) = self.wish.as_ref().map(|wish| wish.borrow().clone()) else { return };
-        self.course.hold(wish.held);
-        self.pause_with_parent(&wish);
-        if wish.stop.is_none() || wish.stop == self.stopped {
-            return;
-        }
-        self.stopped.clone_from(&wish.stop);
-        let Some(stop) = wish.stop else { return };
-        // An earlier driver may have asked for it already; to ask again would stop a rollback.
-        let asked = |known: &Cancel| known.force || !stop.force;
-        let news = !self.view.state.cancel.as_ref().is_some_and(asked);
-        let cancel = Command::Cancel { force: stop.force, rollback: stop.rollback, reason: Some(stop.reason) };
-        if news && decide(&self.view.state, &cancel, &Env::default()).is_ok() {
-            self.course.asked(cancel, stop.by.unwrap_or_else(|| self.setting.actor.clone()));
-        }
-    }
-
-    /// What the parent's pause keeps from beginning begins by itself here: so it is on the record of both.
-    fn pause_with_parent(&mut self, wish: &Wish) {
-        let (by, reason) = match &wish.paused {
-            Some(act) => (Some(act.by.clone()), act.reason.clone()),
-            None => (wish.unpaused.clone(), None),
-        };
-        let pause = Command::PauseWithParent { pause: wish.paused.is_some(), reason };
-        if decide(&self.view.state, &pause, &Env::default()).is_ok_and(|events| !events.is_empty()) {
-            self.course.asked(pause, by.unwrap_or_else(|| self.setting.actor.clone()));
-        }
+        self.course.heed(&self.view.state, &wish, &self.setting.actor);
     }
 
     /// Commits what a person asked for.
@@ -362,6 +333,7 @@ impl<'a> Driver<'a> {
                 log::heard(&self.view.state, &news);
                 self.course.heard(&self.view.state, news);
             }
+            CrewEvent::Keeps(..) => {} // an answer that nobody waits for any more
             CrewEvent::Unusable(reason) => return Err(DriveError::Supervisor(reason)),
         }
         Ok(())

@@ -5,14 +5,49 @@
 
 use std::collections::BTreeSet;
 
-use runward_engine::run::group::{Group, Member, Permit};
+use runward_engine::run::group::{Group, Member, Permit, Standing};
 use runward_engine::run::todo::todo;
-use runward_engine::run::{Command, RunId};
+use runward_engine::run::{Command, RunId, RunState};
 use runward_engine::runbook::model::WhenBusy;
 use runward_store::command;
 
 use super::{DriveError, Driver, Observer};
 use crate::home::DriverLock;
+
+/// What is done at the door.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AtTheDoor {
+    /// Ask in the next commit, and do not wait for these; `None`: there is no room.
+    pub passing: Option<BTreeSet<RunId>>,
+    /// Runs that have to end to make room, the oldest first.
+    pub in_the_way: Vec<RunId>,
+}
+
+/// What a look at the group comes to.
+pub fn at_the_door(
+    state: &RunState,
+    group: &Group,
+    members: &[Member],
+    is_driven: impl Fn(&RunId) -> bool,
+) -> AtTheDoor {
+    let Standing { holders, before } = Standing::new(members, &state.id, state.priority);
+    let room = holders.len() < group.limit.get() as usize;
+    if room || !group.when_busy.waits() {
+        let passing = before.into_iter().filter(|run| room && !is_driven(run)).collect();
+        return AtTheDoor { passing: Some(passing), in_the_way: Vec::new() };
+    }
+    let surplus = (holders.len() + 1).saturating_sub(group.limit.get() as usize);
+    let mut older: Vec<RunId> = holders.into_iter().filter(|run| *run < state.id).collect();
+    older.sort();
+    older.truncate(if group.when_busy == WhenBusy::CancelRunning { surplus } else { 0 });
+    AtTheDoor { passing: None, in_the_way: older }
+}
+
+/// What a run that has to make room is told.
+pub fn takes_its_place(own: &RunId, group: &Group) -> Command {
+    let reason = format!("run {own} takes its place in the group `{}`", group.name);
+    Command::Cancel { force: false, rollback: false, reason: Some(reason) }
+}
 
 /// What a driver knows of the group it waits for.
 #[derive(Default)]
@@ -32,27 +67,11 @@ impl Driver<'_> {
             return Ok(None);
         };
         let members = self.setting.ledger.group(&group.name).await?;
-        let (holders, before) = self.others(&members);
-        let passing: BTreeSet<RunId> = match holders.len() < group.limit.get() as usize {
-            true => before.into_iter().filter(|run| DriverLock::holder(self.setting.home, run).is_none()).collect(),
-            false if group.when_busy.waits() => {
-                if group.when_busy == WhenBusy::CancelRunning {
-                    self.make_room(&group, &holders).await?;
-                }
-                self.show(observer, members);
-                return Ok(None);
-            }
-            false => BTreeSet::new(),
-        };
+        let is_driven = |run: &RunId| DriverLock::holder(self.setting.home, run).is_some();
+        let door = at_the_door(state, &group, &members, is_driven);
+        self.make_room(&group, door.in_the_way).await?;
         self.show(observer, members);
-        Ok(Some(passing))
-    }
-
-    /// Those that hold a permit, and those whose turn comes first.
-    fn others(&self, members: &[Member]) -> (Vec<RunId>, Vec<RunId>) {
-        let state = &self.view.state;
-        let standing = runward_engine::run::group::Standing::new(members, &state.id, state.priority);
-        (standing.holders, standing.before)
+        Ok(door.passing)
     }
 
     fn show(&mut self, observer: &dyn Observer, members: Vec<Member>) {
@@ -63,20 +82,14 @@ impl Driver<'_> {
         }
     }
 
-    /// Cancels as many of those that came before as are in the way, the oldest first. Each ends in its own time, and by
-    /// its own driver.
-    async fn make_room(&mut self, group: &Group, holders: &[RunId]) -> Result<(), DriveError> {
-        let own = self.view.state.id.clone();
-        let surplus = (holders.len() + 1).saturating_sub(group.limit.get() as usize);
-        let mut older: Vec<&RunId> = holders.iter().filter(|run| **run < own).collect();
-        older.sort();
-        for run in older.into_iter().take(surplus) {
+    /// Each of them ends in its own time, and by its own driver.
+    async fn make_room(&mut self, group: &Group, in_the_way: Vec<RunId>) -> Result<(), DriveError> {
+        for run in in_the_way {
             if !self.door.cancelled.insert(run.clone()) {
                 continue;
             }
-            let mut view = self.setting.ledger.load(run).await?;
-            let reason = format!("run {own} takes its place in the group `{}`", group.name);
-            let cancel = Command::Cancel { force: false, rollback: false, reason: Some(reason) };
+            let mut view = self.setting.ledger.load(&run).await?;
+            let cancel = takes_its_place(&self.view.state.id, group);
             // A refusal says that somebody was faster, or that it is over: both make room.
             let _ = command(self.setting.ledger, &mut view, cancel, &self.setting.actor).await?;
         }

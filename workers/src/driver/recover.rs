@@ -19,12 +19,8 @@ const DYING_POLL: Duration = Duration::from_millis(5);
 impl Driver<'_> {
     pub(super) async fn ask(&mut self, question: Do) -> Result<(), DriveError> {
         match question {
-            Do::IsAlive(claim) => {
-                let alive = journal::is_alive(&self.journal(&claim)).unwrap_or(false);
-                self.course.is_alive(alive);
-            }
-            Do::Join(session) => {
-                let joined = self.crew.join(&session).await;
+            Do::Join { session, claim } => {
+                let joined = self.crew.find_keeper(&session, &claim).await;
                 self.course.joined(joined);
             }
             Do::Void(claim) => {

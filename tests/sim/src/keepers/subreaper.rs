@@ -1,5 +1,7 @@
 //! What a subreaper does with its attempt, one thing after the other: lock and name, exec, the result.
 
+use runward_engine::run::Unit;
+use runward_engine::run::ids::Part;
 use runward_workers::driver::course::News;
 use runward_workers::supervisor::journal::{AttemptResult, End, Mark, Reported, rules};
 use runward_workers::supervisor::protocol::Refusal;
@@ -96,13 +98,18 @@ impl World {
         if !orphaned && (!it.alive || !matches!(it.stage, Stage::Runs)) {
             return;
         }
-        let code = if self.dice.percent(88) { 0 } else { self.dice.between(1, 3) as i32 };
-        if let Some(effect) = it.effect {
+        let (job, unit, effect) = (it.order.job, it.order.unit, it.effect);
+        let code = self.exit_code(job, unit);
+        // What failed may have done it all the same.
+        let there = code == 0 || self.dice.percent(30);
+        self.oracle.brought_about(job, unit, there);
+        if let Some(effect) = effect {
             self.oracle.ended(self.now, effect, Some(code));
         }
         if orphaned {
             return;
         }
+        let it = &self.subreapers[subreaper];
         let reported = Reported::Exited { code };
         let end = match it.why {
             None => reported.into(),
@@ -111,6 +118,13 @@ impl World {
             Some(Why::Interrupted) => End::Interrupted,
         };
         self.conclude(subreaper, end);
+    }
+
+    fn exit_code(&mut self, job: usize, unit: Unit) -> i32 {
+        if unit.part == Part::Check && self.dice.percent(94) {
+            return i32::from(!self.oracle.is_in_place(job, unit));
+        }
+        if self.dice.percent(self.bad_luck) { self.dice.between(1, 3) as i32 } else { 0 }
     }
 
     pub(crate) fn step_times_out(&mut self, subreaper: usize) {
@@ -153,7 +167,10 @@ impl World {
             Some(Why::Killed) => End::Killed { reported },
             Some(Why::Interrupted) | None => End::Interrupted,
         };
-        if let Some(effect) = it.effect {
+        let (job, unit, effect) = (it.order.job, it.order.unit, it.effect);
+        let there = self.dice.percent(40);
+        self.oracle.brought_about(job, unit, there);
+        if let Some(effect) = effect {
             self.oracle.ended(self.now, effect, None);
         }
         self.conclude(subreaper, end);
@@ -165,7 +182,7 @@ impl World {
         it.deserted = true;
         if it.alive && matches!(it.stage, Stage::Runs) {
             it.why.get_or_insert(Why::Interrupted);
-            let delay = self.dice.below(30);
+            let delay = self.dice.below(120);
             self.after(delay, Event::StepIsKilled(subreaper));
         }
     }

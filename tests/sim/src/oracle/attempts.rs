@@ -3,6 +3,7 @@
 use runward_engine::run::ids::Part;
 use runward_engine::run::outputs::Outputs;
 use runward_engine::run::{ClaimId, Outcome, RunState, StepStatus, Unit};
+use runward_engine::runbook::model::Action;
 
 use super::{Attempt, Oracle};
 use crate::world::unit_text;
@@ -23,6 +24,9 @@ impl Oracle {
         }
         let name = unit_text(unit);
         let last = state.runbook.is_finally(unit.step as usize);
+        self.may_execute(job, unit);
+        self.probe_before(job, state, unit);
+        self.count_claim(job, unit);
         let told = &self.told[job];
         let twice = told.live.values().any(|other| *other == unit);
         let stopped = if last { told.forced } else { told.stopping };
@@ -34,17 +38,32 @@ impl Oracle {
         self.demand(!paused, "I15", || format!("job {job}: {name} was claimed in a pause"));
         self.demand(!skipped, "I15", || format!("job {job}: {name} was claimed although it was to be skipped"));
         self.demand(finally == last, "I1", || format!("job {job}: {name} was claimed out of its part of the run"));
+        self.needs_met(job, state, unit);
+        self.begun(job, unit, claim);
+    }
+
+    pub(super) fn needs_met(&mut self, job: usize, state: &RunState, unit: Unit) {
+        let last = state.runbook.is_finally(unit.step as usize);
         for need in &state.spec(unit.step).needs {
             let status = state.step(*need as u32).whole.status;
             let met = if last { status.is_terminal() } else { self.satisfied(job, state, *need as u32) };
+            let name = unit_text(unit);
             self.demand(met, "I1", || format!("job {job}: {name} was claimed while s{need} is {}", status.as_str()));
         }
-        self.begun(job, unit, claim);
+    }
+
+    fn count_claim(&mut self, job: usize, unit: Unit) {
+        let told = &mut self.told[job];
+        *told.claims.entry(unit).or_default() += 1;
+        *told.attempted.entry(unit).or_default() += 1;
     }
 
     pub(super) fn satisfied(&self, job: usize, state: &RunState, step: u32) -> bool {
         match state.step(step).whole.status {
-            StepStatus::Succeeded => true,
+            StepStatus::Succeeded => {
+                let asks = matches!(state.spec(step).action, Action::Approve(_));
+                !asks || self.told[job].agreed.contains(&step)
+            }
             StepStatus::Skipped => self.told[job].passed.contains(&step),
             status if status.is_failure() => state.spec(step).allow_failure,
             _ => false,
@@ -67,6 +86,7 @@ impl Oracle {
         let right = match (outcome, seen) {
             (Outcome::Succeeded, Some((false, code))) => code == Some(0),
             (Outcome::Failed { code, .. }, Some((false, seen))) => *code == seen,
+            (Outcome::NotInPlace, Some((false, code))) => unit.part == Part::Check && code == Some(1),
             (Outcome::TimedOut | Outcome::Killed, Some((false, _))) => true,
             (Outcome::Interrupted, None | Some((false, _))) => keeper_died,
             (Outcome::NotStarted, None) => true,

@@ -8,9 +8,10 @@ use super::Oracle;
 impl Oracle {
     pub(super) fn finished(&mut self, job: usize, state: &RunState, status: RunStatus, last: bool) {
         let told = &mut self.told[job];
-        let (again, live) = (std::mem::replace(&mut told.finished, true), told.live.len());
+        let (again, live) = (std::mem::replace(&mut told.finished, true), told.live.len() + told.family.open.len());
         self.demand(!again, "I10", || format!("job {job}: it ended twice"));
         self.demand(live == 0, "I18", || format!("job {job}: it ended while {live} steps are under way"));
+        self.children_over(job);
         if last {
             let settled = |step: &usize| {
                 let whole = &state.steps()[*step].whole;

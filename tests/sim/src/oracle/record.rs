@@ -5,14 +5,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use runward_engine::run::command::Resolution;
 use runward_engine::run::ids::Part;
 use runward_engine::run::{Event, Outcome, Recorded, RunState, Unit};
+use runward_engine::runbook::model::OnLost;
 
-use super::Oracle;
+use super::approvals::Asked;
+use super::{Oracle, Told};
 use crate::world::unit_text;
+
+impl Told {
+    /// What counts for one generation only.
+    fn begin_generation(&mut self) {
+        self.granted.clear();
+        self.limited.clear();
+        self.claims.clear();
+        self.probed.clear();
+        self.approvals.clear();
+        self.overridden = false;
+        self.status = None;
+    }
+}
 
 impl Oracle {
     /// `state`: the durable state after these events.
     pub fn record(&mut self, now: u64, job: usize, state: &RunState, news: &[Recorded]) {
         self.now = now;
+        self.jobs.entry(state.id.clone()).or_insert(job);
         for recorded in news {
             self.events += 1;
             let seq = self.told[job].seq + 1;
@@ -20,7 +36,7 @@ impl Oracle {
             self.told[job].seq = recorded.seq;
             self.event(job, state, recorded);
         }
-        let live = self.told[job].live.len() as u32;
+        let live = (self.told[job].live.len() + self.told[job].family.open.len()) as u32;
         let most = state.runbook.max_parallel.map_or(16, |most| most.get());
         self.demand(live <= most, "I14", || format!("job {job}: {live} steps at once, {most} are allowed"));
         self.windows(job, state);
@@ -28,7 +44,8 @@ impl Oracle {
 
     fn windows(&mut self, job: usize, state: &RunState) {
         let mut items: BTreeMap<u32, u32> = BTreeMap::new();
-        for unit in self.told[job].live.values().filter(|unit| unit.item.is_some()) {
+        let told = &self.told[job];
+        for unit in told.live.values().chain(told.family.open.values()).filter(|unit| unit.item.is_some()) {
             *items.entry(unit.step).or_default() += 1;
         }
         for (step, count) in items {
@@ -43,7 +60,37 @@ impl Oracle {
         let finished = self.told[job].finished;
         let told = &mut self.told[job];
         match &recorded.event {
-            Event::AttemptClaimed { unit, claim, .. } => self.claimed(job, state, unit_of(unit), claim, finished),
+            Event::RunCreated { group: Some(group), .. } => {
+                told.group = Some(group.name.clone());
+                told.limit = group.limit.get();
+            }
+            Event::PermitTaken { group } => self.permit_taken(job, state, group),
+            Event::AttemptClaimed { unit, claim, .. } => {
+                self.within_hours(job, state, unit_of(unit), recorded.at);
+                self.claimed(job, state, unit_of(unit), claim, finished);
+            }
+            Event::ApprovalRequested { unit, generation, plan, deadline, by, count } => {
+                let asked = Asked::new(*generation, plan, *deadline, by, *count);
+                self.asked(job, state, unit_of(unit), asked);
+            }
+            Event::ApprovalDecided { unit, generation, plan, decision, person, .. } => {
+                let about = (*generation, plan.as_str());
+                self.decided(job, state, unit_of(unit), about, *decision, person);
+            }
+            Event::ApprovalExpired { unit, .. } => self.expired(job, unit_of(unit), recorded.at),
+            Event::WindowClosed { .. } => self.counters.add("a window held a run back"),
+            Event::WindowOverridden { .. } => told.overridden = true,
+            Event::ChildStarted { unit, child, number, generation, definition } => {
+                let unit = unit_of(unit);
+                self.within_hours(job, state, unit, recorded.at);
+                self.child_started(job, state, unit, (child, *number, *generation), definition);
+            }
+            Event::ChildSettled { unit, child, generation, status, then, outputs, .. } => {
+                if let runward_engine::run::Then::Retry { at } = then {
+                    told.retry_at.insert(unit_of(unit), *at);
+                }
+                self.child_settled(job, state, unit_of(unit), (child, *generation), *status, outputs);
+            }
             Event::AttemptSettled { unit, claim, outcome, then, outputs, .. } => {
                 let unit = unit_of(unit);
                 let takes_back = unit.part == Part::Step && state.spec(unit.step).undo.is_some();
@@ -66,9 +113,18 @@ impl Oracle {
                     told.retry_at.insert(unit, *at);
                 }
                 self.settled(job, unit, claim, outcome, outputs);
+                if unit.part == Part::Check {
+                    self.probe_said(job, state, unit.owner(), claim, outcome);
+                }
             }
             Event::AttemptVoided { unit, claim } => {
                 let unit = unit_of(unit);
+                if let Some(count) = told.attempted.get_mut(&unit) {
+                    *count -= 1;
+                }
+                if let Some(count) = told.claims.get_mut(&unit) {
+                    *count -= 1;
+                }
                 let attempt = self.over(job, claim, "voided");
                 attempt.voided = true;
                 let started = attempt.effect.is_some();
@@ -80,6 +136,9 @@ impl Oracle {
                 let unit = unit_of(unit);
                 if unit.part == Part::Step {
                     told.armed.remove(&unit);
+                    if state.on_lost_of(unit) == OnLost::Check {
+                        told.probed.remove(&unit);
+                    }
                 }
                 if let runward_engine::run::Then::Retry { at } = then {
                     told.retry_at.insert(unit, *at);
@@ -114,7 +173,7 @@ impl Oracle {
                 let right = finished && *generation == told.generation + 1;
                 (told.generation, told.finished, told.stopping) = (*generation, false, true);
                 (told.finally, told.forced, told.paused) = (false, false, false);
-                told.granted.clear();
+                told.begin_generation();
                 told.outputs.retain(|unit, _| !state.runbook.is_finally(unit.step as usize));
                 self.demand(right, "I10", || format!("job {job}: generation {generation} begins out of turn"));
             }
@@ -130,17 +189,28 @@ impl Oracle {
             Event::FinallyStarted => {
                 let again = std::mem::replace(&mut told.finally, true);
                 told.forced = false;
-                let live = told.live.values().filter(|unit| !state.runbook.is_finally(unit.step as usize)).count();
+                let both = told.live.values().chain(told.family.open.values());
+                let live = both.filter(|unit| !state.runbook.is_finally(unit.step as usize)).count();
                 self.demand(!again, "I1", || format!("job {job}: `finally` twice in one generation"));
                 self.demand(live == 0, "I1", || format!("job {job}: `finally` beside a step of the main part"));
             }
-            Event::RunFinished { status, .. } => self.finished(job, state, *status, recorded.seq == state.seq),
+            Event::RunFinished { status, outputs, .. } => {
+                told.status = Some(*status);
+                told.handed_back.clone_from(outputs);
+                told.holds = false;
+                self.finished(job, state, *status, recorded.seq == state.seq);
+            }
             Event::RunResumed { generation, reset, from, only, .. } => {
                 let right = finished && *generation == told.generation + 1 && recorded.actor != "driver";
                 (told.generation, told.finished, told.stopping) = (*generation, false, false);
                 (told.finally, told.forced, told.paused) = (false, false, false);
-                told.granted.clear();
+                told.begin_generation();
                 let steps: BTreeSet<u32> = reset.iter().map(|id| unit_of(id).step).collect();
+                told.agreed.retain(|step| !steps.contains(step));
+                let afresh = from.as_ref().map(|id| unit_of(id).step);
+                self.continued(job, state, &steps, afresh);
+                self.started_alone(job, only.as_ref().map(unit_of));
+                let told = &mut self.told[job];
                 let kept = |step: &&u32| !state.runbook.is_finally(**step as usize);
                 let again = steps.iter().filter(kept).find(|step| told.outputs.contains_key(&Unit::step(**step)));
                 // What was built on a step that was taken back is done again with it.
@@ -156,6 +226,8 @@ impl Oracle {
             Event::UnitResolved { unit, resolution, .. } => {
                 let unit = unit_of(unit);
                 if *resolution == Resolution::Retry {
+                    let starts = told.starts.get(&(unit, told.generation)).copied().unwrap_or_default();
+                    told.limited.insert(unit, starts + 1);
                     *told.granted.entry(unit).or_default() += 1;
                     *told.granted.entry(unit.part(Part::Undo)).or_default() += 1;
                 }
@@ -165,5 +237,14 @@ impl Oracle {
             }
             _ => {}
         }
+    }
+
+    /// A person starts one step again: exactly once, if it started before.
+    fn started_alone(&mut self, job: usize, only: Option<Unit>) {
+        let told = &mut self.told[job];
+        let Some(only) = only else { return };
+        let before: BTreeSet<Unit> = told.starts.keys().map(|(unit, _)| *unit).collect();
+        let same = before.into_iter().filter(|unit| unit.step == only.step && unit.part == Part::Step);
+        told.limited.extend(same.map(|unit| (unit, 1)));
     }
 }

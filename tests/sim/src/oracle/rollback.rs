@@ -12,7 +12,8 @@ impl Oracle {
     pub(super) fn rollback(&mut self, job: usize, state: &RunState, order: &[Unit]) {
         let told = &mut self.told[job];
         told.rolling = true;
-        let beside = told.live.values().any(|unit| !state.runbook.is_finally(unit.step as usize));
+        let mut both = told.live.values().chain(told.family.open.values());
+        let beside = both.any(|unit| !state.runbook.is_finally(unit.step as usize));
         let listed: BTreeSet<Unit> = order.iter().copied().collect();
         let foreign = listed.iter().find(|unit| !told.armed.contains(unit)).copied().filter(|_| !told.resolved);
         let forgotten = told.armed.iter().find(|unit| !listed.contains(unit)).copied();
@@ -36,8 +37,10 @@ impl Oracle {
     }
 
     pub(super) fn undo_claimed(&mut self, job: usize, unit: Unit, claim: &ClaimId, finished: bool) {
+        self.may_execute(job, unit);
         let told = &self.told[job];
-        let (rolling, alone, paused) = (told.rolling, told.live.is_empty(), told.paused);
+        let alone = told.live.is_empty() && told.family.open.is_empty();
+        let (rolling, paused) = (told.rolling, told.paused);
         let name = unit_text(unit);
         self.demand(rolling && !finished, "I5", || format!("job {job}: {name} was claimed outside of a rollback"));
         self.demand(alone, "I5", || format!("job {job}: {name} was claimed beside another step"));
@@ -47,7 +50,7 @@ impl Oracle {
 }
 
 /// Whether `step` comes after `before`, directly or through others.
-fn needs(state: &RunState, step: u32, before: u32) -> bool {
+pub(super) fn needs(state: &RunState, step: u32, before: u32) -> bool {
     let mut ahead = vec![step];
     while let Some(step) = ahead.pop() {
         for need in &state.spec(step).needs {
