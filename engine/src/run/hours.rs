@@ -7,7 +7,7 @@ use super::acts::Act;
 use super::command::Reject;
 use super::event::Event;
 use super::ids::{Part, Unit};
-use super::state::{Phase, RunState};
+use super::state::{AttemptStatus, Phase, RunState, UnitState};
 use crate::mutated;
 
 /// Why nothing new starts, and when that is over (epoch milliseconds).
@@ -51,8 +51,14 @@ pub(super) fn is_held_back(state: &RunState, unit: Unit) -> bool {
         Some(_) => state.step(unit.step).whole.started_at.is_some(),
         None => false,
     };
-    let again = state.unit(unit.owner()).is_some_and(|unit| unit.tries > 0);
-    !begun && !again
+    !begun && !state.unit(unit.owner()).is_some_and(|unit| has_begun(unit, state.generation))
+}
+
+/// Whether it has started in this generation. What a person allows does not say so, and what never started has not.
+fn has_begun(unit: &UnitState, generation: u32) -> bool {
+    let mut recent = unit.attempts.iter().rev().take_while(|attempt| attempt.generation == generation);
+    recent.any(|attempt| attempt.status != AttemptStatus::NeverStarted)
+        || !unit.children.is_empty() && unit.started_at.is_some()
 }
 
 /// Somebody lets the run go on all the same, in this generation.

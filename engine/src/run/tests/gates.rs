@@ -246,6 +246,21 @@ fn a_closed_window_holds_back_a_run_inside_the_run_too() {
 }
 
 #[test]
+fn a_step_that_a_person_starts_again_in_the_next_generation_waits_for_the_window() {
+    for retry in ["", ", retry: {attempts: 3, delay: 1ms}"] {
+        let text = format!("windows: {{allow: ['* 00:00-01:00 UTC']}}\nsteps:\n  - {{id: a, run: \"true\"{retry}}}\n");
+        let mut world = World::new(&text);
+        world.claim(0);
+        world.settle(0, Outcome::Killed);
+        assert_eq!(world.state.status, RunStatus::Failed);
+        world.now = 2 * HOUR;
+        world.send(Command::Retry { unit: Unit::step(0), reason: None }).unwrap();
+        try_claim(&mut world, "again").unwrap();
+        assert!(world.state.live().is_empty() && world.state.closure().is_some(), "with `{retry}`");
+    }
+}
+
+#[test]
 fn a_window_that_was_slept_through_opens_the_next_day() {
     let mut world = windows("  - {id: a, run: \"true\"}\n");
     try_claim(&mut world, "x").unwrap();
