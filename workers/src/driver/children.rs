@@ -1,7 +1,7 @@
 //! The children of a run: each is driven in the same process, under its own lock, beside its parent.
 //!
-//! The parent's state says which children there should be ([`runward_engine::run::todo`]); [`Children`] is the parent's
-//! end of it, the [`Nursery`] drives them. Both go on at the same time and talk through channels only: neither ever waits
+//! The parent's state says which children there should be ([`runward_engine::run::todo`]); `Children` is the parent's
+//! end of it, the `Nursery` drives them. Both go on at the same time and talk through channels only: neither ever waits
 //! for the other while it holds something of the ledger. Nothing here has to survive: the next driver of the parent finds
 //! the same children in its state, and each child under its id.
 
