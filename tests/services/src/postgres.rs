@@ -137,9 +137,16 @@ pub(crate) fn as_owner(program: &Path) -> Command {
     if !getuid().is_root() {
         return Command::new(program);
     }
+    let (uid, gid) = (owner().uid.to_string(), owner().gid.to_string());
     let mut command = Command::new("setpriv");
-    command.args(["--reuid", OWNER, "--regid", OWNER, "--clear-groups", "--"]).arg(program);
+    command.args(["--reuid", &uid, "--regid", &gid, "--clear-groups", "--"]).arg(program);
     command
+}
+
+/// Who the server runs as where root may not: the user that its package makes, or, where only its files are there, nobody.
+fn owner() -> User {
+    let found = [OWNER, "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
+    found.unwrap_or_else(|| panic!("there is neither a user `{OWNER}` nor `nobody`"))
 }
 
 /// Gives a folder to that user.
@@ -147,7 +154,5 @@ pub(crate) fn own(folder: &Path) {
     if !getuid().is_root() {
         return;
     }
-    let user = User::from_name(OWNER).ok().flatten();
-    let user = user.unwrap_or_else(|| panic!("there is no user `{OWNER}`: the package of the server makes it"));
-    chown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("root may give a folder away");
+    chown(folder, Some(owner().uid.as_raw()), Some(owner().gid.as_raw())).expect("root may give a folder away");
 }
