@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::pool::answered;
 use super::tries::Tries;
-use super::{PostgresLedger, SNAPSHOT};
+use super::{PostgresLedger, SNAPSHOT, prune};
 use crate::error::LedgerError;
 use crate::sql::ReadError;
 
@@ -33,7 +33,7 @@ impl PostgresLedger {
     /// Whether the pruned runs are those that the ledger's record names. `Ok` holds what is wrong, nothing if all is well.
     /// (Whether a file is whole the server itself knows: `pg_amcheck`, and checksums.)
     pub async fn integrity(&self) -> Result<Vec<String>, LedgerError> {
-        ask!(self, self.pool.begin(SNAPSHOT), |connection| complaints(&mut connection))
+        ask!(self, self.pool.begin(SNAPSHOT), |connection| prune::complaints(&mut connection))
     }
 }
 
@@ -58,26 +58,4 @@ async fn stats(connection: &mut PgConnection) -> Result<PostgresStats, sqlx::Err
         blob_bytes: number("blob_bytes")?,
         database_bytes: number("database_bytes")?,
     })
-}
-
-async fn complaints(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    let named = "SELECT run ->> 'id', run ->> 'key' FROM administration, \
-                 jsonb_array_elements(body::jsonb -> 'runs') AS run WHERE kind = 'runs_pruned'";
-    let mut found = Vec::new();
-    for (sql, problem) in [
-        (
-            format!("SELECT id, key FROM pruned EXCEPT {named}"),
-            "is marked as pruned, but the record of the ledger does not say so",
-        ),
-        (
-            format!("{named} EXCEPT SELECT id, key FROM pruned"),
-            "was pruned, but its mark, which keeps its key taken, is gone",
-        ),
-        ("SELECT id, key FROM runs WHERE id IN (SELECT id FROM pruned)".to_owned(), "was pruned, but is there"),
-    ] {
-        for row in sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *connection).await? {
-            found.push(format!("run {} {problem}", row.try_get::<String, _>(0)?));
-        }
-    }
-    Ok(found)
 }

@@ -71,6 +71,9 @@ pub use care::PostgresStats;
 pub use schema::ServerStatus;
 pub use trouble::{ServerError, Trouble};
 
+/// Pruned runs with their keys, as the record of the ledger names them.
+const PRUNED_ON_RECORD: &str = "SELECT run ->> 'id', run ->> 'key' FROM administration, \
+     jsonb_array_elements(body::jsonb -> 'runs') AS run WHERE kind = 'runs_pruned'";
 /// Definitions that no run has and none of them calls.
 const UNUSED_DEFINITIONS: &str = "WITH RECURSIVE used (hash) AS (SELECT definition FROM runs UNION \
      SELECT called ->> 'definition' FROM used JOIN definitions ON definitions.hash = used.hash, \

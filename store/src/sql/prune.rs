@@ -3,7 +3,7 @@
 use runward_engine::run::RunId;
 use sqlx::Row as _;
 
-use super::{Connection, UNNAMED_BLOBS, UNUSED_DEFINITIONS, shown, stored};
+use super::{Connection, PRUNED_ON_RECORD, UNNAMED_BLOBS, UNUSED_DEFINITIONS, shown, stored};
 use crate::administration::{self, AdminEvent, PrunedRun};
 use crate::chain;
 
@@ -11,6 +11,27 @@ use crate::chain;
 pub(super) async fn owner(connection: &mut Connection, key: &str) -> Result<Option<RunId>, sqlx::Error> {
     let sql = "SELECT id FROM pruned WHERE key = $1";
     Ok(sqlx::query_scalar(sql).bind(stored(key)).fetch_optional(connection).await?.map(RunId))
+}
+
+/// Where the marks of pruned runs and the record of the ledger say different things.
+pub(super) async fn complaints(connection: &mut Connection) -> Result<Vec<String>, sqlx::Error> {
+    let mut found = Vec::new();
+    for (sql, problem) in [
+        (
+            format!("SELECT id, key FROM pruned EXCEPT {PRUNED_ON_RECORD}"),
+            "is marked as pruned, but the record of the ledger does not say so",
+        ),
+        (
+            format!("{PRUNED_ON_RECORD} EXCEPT SELECT id, key FROM pruned"),
+            "was pruned, but its mark, which keeps its key taken, is gone",
+        ),
+        ("SELECT id, key FROM runs WHERE id IN (SELECT id FROM pruned)".to_owned(), "was pruned, but is there"),
+    ] {
+        for row in sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *connection).await? {
+            found.push(format!("run {} {problem}", row.try_get::<String, _>(0)?));
+        }
+    }
+    Ok(found)
 }
 
 /// Within a transaction that holds the write lock.

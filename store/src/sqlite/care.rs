@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sqlx::{Row, SqliteConnection};
 
-use super::{BUSY_SECONDS, SqliteLedger};
+use super::{BUSY_SECONDS, SqliteLedger, prune};
 use crate::error::LedgerError;
 
 /// Pages given back in one go, while others wait for the write lock.
@@ -82,24 +82,7 @@ async fn complaints(connection: &mut SqliteConnection) -> Result<Vec<String>, sq
         let (table, parent): (String, String) = (row.try_get("table")?, row.try_get("parent")?);
         found.push(format!("a row of `{table}` names a row of `{parent}` that does not exist"));
     }
-    let named = "SELECT json_extract(run.value, '$.id'), json_extract(run.value, '$.key') \
-                 FROM administration, json_each(administration.body, '$.runs') AS run \
-                 WHERE json_extract(administration.body, '$.kind') = 'runs_pruned'";
-    for (sql, problem) in [
-        (
-            format!("SELECT id, key FROM pruned EXCEPT {named}"),
-            "is marked as pruned, but the record of the ledger does not say so",
-        ),
-        (
-            format!("{named} EXCEPT SELECT id, key FROM pruned"),
-            "was pruned, but its mark, which keeps its key taken, is gone",
-        ),
-        ("SELECT id, key FROM runs WHERE id IN (SELECT id FROM pruned)".to_owned(), "was pruned, but is there"),
-    ] {
-        for row in sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *connection).await? {
-            found.push(format!("run {} {problem}", row.try_get::<String, _>(0)?));
-        }
-    }
+    found.extend(prune::complaints(connection).await?);
     Ok(found)
 }
 

@@ -39,6 +39,10 @@ use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEv
 use sqlx::SqliteConnection as Connection;
 use sqlx::sqlite::SqliteRow as Row;
 
+/// Pruned runs with their keys, as the record of the ledger names them.
+const PRUNED_ON_RECORD: &str = "SELECT json_extract(run.value, '$.id'), json_extract(run.value, '$.key') \
+     FROM administration, json_each(administration.body, '$.runs') AS run \
+     WHERE json_extract(administration.body, '$.kind') = 'runs_pruned'";
 /// Definitions that no run has and none of them calls.
 const UNUSED_DEFINITIONS: &str = "WITH RECURSIVE used (hash) AS (SELECT definition FROM runs UNION \
      SELECT json_extract(called.value, '$.definition') FROM used \
