@@ -11,6 +11,7 @@ pub mod chain;
 pub mod check;
 pub mod conformance;
 mod error;
+pub mod fleet;
 mod ledger;
 mod memory;
 mod postgres;
@@ -19,6 +20,7 @@ mod sqlite;
 
 pub use administration::{AdminEntry, AdminEvent, PrunedRun};
 pub use error::LedgerError;
+pub use fleet::Fleet;
 pub use ledger::{
     Committed, LastRun, Ledger, NewRun, Next, PAST_ATTEMPTS_MAX, Reply, RunQuery, RunView, StoredEvent, Triggered,
     command,

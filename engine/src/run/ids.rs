@@ -35,6 +35,10 @@ id!(
     /// One start of the process that owns running steps.
     SessionId
 );
+id!(
+    /// A state folder of a worker, for as long as it lives: workers come and go in it.
+    HomeId
+);
 
 /// What can be claimed: a step or one item of a `for-each` step, or the probe or the undo that belongs to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

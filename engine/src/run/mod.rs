@@ -29,6 +29,7 @@ mod operator;
 pub mod outcome;
 pub mod outputs;
 mod parts;
+pub mod place;
 pub mod prepare;
 mod progress;
 pub mod request;
@@ -45,8 +46,9 @@ pub mod values;
 pub use child::Parent;
 pub use command::{Command, Reject};
 pub use event::{Event, Outcome, Recorded, Then};
-pub use ids::{ClaimId, Part, RunId, SessionId, Unit};
+pub use ids::{ClaimId, HomeId, Part, RunId, SessionId, Unit};
 pub use outcome::Verdict;
+pub use place::{Offer, Place};
 pub use rollback::RolledBack;
 pub use state::{RunState, RunStatus, StepStatus};
 
