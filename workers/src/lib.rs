@@ -5,6 +5,7 @@
 //! - [`step`]: how a prepared step becomes a launch, and its result a report
 //! - [`driver`]: carries one run to its end, and picks up what an earlier driver left running
 //! - [`queue`]: hints, who should look at the ledger now
+//! - [`worker`]: a member of a cluster, that does all this for whatever run there is
 //! - [`care`]: looks after what runs leave behind
 
 pub mod care;
@@ -13,3 +14,4 @@ pub mod home;
 pub mod queue;
 pub mod step;
 pub mod supervisor;
+pub mod worker;

@@ -6,6 +6,7 @@
 mod database;
 mod file;
 mod parse;
+mod redis;
 mod table;
 
 use std::collections::BTreeMap;
@@ -99,15 +100,20 @@ fn from_environment(config: &mut Config, problems: &mut Vec<String>) {
     for setting in SETTINGS {
         let Some(text) = variable(setting.env) else { continue };
         let texts: Result<Vec<String>, String> = match text.into_string() {
-            Ok(text) if setting.takes == Takes::Paths => {
-                Ok(text.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect())
-            }
-            Ok(text) => Ok(vec![text]),
+            Ok(text) => Ok(match setting.takes {
+                Takes::Paths => several(&text, ':'),
+                Takes::Labels => several(&text, ','),
+                _ => vec![text],
+            }),
             Err(_) => Err("it is not UTF-8".to_owned()),
         };
         let set = texts.and_then(|texts| config.set(setting, &texts, Origin::Environment));
         problems.extend(set.err().map(|message| format!("{}: {message}", setting.env)));
     }
+}
+
+fn several(text: &str, between: char) -> Vec<String> {
+    text.split(between).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 fn from_flags(config: &mut Config, flags: &Flags, problems: &mut Vec<String>) {

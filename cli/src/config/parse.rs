@@ -105,7 +105,7 @@ fn children(prefix: &str) -> String {
 
 fn texts(takes: Takes, value: &DeValue<'_>) -> Option<Vec<String>> {
     match (takes, value) {
-        (Takes::Paths, DeValue::Array(items)) => items.iter().map(text_of).collect(),
+        (Takes::Paths | Takes::Labels, DeValue::Array(items)) => items.iter().map(text_of).collect(),
         (Takes::Count | Takes::Size, DeValue::Integer(number)) => {
             i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| vec![number.to_string()])
         }
@@ -121,11 +121,11 @@ fn text_of(item: &Spanned<DeValue<'_>>) -> Option<String> {
 
 fn wanted(takes: Takes) -> &'static str {
     match takes {
-        Takes::Paths => "a text or a list of texts",
+        Takes::Paths | Takes::Labels => "a text or a list of texts",
         Takes::Count => "a whole number",
         Takes::Size => "a size such as \"64MiB\"",
         Takes::Duration => "a duration such as \"90d\"",
-        Takes::Path | Takes::Url | Takes::Choice(_) => "a text in quotes",
+        Takes::Path | Takes::Url | Takes::Address | Takes::Choice(_) => "a text in quotes",
     }
 }
 
@@ -203,6 +203,9 @@ mod tests {
             ("runbooks = []", "names no folder"),
             ("runbooks = [1]", "a list of texts, not a list"),
             ("log.file = true", "not true or false"),
+            ("worker.labels = [\"db\", \"a b\"]", "`a b` must be letters"),
+            ("worker.concurrency = 0", "not a number from 1 to 1000"),
+            ("worker.listen = \"localhost\"", "write 127.0.0.1:9180"),
         ] {
             let found = messages(source);
             assert!(found.len() == 1 && found[0].contains(words), "{source}: {found:?}");

@@ -1,14 +1,19 @@
 //! Every setting there is, said once. The file, the environment, the flags, `runward config show` and the page
 //! docs/configuration.md all come from this table; a key that is not in it is an error.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use runward_engine::limits;
+use runward_engine::runbook::syntax::Syntax;
 use runward_engine::units::{format_duration, format_size, parse_duration, parse_size};
 use serde_json::{Value, json};
 
 use super::database::DatabaseUrl;
+use super::redis::RedisUrl;
 use crate::open::default_root;
 
 /// What is in force.
@@ -18,6 +23,9 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// None: the ledger is a file in the state folder.
     pub database: Option<DatabaseUrl>,
+    /// None: no hints, and steps start at the pace of the sweepers.
+    pub redis: Option<RedisUrl>,
+    pub worker: Worker,
     /// Where runbooks are looked up by name, in order; never empty.
     pub runbooks: Vec<PathBuf>,
     pub log: Log,
@@ -34,6 +42,16 @@ pub struct Log {
     pub format: LogFormat,
     /// None: standard error.
     pub file: Option<PathBuf>,
+}
+
+/// How `runward worker` works where its flags say nothing, and where it and `runward server` say how they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Worker {
+    pub labels: BTreeSet<String>,
+    /// Steps it carries out at once.
+    pub concurrency: NonZeroU32,
+    /// None: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// What `runward db prune` leaves alone where its flags say nothing.
@@ -69,6 +87,8 @@ impl Default for Settings {
         Settings {
             state: None,
             database: None,
+            redis: None,
+            worker: Worker { labels: BTreeSet::new(), concurrency: CONCURRENCY, listen: None },
             runbooks: vec![PathBuf::from("runbooks")],
             log: Log { level: Level::Warn, format: LogFormat::Text, file: None },
             retention: Retention::default(),
@@ -87,6 +107,10 @@ pub enum Takes {
     Paths,
     /// It may hold a password.
     Url,
+    /// One or a list of them; in the environment separated by `,`.
+    Labels,
+    /// Where something listens, as `127.0.0.1:8080`.
+    Address,
     Choice(&'static [&'static str]),
     Duration,
     Size,
@@ -99,6 +123,8 @@ impl Takes {
             Takes::Path => "path".to_owned(),
             Takes::Paths => "path, or list of paths".to_owned(),
             Takes::Url => "URL".to_owned(),
+            Takes::Labels => "label, or list of labels".to_owned(),
+            Takes::Address => "address and port".to_owned(),
             Takes::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
             Takes::Duration => "duration".to_owned(),
             Takes::Size => "size".to_owned(),
@@ -116,11 +142,14 @@ pub struct Setting {
     /// In words, where it is not a plain value.
     pub default: &'static str,
     pub about: &'static str,
-    /// Takes texts: one, or for [`Takes::Paths`] any number but none. Says what is wrong with them.
+    /// Takes texts: one, or for [`Takes::Paths`] and [`Takes::Labels`] any number but none. Says what is wrong with them.
     pub read: fn(&mut Settings, &[String]) -> Result<(), String>,
     pub show: fn(&Settings) -> Value,
 }
 
+const CONCURRENCY: NonZeroU32 = NonZeroU32::new(16).expect("it is not 0");
+/// Each running step is two processes and more.
+const CONCURRENCY_MAX: NonZeroU32 = NonZeroU32::new(1_000).expect("it is not 0");
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug"];
 const FORMATS: &[&str] = &["text", "json"];
 
@@ -147,6 +176,49 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |settings| json!(settings.database.as_ref().map(DatabaseUrl::place)),
+    },
+    Setting {
+        key: "redis.url",
+        env: "RUNWARD_REDIS_URL",
+        flag: None,
+        takes: Takes::Url,
+        default: "none: steps start at the pace of the sweeper",
+        about: "Redis that tells workers at once of what is ready, as `redis://user:password@host:port`; never shown with its password",
+        read: |settings, texts| {
+            settings.redis = Some(RedisUrl::new(one(texts)?));
+            Ok(())
+        },
+        show: |settings| json!(settings.redis.as_ref().map(RedisUrl::place)),
+    },
+    Setting {
+        key: "worker.labels",
+        env: "RUNWARD_WORKER_LABELS",
+        flag: Some("--labels"),
+        takes: Takes::Labels,
+        default: "none: steps without `runs-on`",
+        about: "What this host is or has: its worker takes the steps whose `runs-on` asks for nothing else",
+        read: |settings, texts| labels(texts).map(|labels| settings.worker.labels = labels),
+        show: |settings| json!(settings.worker.labels),
+    },
+    Setting {
+        key: "worker.concurrency",
+        env: "RUNWARD_WORKER_CONCURRENCY",
+        flag: Some("--concurrency"),
+        takes: Takes::Count,
+        default: "`16`",
+        about: "Steps that the worker of this host carries out at once",
+        read: |settings, texts| concurrency(one(texts)?).map(|count| settings.worker.concurrency = count),
+        show: |settings| json!(settings.worker.concurrency),
+    },
+    Setting {
+        key: "worker.listen",
+        env: "RUNWARD_WORKER_LISTEN",
+        flag: Some("--listen"),
+        takes: Takes::Address,
+        default: "none: nowhere",
+        about: "Where worker and server answer `/healthz` and `/readyz`, such as `127.0.0.1:9180`",
+        read: |settings, texts| listen(one(texts)?).map(|address| settings.worker.listen = Some(address)),
+        show: |settings| json!(settings.worker.listen.map(|address| address.to_string())),
     },
     Setting {
         key: "runbooks",
@@ -263,6 +335,34 @@ fn one(texts: &[String]) -> Result<&str, String> {
 fn count(texts: &[String]) -> Result<u32, String> {
     let text = one(texts)?;
     text.parse().map_err(|_| format!("`{text}` is not a number from 0 to {}", u32::MAX))
+}
+
+/// Steps that a worker carries out at once.
+fn concurrency(text: &str) -> Result<NonZeroU32, String> {
+    let count = text.parse().ok().filter(|count: &NonZeroU32| *count <= CONCURRENCY_MAX);
+    count.ok_or_else(|| format!("`{text}` is not a number from 1 to {CONCURRENCY_MAX}"))
+}
+
+/// Where something listens. A name is not looked up: it can mean another place tomorrow.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is not an address and a port: write 127.0.0.1:9180, or 0.0.0.0:9180 to let other hosts ask")
+    })
+}
+
+/// What a host is or has, as `runs-on` names it.
+fn label(text: &str) -> Result<String, String> {
+    match Syntax::Label.check(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err((message, help)) => Err(help.map_or(message.clone(), |help| format!("{message}: {help}"))),
+    }
+}
+
+fn labels(texts: &[String]) -> Result<BTreeSet<String>, String> {
+    if texts.is_empty() {
+        return Err("it names no label".to_owned());
+    }
+    texts.iter().map(|text| label(text)).collect()
 }
 
 fn path(texts: &[String]) -> Result<PathBuf, String> {

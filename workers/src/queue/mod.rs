@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 pub use health::{Health, Outage};
 pub use hint::Hint;
-pub use slots::{Slot, Slots};
+pub use slots::{Open, Slot, Slots};
 
 /// Takes a hint. Returns when it is decided what comes of it (a claim is committed, or refused); whoever does the work
 /// keeps the slot until it is done.

@@ -6,7 +6,8 @@
 //! Nobody queues for a slot: whoever is there first has it. A queue would give it to one that waits and is not running now.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -15,8 +16,36 @@ pub struct Slots(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    free: Mutex<usize>,
+    room: Mutex<Room>,
     freed: Notify,
+}
+
+#[derive(Debug)]
+struct Room {
+    /// Below zero where more was adopted than there is room for.
+    free: isize,
+    count: usize,
+    open: Open,
+}
+
+/// Whether slots are given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    Always,
+    /// Until this moment, unless another one is said before: a worker that is not heard of takes nothing new.
+    Until(Instant),
+    /// What was given out is kept.
+    Closed,
+}
+
+impl Open {
+    fn now(self) -> bool {
+        match self {
+            Open::Always => true,
+            Open::Until(end) => Instant::now() < end,
+            Open::Closed => false,
+        }
+    }
 }
 
 /// Room for one piece of work. Free again when dropped.
@@ -25,13 +54,22 @@ pub struct Slot(Arc<Shared>);
 
 impl Slots {
     pub fn new(count: NonZeroUsize) -> Slots {
-        Slots(Arc::new(Shared { free: Mutex::new(count.get()), freed: Notify::new() }))
+        let free = isize::try_from(count.get()).unwrap_or(isize::MAX);
+        let room = Room { free, count: count.get(), open: Open::Always };
+        Slots(Arc::new(Shared { room: Mutex::new(room), freed: Notify::new() }))
     }
 
     pub fn try_take(&self) -> Option<Slot> {
-        let mut free = self.0.free.lock().expect("nobody panics with it");
-        *free = free.checked_sub(1)?;
-        Some(Slot(Arc::clone(&self.0)))
+        let mut room = self.0.room();
+        let open = room.free > 0 && room.open.now();
+        room.free -= isize::from(open);
+        open.then(|| Slot(Arc::clone(&self.0)))
+    }
+
+    /// For what runs already: it has its slot even where none is free. Until so many are given back nobody gets one.
+    pub fn adopt(&self) -> Slot {
+        self.0.room().free -= 1;
+        Slot(Arc::clone(&self.0))
     }
 
     pub async fn take(&self) -> Slot {
@@ -45,11 +83,39 @@ impl Slots {
             freed.await;
         }
     }
+
+    /// Returns when one was given back, or they were opened. It may be taken again by then.
+    pub async fn freed(&self) {
+        self.0.freed.notified().await;
+    }
+
+    /// Says whether slots are given out from now on.
+    pub fn set_open(&self, open: Open) {
+        self.0.room().open = open;
+        self.0.freed.notify_waiters();
+    }
+
+    /// How many are free and given out.
+    pub fn free(&self) -> usize {
+        let room = self.0.room();
+        if room.open.now() { usize::try_from(room.free).unwrap_or(0) } else { 0 }
+    }
+
+    pub fn taken(&self) -> usize {
+        let room = self.0.room();
+        room.count.saturating_add_signed(-room.free)
+    }
+}
+
+impl Shared {
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().expect("nobody panics with it")
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        *self.0.free.lock().expect("nobody panics with it") += 1;
+        self.0.room().free += 1;
         self.0.freed.notify_waiters();
     }
 }
@@ -57,10 +123,15 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    fn slots(count: usize) -> Slots {
+        Slots::new(count.try_into().unwrap())
+    }
 
     #[tokio::test]
     async fn a_slot_that_is_given_back_goes_to_one_of_those_who_wait() {
-        let slots = Slots::new(1.try_into().unwrap());
+        let slots = slots(1);
         let taken = slots.take().await;
         assert!(slots.try_take().is_none());
         let waiting: Vec<_> = (0..5)
@@ -75,5 +146,34 @@ mod tests {
             one.await.unwrap();
         }
         assert!(slots.try_take().is_some());
+    }
+
+    #[test]
+    fn what_was_adopted_counts_even_where_there_is_no_room_for_it() {
+        let slots = slots(1);
+        let adopted = [slots.adopt(), slots.adopt()];
+        assert_eq!((slots.free(), slots.taken()), (0, 2));
+        let [first, second] = adopted;
+        drop(first);
+        assert!(slots.try_take().is_none(), "one still runs");
+        drop(second);
+        assert!(slots.try_take().is_some());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_given_out_after_the_end_and_it_can_be_opened_again() {
+        let slots = slots(2);
+        slots.set_open(Open::Until(Instant::now() - Duration::from_millis(1)));
+        assert!(slots.try_take().is_none() && slots.free() == 0);
+        let waits = tokio::spawn({
+            let slots = slots.clone();
+            async move { slots.take().await }
+        });
+        tokio::task::yield_now().await;
+        slots.set_open(Open::Until(Instant::now() + Duration::from_secs(3600)));
+        let taken = waits.await.unwrap();
+        slots.set_open(Open::Closed);
+        drop(taken);
+        assert!(slots.try_take().is_none());
     }
 }
