@@ -82,7 +82,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             commands.push(Command::Settle { claim: claim(step - 1), report: Box::new(report) });
         }
         let unit = Unit::step(step);
-        commands.push(Command::Claim { unit, claim: claim(step), session: "s".into(), boot: "b".into() });
+        commands.push(Command::Claim { unit, claim: claim(step), session: "s".into(), boot: "b".into(), place: None });
         let start = Instant::now();
         let mut next = |_: &RunState| (!commands.is_empty()).then(|| commands.remove(0));
         ledger.commit(&mut view, &mut next, "bench").await?;

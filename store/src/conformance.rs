@@ -114,7 +114,7 @@ pub fn new_run(id: &str, key: Option<&str>) -> NewRun {
 }
 
 fn claim(unit: u32, claim: &str) -> Command {
-    Command::Claim { unit: Unit::step(unit), claim: claim.into(), session: "s".into(), boot: "b".into() }
+    Command::Claim { unit: Unit::step(unit), claim: claim.into(), session: "s".into(), boot: "b".into(), place: None }
 }
 
 fn settle(claim: &str, outcome: Outcome) -> Command {

@@ -137,7 +137,13 @@ impl Scene {
             if let Some(unit) = ready.first() {
                 *claims += 1;
                 let claim = ClaimId(format!("019aa7c1-5b1e-7d3a-9c11-{claims:012}"));
-                return Some(Command::Claim { unit: *unit, claim, session: "session".into(), boot: "boot".into() });
+                return Some(Command::Claim {
+                    unit: *unit,
+                    claim,
+                    session: "session".into(),
+                    boot: "boot".into(),
+                    place: None,
+                });
             }
         };
         let committed = self.ledger.commit(&mut self.view, &mut next, "tester").await.unwrap();

@@ -91,7 +91,7 @@ async fn finished(home: &Home, ledger: &SqliteLedger, n: usize) -> Outcomes<()> 
             std::fs::write(file, [b'x'; 400])?;
         }
         let (session, boot) = (SessionId("s".into()), "b".into());
-        commands.push(Command::Claim { unit: Unit::step(step), claim: claim.clone(), session, boot });
+        commands.push(Command::Claim { unit: Unit::step(step), claim: claim.clone(), session, boot, place: None });
         commands.push(Command::Settle { claim, report: Box::new(succeeded()) });
     }
     std::fs::create_dir_all(home.workspace(&run))?;
@@ -130,7 +130,13 @@ async fn commit_until(path: &Path, n: usize, stop: &AtomicBool) -> Vec<Duration>
     let ledger = SqliteLedger::open(path).await.expect("the ledger");
     let mut view = ledger.trigger(new_run(n)).await.expect("a run").view;
     let claim = ClaimId(format!("claim-{n}"));
-    let start = Command::Claim { unit: Unit::step(0), claim: claim.clone(), session: "s".into(), boot: "b".into() };
+    let start = Command::Claim {
+        unit: Unit::step(0),
+        claim: claim.clone(),
+        session: "s".into(),
+        boot: "b".into(),
+        place: None,
+    };
     command(&ledger, &mut view, start, "bench").await.expect("a commit").expect("a claim");
     let mut times = Vec::new();
     while !stop.load(Ordering::SeqCst) {

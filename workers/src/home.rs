@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ledger.db                          the ledger
+//! home-id                            its name among the members of a cluster
 //! runs/<run>/driver.lock             held by the one process that drives the run
 //! runs/<run>/files/                  the pinned files, the default folder of its steps
 //! runs/<run>/workspace/              scratch, `$RUNWARD_WORKSPACE`
@@ -19,6 +20,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{Flock, FlockArg};
 use runward_engine::run::{ClaimId, RunId, SessionId};
+
+mod id;
 
 /// The name of the lock in the folder of a run.
 pub(crate) const DRIVER_LOCK: &str = "driver.lock";

@@ -10,7 +10,7 @@ use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
 use runward_engine::run::group::{Member, Permit};
-use runward_engine::run::{Recorded, Reject, RunId, RunState, Verdict};
+use runward_engine::run::{Offer, Recorded, Reject, RunId, RunState, Verdict};
 use runward_store::{Ledger, LedgerError, RunView};
 use runward_workers::driver::{Drive, Driver, Observer, Setting};
 use runward_workers::home::{DriverLock, DriverLockError};
@@ -47,6 +47,9 @@ pub async fn drive(opened: &Opened, lock: DriverLock, view: RunView, showing: Sh
         new_session,
         new_claim,
         log_bytes_max: opened.settings.log_bytes_max,
+        place: None,
+        offer: Offer::All,
+        slots: None,
     };
     let mut driver = Driver::new(setting, lock, view);
     if !showing.stays() {

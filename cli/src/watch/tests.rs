@@ -70,7 +70,7 @@ impl Story {
     fn start(&mut self, unit: &str) {
         let unit = self.state.unit_named(unit).unwrap();
         let claim = format!("claim-{}", self.now).as_str().into();
-        self.does(Command::Claim { unit, claim, session: "s".into(), boot: "b".into() });
+        self.does(Command::Claim { unit, claim, session: "s".into(), boot: "b".into(), place: None });
     }
 
     fn end(&mut self, unit: &str, outcome: Outcome) {

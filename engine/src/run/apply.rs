@@ -14,17 +14,21 @@ use super::event::{Event, Outcome, Recorded, StopCause, Then};
 use super::given::Given;
 use super::hours::Closure;
 use super::ids::{ClaimId, Part, Unit};
+use super::place::Place;
 use super::progress::{
     begins, close, drop_timer, end_unit, make_ready, set_timer, skip_unit, start_units, touch, unblock_roots, unit_mut,
 };
 use super::state::{Attempt, AttemptStatus, ItemsState, Phase, RunState, RunStatus, StepStatus, UnitState};
-use super::{again, check, gates, rollback};
+use super::{again, calls, check, gates, rollback};
 use crate::mutated;
 use crate::plan::plan_hash;
 
 pub fn apply(state: &mut RunState, record: &Recorded) {
     state.seq = record.seq;
     let at = record.at;
+    if calls::is_for_children(&record.event) {
+        state.tend_since = at;
+    }
     match &record.event {
         Event::RunCreated {
             name,
@@ -86,39 +90,42 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             unit_mut(state, unit).error = Some(error.clone());
             end_unit(state, unit, StepStatus::Failed, at);
         }),
-        Event::AttemptClaimed { unit, attempt, claim, session, boot } => with_unit(state, unit, |state, unit| {
-            state.ready.remove(&unit);
-            state.live.insert(claim.clone(), unit);
-            state.started_at.get_or_insert(at);
-            if state.status == RunStatus::Queued {
-                state.status = RunStatus::Running;
-            }
-            let generation = state.generation;
-            begins(state, unit, at);
-            check::shows(state, unit, StepStatus::Running);
-            let unit = touch(state, unit);
-            unit.status = StepStatus::Running;
-            unit.started_at.get_or_insert(at);
-            unit.error = None;
-            unit.due_at = None;
-            unit.tries += 1;
-            unit.attempts.push(Attempt {
-                no: *attempt,
-                generation,
-                claim: claim.clone(),
-                session: session.clone(),
-                watched_by: session.clone(),
-                boot: boot.clone(),
-                status: AttemptStatus::Running,
-                claimed_at: at,
-                started_at: None,
-                ended_at: None,
-                code: None,
-                signal: None,
-                error: None,
-                log: Default::default(),
-            });
-        }),
+        Event::AttemptClaimed { unit, attempt, claim, session, boot, home, host } => {
+            with_unit(state, unit, |state, unit| {
+                state.delist(unit);
+                state.live.insert(claim.clone(), unit);
+                state.started_at.get_or_insert(at);
+                if state.status == RunStatus::Queued {
+                    state.status = RunStatus::Running;
+                }
+                let generation = state.generation;
+                begins(state, unit, at);
+                check::shows(state, unit, StepStatus::Running);
+                let unit = touch(state, unit);
+                unit.status = StepStatus::Running;
+                unit.started_at.get_or_insert(at);
+                unit.error = None;
+                unit.due_at = None;
+                unit.tries += 1;
+                unit.attempts.push(Attempt {
+                    no: *attempt,
+                    generation,
+                    claim: claim.clone(),
+                    session: session.clone(),
+                    watched_by: session.clone(),
+                    boot: boot.clone(),
+                    place: home.clone().map(|home| Place { home, host: host.clone().unwrap_or_default() }),
+                    status: AttemptStatus::Running,
+                    claimed_at: at,
+                    started_at: None,
+                    ended_at: None,
+                    code: None,
+                    signal: None,
+                    error: None,
+                    log: Default::default(),
+                });
+            })
+        }
         Event::AttemptAdopted { unit, claim, session } => with_unit(state, unit, |state, unit| {
             if let Some(attempt) = attempt_mut(state, unit, claim) {
                 attempt.watched_by = session.clone();

@@ -77,7 +77,7 @@ pub(super) fn ask(state: &mut RunState, owner: Unit) {
     let check = touch(state, unit);
     let attempts = std::mem::take(&mut check.attempts);
     *check = UnitState { attempts, status: StepStatus::Ready, ..UnitState::default() };
-    state.ready.insert(unit);
+    state.enlist(unit);
 }
 
 /// The step shows what its probe does.

@@ -181,7 +181,7 @@ pub(super) fn start(state: &RunState, unit: Unit, unit_state: &UnitState, defini
 }
 
 pub(super) fn started(state: &mut RunState, unit: Unit, child: &RunId, number: u32, generation: u32, at: i64) {
-    state.ready.remove(&unit);
+    state.delist(unit);
     state.children.insert(child.clone(), unit);
     state.started_at.get_or_insert(at);
     if state.status == RunStatus::Queued {

@@ -9,6 +9,7 @@ use super::event::Outcome;
 use super::given::Given;
 use super::ids::{ClaimId, RunId, SessionId, Unit};
 use super::outputs::Outputs;
+use super::place::Place;
 use super::state::RunStatus;
 
 /// Every command is safe to repeat: the second time it changes nothing, or is refused with what happened meanwhile.
@@ -19,8 +20,9 @@ pub enum Command {
     /// A driver asks for a permit of the run's group, before anything executes. `passing`: runs that are not waited for,
     /// although it would be their turn: nobody drives them.
     Enter { passing: BTreeSet<RunId> },
-    /// A driver takes a ready unit. Must be committed, and the commit acknowledged, before anything starts.
-    Claim { unit: Unit, claim: ClaimId, session: SessionId, boot: String },
+    /// A driver takes a ready unit. Must be committed, and the commit acknowledged, before anything starts. `place`: on
+    /// whose machine, where there are several.
+    Claim { unit: Unit, claim: ClaimId, session: SessionId, boot: String, place: Option<Place> },
     /// A ready unit cannot start: a value it needs is missing or refused. It fails without an attempt.
     Refuse { unit: Unit, error: String },
     /// The attempt ended and this is what it did. Accepted only from the claim that owns the unit.
@@ -29,8 +31,9 @@ pub enum Command {
     Adopt { claim: ClaimId, session: SessionId },
     /// The journal proves that the attempt never started; it is not counted.
     Void { claim: ClaimId },
-    /// Whether the attempt ran to an end cannot be known.
-    Lose { claim: ClaimId, evidence: String },
+    /// Whether the attempt ran to an end cannot be known. `with`: because the session that watches it has fallen silent, so
+    /// that it may still run; refused if another one watches it by now.
+    Lose { claim: ClaimId, evidence: String, with: Option<SessionId> },
     /// A ready `runbook` step waits from now on for a child of this definition, or for the one it had, if that is to go
     /// on. The child is started after the commit is acknowledged.
     StartChild { unit: Unit, definition: String },
@@ -117,6 +120,8 @@ pub enum Reject {
     Busy { limit: u32 },
     #[error("no attempt of this run has the claim {claim}")]
     UnknownClaim { claim: ClaimId },
+    #[error("{unit} is watched by another worker by now")]
+    Watched { unit: String },
     #[error("{unit} already has the outcome `{status}`")]
     Settled { unit: String, status: &'static str, at: Option<i64> },
     /// `by`: who cancelled it, if that was its end.

@@ -23,7 +23,7 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
             Some(closed) => Ok(vec![closed]),
             None => group::enter(state, passing, env.standing.as_ref()),
         },
-        Command::Claim { unit, claim, session, boot } => {
+        Command::Claim { unit, claim, session, boot, place } => {
             if state.live.contains_key(claim) {
                 return Ok(Vec::new());
             }
@@ -37,6 +37,8 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
                 claim: claim.clone(),
                 session: session.clone(),
                 boot: boot.clone(),
+                home: place.as_ref().map(|place| place.home.clone()),
+                host: place.as_ref().map(|place| place.host.clone()),
             }])
         }
         Command::Refuse { unit, error } => {
@@ -71,8 +73,11 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
             }
             Ok(vec![Event::AttemptVoided { unit: state.unit_name(unit), claim: claim.clone() }])
         }
-        Command::Lose { claim, evidence } => {
-            let (unit, _) = live(state, claim)?;
+        Command::Lose { claim, evidence, with } => {
+            let (unit, attempt) = live(state, claim)?;
+            if with.as_ref().is_some_and(|silent| *silent != attempt.watched_by) {
+                return Err(Reject::Watched { unit: state.unit_name(unit) });
+            }
             Ok(vec![lost(state, unit, claim, evidence.clone(), now)])
         }
         Command::Wake => Ok(wake(state, now)),
@@ -137,7 +142,7 @@ fn ready(state: &RunState, unit: Unit) -> Result<&UnitState, Reject> {
     }
     let status = state.unit(unit).map_or("unknown", |unit| unit.status.as_str());
     let not_ready = Reject::NotReady { unit: state.unit_name(unit), status };
-    if !state.ready.contains(&unit) {
+    if !state.ready.contains(unit) {
         return Err(not_ready);
     }
     if let (Some(group), None, false) = (&state.group, state.permit_at, mutated!(StartWithoutPermit)) {

@@ -8,7 +8,7 @@ use super::approval::Decision;
 use super::child::Parent;
 use super::command::Resolution;
 use super::group::{Group, Priority};
-use super::ids::{ClaimId, RunId, SessionId};
+use super::ids::{ClaimId, HomeId, RunId, SessionId};
 use super::outputs::Outputs;
 use super::rollback::RolledBack;
 use super::state::{RunStatus, StepStatus};
@@ -97,6 +97,11 @@ pub enum Event {
         session: SessionId,
         /// The boot of the machine, in which alone the journal is trusted.
         boot: String,
+        /// In a cluster: the state folder that holds its journal, and the name of its machine.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        home: Option<HomeId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
     },
     AttemptAdopted {
         unit: String,

@@ -85,9 +85,4 @@ impl RunState {
     pub fn overridden(&self) -> Option<&Act> {
         self.overridden.as_ref()
     }
-
-    /// Units that may start now: all that are ready, or those that a closed window lets through.
-    pub(super) fn startable(&self) -> impl Iterator<Item = Unit> {
-        self.ready.iter().copied().filter(|unit| self.closure.is_none() || !is_held_back(self, *unit))
-    }
 }

@@ -88,9 +88,9 @@ fn enqueue(state: &mut RunState, unit: Unit) {
     check::shows(state, unit, StepStatus::Ready);
     touch(state, unit).status = StepStatus::Ready;
     match unit.part == Part::Step && state.spec(unit.step).action.takes_no_worker() {
-        true => state.arrived.insert(unit),
-        false => state.ready.insert(unit),
-    };
+        true => _ = state.arrived.insert(unit),
+        false => state.enlist(unit),
+    }
 }
 
 fn unstarted_status(state: &RunState) -> StepStatus {
@@ -184,7 +184,7 @@ fn pass_over(unit: &mut UnitState, at: i64) {
 
 /// A unit has its final status.
 pub(super) fn end_unit(state: &mut RunState, unit: Unit, status: StepStatus, at: i64) {
-    state.ready.remove(&unit);
+    state.delist(unit);
     state.arrived.remove(&unit);
     state.asked.remove(&unit);
     let unit_state = touch(state, unit);
@@ -313,7 +313,7 @@ pub(super) fn leave_lists(state: &mut RunState, unit: Unit) {
     if unit.part == Part::Step {
         check::withdraw(state, unit);
     }
-    state.ready.remove(&unit);
+    state.delist(unit);
     state.arrived.remove(&unit);
     state.asked.remove(&unit);
     state.held.remove(&unit);

@@ -67,6 +67,9 @@ pub struct AttemptRow {
     /// Whose supervisor owned its processes, and who waited for it last.
     pub session: String,
     pub watched_by: String,
+    /// In a cluster: the state folder that holds its journal, and the name of its machine.
+    pub home: Option<String>,
+    pub host: Option<String>,
     pub status: String,
     pub claimed_at: i64,
     pub started_at: Option<i64>,
@@ -136,6 +139,8 @@ fn row_of(state: &RunState, unit: Unit, attempt: &Attempt) -> AttemptRow {
         generation: attempt.generation,
         session: attempt.session.0.clone(),
         watched_by: attempt.watched_by.0.clone(),
+        home: attempt.place.as_ref().map(|place| place.home.0.clone()),
+        host: attempt.place.as_ref().map(|place| place.host.clone()),
         status: attempt.status.as_str().to_owned(),
         claimed_at: attempt.claimed_at,
         started_at: attempt.started_at,

@@ -17,6 +17,8 @@ use super::group::{Group, Permit, Priority};
 use super::hours::Closure;
 use super::ids::{ClaimId, RunId, SessionId, Unit, split_unit_name};
 use super::outputs::Outputs;
+use super::place::Place;
+use super::ready::{Classes, Ready};
 use super::rollback::{Armed, Rollback};
 use super::slots::Slots;
 use super::values::item_value;
@@ -147,10 +149,12 @@ pub struct RunState {
     pub(super) steps: Slots<StepState>,
     /// Needs are met, and a condition or items have to be evaluated.
     pub(super) due: BTreeSet<u32>,
-    pub(super) ready: BTreeSet<Unit>,
+    pub(super) ready: Ready,
     pub(super) live: BTreeMap<ClaimId, Unit>,
     /// Children that are waited for.
     pub(super) children: BTreeMap<RunId, Unit>,
+    /// Since when they have to be looked after, in epoch milliseconds: something else may be wanted of them.
+    pub(super) tend_since: i64,
     /// Units whose turn has come and that no worker carries out: they begin by themselves (`super::gates`).
     pub(super) arrived: BTreeSet<Unit>,
     /// What was asked in this generation about steps that wait for people.
@@ -233,6 +237,8 @@ pub struct Attempt {
     /// Who waits for it now.
     pub watched_by: SessionId,
     pub boot: String,
+    /// On whose machine; `None` where there is one only.
+    pub place: Option<Place>,
     pub status: AttemptStatus,
     pub claimed_at: i64,
     pub started_at: Option<i64>,
@@ -249,6 +255,8 @@ pub struct Graph {
     pub dependents: Vec<Vec<u32>>,
     /// Every step after those it needs.
     pub(super) order: Vec<u32>,
+    /// Who may start which step.
+    pub(super) classes: Classes,
     index: BTreeMap<String, u32>,
 }
 
@@ -262,7 +270,7 @@ impl Graph {
         }
         let index = runbook.steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i as u32)).collect();
         let order = sorted(runbook, &dependents);
-        Graph { dependents, order, index }
+        Graph { dependents, order, classes: Classes::new(runbook), index }
     }
 }
 
@@ -333,9 +341,10 @@ impl RunState {
             rollback: Rollback::default(),
             steps,
             due: BTreeSet::new(),
-            ready: BTreeSet::new(),
+            ready: Ready::default(),
             live: BTreeMap::new(),
             children: BTreeMap::new(),
+            tend_since: 0,
             arrived: BTreeSet::new(),
             approvals: BTreeMap::new(),
             asked: BTreeSet::new(),

@@ -19,6 +19,7 @@ mod children;
 mod cost;
 mod course;
 mod gates;
+mod offers;
 mod people;
 mod random;
 mod recount;
@@ -78,7 +79,8 @@ impl World {
             }
             self.claims += 1;
             let claim = ClaimId(format!("c{}", self.claims));
-            self.send(Command::Claim { unit: *unit, claim, session: "s".into(), boot: "b".into() }).unwrap();
+            self.send(Command::Claim { unit: *unit, claim, session: "s".into(), boot: "b".into(), place: None })
+                .unwrap();
         }
     }
 

@@ -8,6 +8,7 @@ use super::decide::executing;
 use super::event::StopCause;
 use super::group::Permit;
 use super::ids::{ClaimId, RunId, Unit};
+use super::place::Offer;
 use super::state::{Phase, RunState};
 use crate::mutated;
 use crate::runbook::model::Running;
@@ -76,10 +77,24 @@ fn nothing_runs(state: &RunState) -> bool {
 }
 
 pub fn todo(state: &RunState) -> Todo {
-    let free = state.max_parallel().saturating_sub(executing(state)) as usize;
-    let enter = state.permit() == Some(Permit::Waits) && !mutated!(StartWithoutPermit);
-    let free = if state.paused.is_some() && !mutated!(ClaimInPause) || enter { 0 } else { free };
-    let claims = state.startable().take(free).collect();
+    todo_for(state, &Offer::All)
+}
+
+/// How many units may be claimed now.
+pub(super) fn room(state: &RunState) -> usize {
+    let kept = state.paused.is_some() && !mutated!(ClaimInPause) || waits_for_permit(state);
+    if kept { 0 } else { state.max_parallel().saturating_sub(executing(state)) as usize }
+}
+
+fn waits_for_permit(state: &RunState) -> bool {
+    state.permit() == Some(Permit::Waits) && !mutated!(StartWithoutPermit)
+}
+
+/// What whoever makes this offer should be doing. How much may run at once counts for all together: what does not fit
+/// is left out only afterwards.
+pub fn todo_for(state: &RunState, offer: &Offer) -> Todo {
+    let enter = waits_for_permit(state);
+    let claims = state.startable_by(offer, room(state));
     let timer = state.timers.first().map(|(at, _)| *at);
     let opens = state.closure().and_then(|closure| closure.until).filter(|_| state.stop.is_none());
     // Where everything waits for a person, the run waits too, and its time is looked at when it goes on.

@@ -237,6 +237,8 @@ pub(super) async fn attempts(connection: &mut Connection, run: &RunId) -> Result
                 generation: number(row, "generation")?,
                 session: text(row, "session")?,
                 watched_by: text(row, "watched_by")?,
+                home: None,
+                host: None,
                 status: row.try_get("status")?,
                 claimed_at: row.try_get("claimed_at")?,
                 started_at: row.try_get("started_at")?,

@@ -16,7 +16,7 @@ async fn behind_a_proxy() -> (Postgres, Proxy, PostgresLedger) {
 const COMMIT: &[u8] = b"COMMIT\0";
 
 fn claim(id: &str) -> Command {
-    Command::Claim { unit: Unit::step(0), claim: id.into(), session: "s".into(), boot: "b".into() }
+    Command::Claim { unit: Unit::step(0), claim: id.into(), session: "s".into(), boot: "b".into(), place: None }
 }
 
 async fn claims(ledger: &PostgresLedger, view: &mut RunView, id: &str) -> Result<Result<(), Reject>, LedgerError> {

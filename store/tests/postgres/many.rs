@@ -59,6 +59,7 @@ async fn a_step_is_claimed_by_one_of_many_processes() {
                         claim: id.as_str().into(),
                         session: "s".into(),
                         boot: "b".into(),
+                        place: None,
                     };
                     match command(&ledger, &mut view, claim, "tester").await.unwrap() {
                         Ok(()) => mine += 1,

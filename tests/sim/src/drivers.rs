@@ -412,6 +412,7 @@ impl World {
             Some(Drive::Finished) => "a driver finished its run",
             Some(Drive::Waiting) => "a driver left a run to a person",
             Some(Drive::Left) => "a driver was asked to leave",
+            Some(Drive::Idle) => "a driver found nothing for its worker",
             None => "a driver gave up after an error",
         });
         self.drivers[driver].closing = true;

@@ -294,7 +294,7 @@ async fn bring_to_its_end(
                 }
                 match Box::pin(driver.drive(&mut asks, observer)).await? {
                     Drive::Finished => return Ok(Some(child::end(driver.state()))),
-                    Drive::Left => return Ok(None),
+                    Drive::Left | Drive::Idle => return Ok(None),
                     Drive::Waiting => view = driver.into_view(),
                 }
                 true
@@ -370,7 +370,7 @@ async fn something_happens(
     let often = if view.state.children().is_empty() { LOOK_EVERY } else { LOOK_DEEPER_EVERY };
     loop {
         tokio::select! {
-            ask = asks.recv() => if !matches!(ask, Some(Ask::Cancel { .. })) { return Ok(false) },
+            ask = asks.recv() => if matches!(ask, Some(Ask::Leave) | None) { return Ok(false) },
             Ok(()) = wish.changed() => return Ok(true),
             () = tokio::time::sleep(often) => {}
         }

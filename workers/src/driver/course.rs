@@ -227,7 +227,8 @@ impl Course {
             Ok(prepared) => {
                 let claim = claim()?;
                 self.planned.push(Start { claim: claim.clone(), unit, prepared });
-                Some(Command::Claim { unit, claim, session: self.session.clone(), boot: self.boot.clone() })
+                let (session, boot) = (self.session.clone(), self.boot.clone());
+                Some(Command::Claim { unit, claim, session, boot, place: None })
             }
             Err(error) => Some(Command::Refuse { unit, error: error.to_string() }),
         }

@@ -93,7 +93,8 @@ impl Inquiry {
             (Stage::Join, Some(session)) => Next::Ask(Do::Join { session: session.clone(), claim }),
             (Stage::Void(_), _) => Next::Ask(Do::Void(claim)),
             (Stage::Look, _) if attempt.boot != boot && !mutated!(TrustJournalAfterReboot) => {
-                Next::Is(Command::Lose { claim, evidence: "the machine was restarted while it ran".to_owned() })
+                let evidence = "the machine was restarted while it ran".to_owned();
+                Next::Is(Command::Lose { claim, evidence, with: None })
             }
             (Stage::Look | Stage::Wake | Stage::Join, _) => Next::Ask(Do::Look(claim)),
         }
@@ -121,7 +122,7 @@ impl Inquiry {
 
     pub(super) fn found(&self, found: Found) -> Command {
         let claim = self.claim.clone();
-        let lose = |evidence: String| Command::Lose { claim: self.claim.clone(), evidence };
+        let lose = |evidence: String| Command::Lose { claim: self.claim.clone(), evidence, with: None };
         match found {
             Found::Ended(report) => Command::Settle { claim, report },
             Found::NeverStarted if mutated!(VoidIsLost) => lose("it never started".to_owned()),
@@ -149,7 +150,13 @@ mod tests {
         let mut state = RunState::new("run".into(), Arc::new(runbook));
         let created = r#"{"kind":"run_created","name":"n","definition":"d","params":{},"trigger":"cli","seed":1}"#;
         create(&mut state, serde_json::from_str::<Event>(created).unwrap(), 1, "alice");
-        let claim = Command::Claim { unit: Unit::step(0), claim: "c".into(), session: "old".into(), boot: "b".into() };
+        let claim = Command::Claim {
+            unit: Unit::step(0),
+            claim: "c".into(),
+            session: "old".into(),
+            boot: "b".into(),
+            place: None,
+        };
         execute(&mut state, &claim, 2, "alice").unwrap();
         state
     }

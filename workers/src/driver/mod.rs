@@ -19,11 +19,12 @@ use std::time::Duration;
 
 use runward_engine::run::group::Member;
 use runward_engine::run::todo::rests;
-use runward_engine::run::{ClaimId, Command, Recorded, Reject, RunState, SessionId};
+use runward_engine::run::{ClaimId, Command, Offer, Place, Recorded, Reject, RunState, SessionId};
 use runward_store::{Ledger, LedgerError, RunView};
 use tokio::sync::{mpsc, watch};
 
 use crate::home::{DriverLock, Home, HomeError};
+use crate::queue::Slots;
 use crate::step::files::{FilesError, materialise, templates};
 use crate::step::launch::{LaunchError, launch};
 use crate::supervisor::journal;
@@ -47,6 +48,8 @@ pub enum Ask {
     },
     /// Stop driving; running steps go on.
     Leave,
+    /// Somebody changed the run: look now.
+    Look,
 }
 
 /// Told of every change, as it becomes durable, and now and then that there was none.
@@ -74,6 +77,8 @@ pub enum Drive {
     Waiting,
     /// Asked to leave.
     Left,
+    /// For a member of a cluster: nothing is there for it now. Others, or a later visit, go on with the run.
+    Idle,
 }
 
 /// Why a run cannot be driven any further by this process. Running steps go on; their results wait in the journal.
@@ -113,6 +118,13 @@ pub struct Setting<'a> {
     pub new_claim: fn() -> ClaimId,
     /// Output kept of one attempt, in bytes.
     pub log_bytes_max: u64,
+    /// Whose attempts are this driver's business, and what it claims in their name: in a cluster. `None`: this machine is
+    /// the only one, and everything is its own.
+    pub place: Option<Place>,
+    /// What it claims.
+    pub offer: Offer,
+    /// Room for what runs, shared by all drivers of a worker; `None`: as much as the run allows.
+    pub slots: Option<Slots>,
 }
 
 pub struct Driver<'a> {
@@ -308,6 +320,7 @@ impl<'a> Driver<'a> {
                 Some(Ask::Cancel { force, actor, reason }) => {
                     self.course.asked(Command::Cancel { force, rollback: false, reason }, actor);
                 }
+                Some(Ask::Look) => self.catch_up(observer).await?,
                 Some(Ask::Leave) | None => self.course.leave(),
             },
             news = children.next() => match news {
@@ -317,13 +330,17 @@ impl<'a> Driver<'a> {
             },
             () = changed(&mut self.wish) => {}
             () = sleep_until(wake_at) => self.course.woken(),
-            () = tokio::time::sleep(LOOK_EVERY) => {
-                let news = self.setting.ledger.refresh(&mut self.view).await?;
-                log::tell(&self.view.state, &news);
-                observer.changed(&self.view.state, &news);
-                self.course.looked();
-            }
+            () = tokio::time::sleep(LOOK_EVERY) => self.catch_up(observer).await?,
         }
+        Ok(())
+    }
+
+    /// Reads what others recorded.
+    async fn catch_up(&mut self, observer: &dyn Observer) -> Result<(), DriveError> {
+        let news = self.setting.ledger.refresh(&mut self.view).await?;
+        log::tell(&self.view.state, &news);
+        observer.changed(&self.view.state, &news);
+        self.course.looked();
         Ok(())
     }
 

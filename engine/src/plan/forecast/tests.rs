@@ -124,7 +124,7 @@ impl Story {
     fn start(&mut self, unit: &str, at: i64) {
         let unit = self.state.unit_named(unit).unwrap();
         let claim = self.state.unit_name(unit).as_str().into();
-        let command = Command::Claim { unit, claim, session: "s".into(), boot: "b".into() };
+        let command = Command::Claim { unit, claim, session: "s".into(), boot: "b".into(), place: None };
         execute(&mut self.state, &command, at, "ann").unwrap();
     }
 

@@ -98,7 +98,8 @@ impl World {
         while let Some(unit) = todo(&self.runs[run].0).claims.first().copied() {
             self.claims += 1;
             let claim = ClaimId(format!("c{}", self.claims));
-            self.send(run, &Command::Claim { unit, claim, session: "s".into(), boot: "b".into() }).unwrap();
+            self.send(run, &Command::Claim { unit, claim, session: "s".into(), boot: "b".into(), place: None })
+                .unwrap();
         }
         self.runs[run].0.seq > before
     }

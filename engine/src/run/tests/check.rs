@@ -24,7 +24,7 @@ fn loses(world: &mut World, name: &str) {
     assert_eq!(names(world), [name]);
     world.claim(0);
     let claim = world.state.live().keys().next().unwrap().clone();
-    world.send(Command::Lose { claim, evidence: "gone".into() }).unwrap();
+    world.send(Command::Lose { claim, evidence: "gone".into(), with: None }).unwrap();
     recount(&world.state);
 }
 

@@ -5,7 +5,8 @@ use super::*;
 #[test]
 fn repeated_commands_change_nothing() {
     let mut world = World::new("steps:\n  - id: a\n    run: \"true\"\n");
-    let claim = Command::Claim { unit: Unit::step(0), claim: "c".into(), session: "s".into(), boot: "b".into() };
+    let claim =
+        Command::Claim { unit: Unit::step(0), claim: "c".into(), session: "s".into(), boot: "b".into(), place: None };
     world.send(claim.clone()).unwrap();
     world.send(claim).unwrap();
     assert_eq!(world.state.live().len(), 1);
@@ -42,7 +43,7 @@ fn a_failure_stops_the_run_but_running_steps_finish_and_finally_runs() {
 fn a_late_result_is_recorded_and_changes_nothing() {
     let mut world = World::new("steps:\n  - id: a\n    run: \"true\"\n");
     world.claim(0);
-    world.send(Command::Lose { claim: "c1".into(), evidence: "gone".into() }).unwrap();
+    world.send(Command::Lose { claim: "c1".into(), evidence: "gone".into(), with: None }).unwrap();
     assert_eq!(Verdict::of(&world.state), Verdict::Unknown);
     world.settle(0, Outcome::Succeeded);
     let settle = Command::Settle { claim: "c1".into(), report: Box::new(report(Outcome::Succeeded)) };
@@ -70,7 +71,7 @@ fn resolving_as_retry_allows_one_more_start_whatever_retry_says() {
     let text = "steps:\n  - id: a\n    run: \"true\"\n    retry: {attempts: 3, delay: 1ms}\n    on-lost: hold\n";
     let mut world = World::new(text);
     world.claim(0);
-    world.send(Command::Lose { claim: "c1".into(), evidence: "gone".into() }).unwrap();
+    world.send(Command::Lose { claim: "c1".into(), evidence: "gone".into(), with: None }).unwrap();
     world.send(Command::Resolve { unit: Unit::step(0), resolution: Resolution::Retry, reason: None }).unwrap();
     world.claim(0);
     world.settle(0, Outcome::Failed { code: Some(1), signal: None });
@@ -90,7 +91,7 @@ fn a_timeout_of_thousands_of_years_is_only_long() {
 fn a_run_that_waits_for_a_person_has_no_timer() {
     let mut world = World::new("timeout: 1s\nsteps:\n  - {id: a, run: \"true\", on-lost: hold}\n");
     world.claim(0);
-    world.send(Command::Lose { claim: "c1".into(), evidence: "gone".into() }).unwrap();
+    world.send(Command::Lose { claim: "c1".into(), evidence: "gone".into(), with: None }).unwrap();
     assert!(todo(&world.state).is_idle(&world.state));
     assert_eq!(Verdict::of(&world.state).exit_code(), 8);
 }

@@ -211,7 +211,8 @@ fn windows(steps: &str) -> World {
 /// What a driver does: it tries what can be tried.
 fn try_claim(world: &mut World, claim: &str) -> Result<(), Reject> {
     let unit = todo(&world.state).claims[0];
-    let done = world.send(Command::Claim { unit, claim: claim.into(), session: "s".into(), boot: "b".into() });
+    let done =
+        world.send(Command::Claim { unit, claim: claim.into(), session: "s".into(), boot: "b".into(), place: None });
     recount(&world.state);
     done
 }
@@ -225,7 +226,8 @@ fn a_closed_window_holds_the_run_until_it_opens() {
     let held = todo(&world.state);
     assert_eq!((held.claims.len(), held.wake_at, world.state.live().len()), (0, Some(HOUR), 0));
     assert!(!held.is_idle(&world.state) && !held.only_people(&world.state));
-    let claim = Command::Claim { unit: Unit::step(1), claim: "y".into(), session: "s".into(), boot: "b".into() };
+    let claim =
+        Command::Claim { unit: Unit::step(1), claim: "y".into(), session: "s".into(), boot: "b".into(), place: None };
     assert!(matches!(world.send(claim), Err(Reject::Closed { .. })));
     wake(&mut world, HOUR);
     try_claim(&mut world, "z").unwrap();

@@ -13,7 +13,8 @@ fn a_paused_run_finishes_what_runs_and_starts_nothing_not_even_finally() {
     );
     world.settle(0, Outcome::Succeeded);
     assert!(todo(&world.state).claims.is_empty() && !todo(&world.state).is_idle(&world.state));
-    let claim = Command::Claim { unit: Unit::step(1), claim: "x".into(), session: "s".into(), boot: "b".into() };
+    let claim =
+        Command::Claim { unit: Unit::step(1), claim: "x".into(), session: "s".into(), boot: "b".into(), place: None };
     assert!(matches!(world.send(claim), Err(Reject::Paused { .. })));
     world.send(Command::Unpause).unwrap();
     assert!(matches!(world.send(Command::Unpause), Err(Reject::NotPaused { last: Some(_) })));
@@ -89,7 +90,7 @@ fn a_held_step_and_an_item_are_skipped_at_once() {
                 - {id: b, run: \"true\"}\n";
     let mut world = World::new(text);
     world.claim(0);
-    world.send(Command::Lose { claim: "c1".into(), evidence: "gone".into() }).unwrap();
+    world.send(Command::Lose { claim: "c1".into(), evidence: "gone".into(), with: None }).unwrap();
     for item in [2, 0] {
         let unit = Unit::item(0, item);
         world.send(Command::Skip { unit, reason: "gone for good".into() }).unwrap();
@@ -181,7 +182,7 @@ fn a_retry_ends_the_wait_of_a_step_and_resolves_a_held_one() {
     world.send(retry.clone()).unwrap();
     assert_eq!(todo(&world.state).claims, [Unit::step(0)]);
     world.claim(0);
-    world.send(Command::Lose { claim: "c2".into(), evidence: "gone".into() }).unwrap();
+    world.send(Command::Lose { claim: "c2".into(), evidence: "gone".into(), with: None }).unwrap();
     world.send(retry.clone()).unwrap();
     assert!(matches!(world.send(retry), Err(Reject::NotFailed { .. })));
     world.finish();

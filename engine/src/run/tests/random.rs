@@ -88,6 +88,9 @@ pub(super) fn yaml(steps: &[StepPlan], last: usize) -> String {
             2 => text += "    on-lost: fail\n",
             _ => {}
         }
+        if !step.waits && !step.calls {
+            text += ["", "    runs-on: [db]\n", "    runs-on: [linux, db]\n", "    runs-on: [gpu]\n"][n % 4];
+        }
         if step.check && !step.waits && !step.calls {
             text += "    check: \"true\"\n";
         }
@@ -126,7 +129,7 @@ impl World {
             (11, _) => self.settle(pick, Outcome::TimedOut),
             (12, _) => self.settle(pick, Outcome::Interrupted),
             (13, _) => self.settle(pick, Outcome::Killed),
-            (14, Some(claim)) => self.send(Command::Lose { claim, evidence: "gone".into() }).unwrap(),
+            (14, Some(claim)) => self.send(Command::Lose { claim, evidence: "gone".into(), with: None }).unwrap(),
             (15, Some(claim)) => self.send(Command::Void { claim }).unwrap(),
             (16, _) => {
                 self.now += 20;

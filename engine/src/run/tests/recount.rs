@@ -1,6 +1,6 @@
 //! A state and a record against a naive look at all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;
@@ -23,8 +23,10 @@ pub(super) fn recount(state: &RunState) {
     live.sort();
     assert_eq!(live, running);
     let ready: Vec<Unit> = with(StepStatus::Ready).into_iter().filter(|unit| !asks(unit)).collect();
-    assert_eq!(state.ready.union(&state.arrived).copied().collect::<Vec<_>>(), ready);
-    assert!(state.ready.is_disjoint(&state.arrived) && (state.arrived.is_empty() || state.paused.is_some()));
+    let turn: BTreeSet<Unit> = state.ready.iter().collect();
+    assert_eq!(turn.union(&state.arrived).copied().collect::<Vec<_>>(), ready);
+    assert!(turn.is_disjoint(&state.arrived) && (state.arrived.is_empty() || state.paused.is_some()));
+    offers::recount(state, &ready);
     let by_undo = |unit: &Unit| state.unit(*unit).unwrap().is_held_by_undo();
     let held = with(StepStatus::Held).into_iter().filter(|unit| !by_undo(unit) && !parent(unit));
     assert_eq!(state.held.iter().copied().collect::<Vec<_>>(), held.collect::<Vec<_>>());

@@ -216,7 +216,7 @@ impl World {
                 let end = child::end(&self.drivers[driver].view.state);
                 self.child_ended(above, &child, end);
             }
-            Some(Drive::Left) => care.over = true,
+            Some(Drive::Left | Drive::Idle) => care.over = true,
             Some(Drive::Waiting) => {
                 care.rests = true;
                 self.counters.add("a child rests");
