@@ -4,6 +4,8 @@
 //! Nothing of it is on the record and nothing of it decides: a run is claimed, settled and lost by commands of
 //! [`Ledger::commit`] alone. Times of a lease are never compared across machines: whoever waits for a session to fall
 //! silent counts on its own clock how long its `beat` has not moved.
+//!
+//! Only Postgres has it: a ledger in a file or in memory belongs to one machine, whose driver finds everything by itself.
 
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ pub struct Ready {
     pub call: String,
     /// Since when, in epoch milliseconds of the ledger's clock.
     pub since: i64,
+    /// The last event of the run at that moment.
+    pub seq: u64,
 }
 
 /// One start of a worker or a server.
@@ -70,7 +74,10 @@ pub struct Attended {
     pub watched_by: SessionId,
 }
 
-/// A piece of what an attempt printed: frames of its spool as they are there.
+/// Bytes of the largest [`LogPart`], with the heads of its frames.
+pub const LOG_PART_BYTES_MAX: usize = 256 * 1024;
+
+/// A piece of what an attempt printed: frames as its spool has them, at most [`LOG_PART_BYTES_MAX`] of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPart {
     /// Bytes of both outputs before this part, and after it. Between two parts some may be missing: not kept.
@@ -88,12 +95,22 @@ pub struct Shipped {
     pub complete: bool,
 }
 
+/// An attempt whose output has not arrived whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unshipped {
+    pub run: RunId,
+    pub claim: ClaimId,
+    /// Its end is not on the record yet.
+    pub running: bool,
+}
+
 #[async_trait]
 pub trait Fleet: Ledger {
     /// What is due now for these calls, the longest due first.
     async fn ready(&self, calls: &[String], limit: u32) -> Result<Vec<Ready>, LedgerError>;
 
     /// Nothing could be done there: it comes up again after this time, unless something is recorded in the run before.
+    /// Does nothing if something has happened since the ledger said that it is ready.
     async fn put_off(&self, ready: &Ready, by: Duration) -> Result<(), LedgerError>;
 
     /// Whoever has something to do in this run looks soon: one of its children, or its parent, has changed.
@@ -119,6 +136,13 @@ pub trait Fleet: Ledger {
     /// Adds what an attempt printed. A part that is there already, or that begins before the end of what is there,
     /// changes nothing: it was shipped twice. `complete`: nothing more comes.
     async fn ship(&self, run: &RunId, claim: &ClaimId, part: &LogPart, complete: bool) -> Result<(), LedgerError>;
+
+    /// What lies between these bytes is no longer kept in the spool, so it is not kept here either. Parts that reach
+    /// beyond them stay.
+    async fn thin(&self, run: &RunId, claim: &ClaimId, from: u64, to: u64) -> Result<(), LedgerError>;
+
+    /// The attempts of a home whose output has not arrived whole, the oldest first.
+    async fn unshipped(&self, home: &HomeId) -> Result<Vec<Unshipped>, LedgerError>;
 
     async fn shipped(&self, run: &RunId, claim: &ClaimId) -> Result<Shipped, LedgerError>;
 

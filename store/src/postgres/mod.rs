@@ -4,7 +4,14 @@
 //! transaction ([`locks`]). A commit is four trips to the server: begin, lock, write, commit. Nothing here depends on the
 //! clock of a host, on LISTEN, or on anything that outlives a transaction.
 
-/// Asks for something, again if the line breaks: a question changes nothing.
+/// The server's clock as a statement begins, in epoch milliseconds.
+macro_rules! now {
+    () => {
+        "floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint"
+    };
+}
+
+/// Asks for something, again if the line breaks: a question changes nothing, nor does what is done twice here.
 macro_rules! ask {
     ($ledger:ident, $begin:expr, |$connection:ident| $question:expr) => {{
         let mut tries = Tries::begin();
@@ -33,7 +40,9 @@ mod address;
 mod care;
 mod change;
 mod errors;
+mod fleet;
 mod locks;
+mod logs;
 #[path = "../sql/past.rs"]
 mod past;
 mod pool;
@@ -41,7 +50,9 @@ mod pool;
 mod prune;
 #[path = "../sql/read.rs"]
 mod read;
+mod ready;
 mod schema;
+mod sessions;
 mod text;
 mod tries;
 mod trouble;
@@ -60,6 +71,7 @@ use tokio::sync::OnceCell;
 use self::address::Address;
 use self::change::Unrecorded;
 use self::pool::{Pool, answered};
+use self::sessions::Beats;
 use self::text::{shown, stored};
 use self::tries::Tries;
 use crate::administration::{self, AdminEntry, AdminEvent};
@@ -89,6 +101,7 @@ const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 pub struct PostgresLedger {
     place: String,
     pool: Pool,
+    beats: Beats,
     seal: OnceCell<Seal>,
 }
 
@@ -102,11 +115,12 @@ impl PostgresLedger {
             return Err(trouble.into());
         }
         // Any other value is the administrator's choice, and at least as strong.
+        let beats = Beats::new(address.options.clone());
         let pool = match status.acknowledges_early {
             true => Pool::new(address.options.options([("synchronous_commit", "on")])),
             false => Pool::with(address.options, connection),
         };
-        Ok(PostgresLedger { place: address.place, pool, seal: OnceCell::new() })
+        Ok(PostgresLedger { place: address.place, pool, beats, seal: OnceCell::new() })
     }
 
     /// Looks at a server, and at how far its database is made ready, without changing anything.
@@ -163,12 +177,16 @@ impl Ledger for PostgresLedger {
         let mut loan = locked.loan;
         // From here on the view runs ahead of the ledger until the commit is acknowledged.
         view.stale = true;
+        let permit = view.state.permit();
         let (replies, events) = view.advance(next, &view.env(locked.now, locked.members), actor);
         if events.is_empty() {
             loan.roll_back().await;
         } else {
-            let written = answered(write::changes(&mut loan, view, &events)).await;
-            written.map_err(|error| self.error(error))?;
+            let written = answered(async {
+                write::changes(&mut loan, view, &events).await?;
+                ready::pass_on(&mut loan, permit, &view.state).await
+            });
+            written.await.map_err(|error| self.error(error))?;
             let what = format!("the change of run {}", view.state.id);
             loan.commit().await.map_err(|error| self.unrecorded(error.into(), &what))?;
         }
