@@ -24,6 +24,8 @@ mod care;
 mod check;
 #[path = "stories/children.rs"]
 mod children;
+#[path = "stories/cluster_cli.rs"]
+mod cluster_cli;
 #[path = "stories/code_base.rs"]
 mod code_base;
 #[path = "stories/command_ids.rs"]

@@ -5,13 +5,14 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Command, CommandFactory};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::{CompleteEnv, Shells};
 use runward_engine::run::rows::{RunRow, units};
 use runward_engine::runbook::model::{Param, ValueType};
-use runward_store::{Ledger, RunQuery, SqliteLedger};
+use runward_store::{Ledger, PostgresLedger, RunQuery, SqliteLedger};
 
 use crate::args::Args;
 use crate::config::{self, Config, Flags};
@@ -156,7 +157,7 @@ fn about(row: &RunRow) -> String {
 fn steps(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(run) = Typed::now().words.into_iter().next() else { return Vec::new() };
     let names = ask(|ledger| async move {
-        let id = find_run(&ledger, &run).await.ok()?;
+        let id = find_run(&*ledger, &run).await.ok()?;
         let state = ledger.load(&id).await.ok()?.state;
         let name = |unit| (state.unit_name(unit), state.unit(unit).map_or("", |unit| unit.status.as_str()).to_owned());
         Some(units(&state).map(name).collect::<Vec<_>>())
@@ -193,15 +194,23 @@ fn values(param: &Param) -> Vec<(String, String)> {
     texts.into_iter().map(|text| (format!("{}={text}", param.name), String::new())).collect()
 }
 
+/// A database has to answer while somebody waits for the next character of a word.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Asks the ledger, where there is one: a completion makes none.
-fn ask<T, F: Future<Output = Option<T>>>(question: impl FnOnce(SqliteLedger) -> F) -> Option<T> {
-    let root = Typed::now().config().settings.state.or_else(default_root)?;
-    let path = root.join("ledger.db");
-    if !path.is_file() {
-        return None;
-    }
+fn ask<T, F: Future<Output = Option<T>>>(question: impl FnOnce(Box<dyn Ledger>) -> F) -> Option<T> {
+    let settings = Typed::now().config().settings;
+    let opened = async {
+        let Some(database) = settings.database else {
+            let path = settings.state.or_else(default_root)?.join("ledger.db");
+            let ledger = if path.is_file() { SqliteLedger::open(&path).await.ok() } else { None };
+            return Some(Box::new(ledger?) as Box<dyn Ledger>);
+        };
+        Some(Box::new(PostgresLedger::open(database.whole()).await.ok()?) as Box<dyn Ledger>)
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    runtime.block_on(async { question(SqliteLedger::open(&path).await.ok()?).await })
+    let answered = async { tokio::time::timeout(PATIENCE, async { question(opened.await?).await }).await };
+    runtime.block_on(answered).ok().flatten()
 }
 
 #[cfg(test)]

@@ -1,37 +1,121 @@
-//! What every command that touches runs needs: the state folder, the ledger, and which run is meant.
+//! What every command that touches runs needs: where they are kept, the ledger, and which run is meant.
+//!
+//! Here is decided, once, whether that is this machine or a cluster.
 
 use std::path::{Path, PathBuf};
 
 use runward_engine::run::{ClaimId, RunId, RunState, SessionId, Unit};
 use runward_engine::runbook::model::Runbook;
-use runward_store::{Ledger, PrunedRun, RunQuery, SqliteLedger};
-use runward_workers::home::{DriverLock, Home};
+use runward_store::{Ledger, LedgerError, PostgresLedger, PrunedRun, RunQuery, SqliteLedger};
+use runward_workers::home::{DriverLock, DriverLockError, Home};
 use uuid::Uuid;
 
+use crate::actor::actor;
 use crate::config::{Config, Settings};
+use crate::drivers::{Driver, Drivers};
 use crate::failure::Failure;
 use crate::text;
 
 pub struct Opened {
-    pub home: Home,
-    pub ledger: SqliteLedger,
+    pub place: Place,
     pub settings: Settings,
     /// The configuration file in force, for a process that goes on in the background.
     pub config: Option<PathBuf>,
 }
 
-/// Opens the state folder and the ledger in it.
+pub enum Place {
+    /// This machine: a ledger in the state folder, and a process for each run.
+    Here(Here),
+    /// A database that many machines use; their workers carry the runs on.
+    Cluster(Box<PostgresLedger>),
+}
+
+pub struct Here {
+    pub home: Home,
+    pub ledger: SqliteLedger,
+}
+
+/// What somebody has to have who begins something in a run.
+pub enum Seat<'a> {
+    /// The right to drive it, which one process has.
+    Driver(&'a Home, DriverLock),
+    /// In a cluster nobody needs one: the workers drive, and whoever begins something looks on.
+    Onlooker,
+}
+
+/// Opens the ledger: the database that is configured, or that of the state folder.
 pub async fn open(config: &Config) -> Result<Opened, Failure> {
+    let place = match &config.settings.database {
+        Some(database) => Place::Cluster(Box::new(PostgresLedger::open(database.whole()).await?)),
+        None => Place::Here(open_here(config).await?),
+    };
+    Ok(Opened { place, settings: config.settings.clone(), config: config.file.clone() })
+}
+
+/// Opens the state folder and the ledger in it.
+pub async fn open_here(config: &Config) -> Result<Here, Failure> {
     if let Some(database) = &config.settings.database {
-        let message = format!("this command does not work on the ledger in {} yet", database.place());
+        let message = format!("this command is about the folders of one machine; the ledger is {}", database.place());
         return Err(Failure::usage(message).help(
-            "`runward runs`, `audit verify`, `db status` and `db migrate` do; to use the ledger in the state folder, take \
-             `database.url` out of the configuration, or `unset RUNWARD_DATABASE_URL`",
+            "to use it on the state folder of this machine, take `database.url` out of the configuration, or `unset \
+             RUNWARD_DATABASE_URL`",
         ));
     }
     let home = home(config.settings.state.as_deref())?;
     let ledger = SqliteLedger::open(&home.ledger()).await?;
-    Ok(Opened { home, ledger, settings: config.settings.clone(), config: config.file.clone() })
+    Ok(Here { home, ledger })
+}
+
+impl Opened {
+    pub fn ledger(&self) -> &dyn Ledger {
+        match &self.place {
+            Place::Here(here) => &here.ledger,
+            Place::Cluster(ledger) => &**ledger,
+        }
+    }
+
+    /// The state folder, where it is the place of the runs.
+    pub fn home(&self) -> Option<&Home> {
+        match &self.place {
+            Place::Here(here) => Some(&here.home),
+            Place::Cluster(_) => None,
+        }
+    }
+
+    pub fn drivers(&self) -> Drivers {
+        self.home().map_or(Drivers::Workers, |home| Drivers::Of(home.clone()))
+    }
+
+    /// Who carries a run on now.
+    pub fn driver(&self, run: &RunId) -> Driver {
+        self.drivers().of(run)
+    }
+
+    /// Takes the right to begin something in a run.
+    pub fn seat(&self, run: &RunId) -> Result<Seat<'_>, DriverLockError> {
+        match &self.place {
+            Place::Here(here) => Ok(Seat::Driver(&here.home, DriverLock::take(&here.home, run, &actor())?)),
+            Place::Cluster(_) => Ok(Seat::Onlooker),
+        }
+    }
+
+    /// What the database itself complains about.
+    pub async fn integrity(&self) -> Result<Vec<String>, LedgerError> {
+        match &self.place {
+            Place::Here(here) => here.ledger.integrity().await,
+            Place::Cluster(ledger) => ledger.integrity().await,
+        }
+    }
+}
+
+impl Seat<'_> {
+    /// Nothing came of the run.
+    pub fn forget(self, run: &RunId) {
+        if let Seat::Driver(home, lock) = self {
+            drop(lock);
+            home.forget(run);
+        }
+    }
 }
 
 pub fn home(state: Option<&Path>) -> Result<Home, Failure> {
@@ -107,7 +191,7 @@ pub async fn find_run(ledger: &dyn Ledger, text: &str) -> Result<RunId, Failure>
 pub async fn top(opened: &Opened, state: &RunState) -> Result<RunState, Failure> {
     let mut top = state.clone();
     while let Some(above) = &top.parent {
-        top = opened.ledger.load(&above.run).await?.state;
+        top = opened.ledger().load(&above.run).await?.state;
     }
     Ok(top)
 }
@@ -118,12 +202,12 @@ pub async fn refuse_child(opened: &Opened, state: &RunState) -> Result<(), Failu
     let top = top(opened, state).await?.id;
     let message = format!("run {} is the step `{}` of run {}", state.id, parent.step, parent.run);
     let short = crate::view::words::short(&top.0);
-    Err(Failure::usage(message).help(match DriverLock::holder(&opened.home, &top) {
-        Some(holder) => format!(
+    Err(Failure::usage(message).help(match opened.driver(&top) {
+        Driver::Process(holder) => format!(
             "{} drives both: `runward logs -f {short}` follows them, `runward cancel {short}` stops them",
             crate::refusal::holder(&holder)
         ),
-        None => format!("`runward resume {short}` carries both on"),
+        Driver::Workers | Driver::Nobody => format!("`runward resume {short}` carries both on"),
     }))
 }
 

@@ -11,9 +11,9 @@ use nix::unistd::{Group, Uid, User, getgrouplist};
 use runward_engine::run::command::Person;
 use runward_workers::home::Home;
 
-/// Who sits here.
-pub fn person(home: &Home) -> Person {
-    let owner = std::fs::metadata(home.root()).ok().map(|folder| folder.uid());
+/// Who sits here. `home`: the state folder that holds the ledger; a ledger elsewhere has no owner here.
+pub fn person(home: Option<&Home>) -> Person {
+    let owner = home.and_then(|home| std::fs::metadata(home.root()).ok()).map(|folder| folder.uid());
     let uid = Uid::effective();
     let name = came_from().filter(|_| uid.is_root() || Some(uid.as_raw()) == owner).unwrap_or_else(|| login(uid));
     let groups = groups(&name);

@@ -3,7 +3,7 @@
 use runward_engine::run::RunId;
 use runward_engine::run::rows::RunRow;
 
-use crate::postgres::ServerError;
+use crate::postgres::{ServerError, Trouble};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -73,6 +73,12 @@ impl LedgerError {
                 | ChangedFile { .. }
                 | Unreadable { .. }
         )
+    }
+
+    /// Whether the same, asked a little later, may well be answered: the server restarts, or the line is down.
+    pub fn passes(&self) -> bool {
+        use Trouble::{Busy, Unanswered, Unreachable};
+        matches!(self, LedgerError::Server(error) if matches!(error.trouble, Unreachable | Busy | Unanswered))
     }
 
     /// What the person in front of it can do.

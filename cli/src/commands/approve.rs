@@ -3,8 +3,7 @@
 use runward_engine::run::approval::Decision;
 use runward_engine::run::given::{Given, words};
 use runward_engine::run::{Command, Reject, RunState, StepStatus, Unit};
-use runward_store::{Ledger, RunView};
-use runward_workers::home::DriverLock;
+use runward_store::RunView;
 use serde_json::json;
 
 use super::below::{asking, below};
@@ -38,8 +37,8 @@ struct Asked {
 async fn decide(config: &Config, mut asked: Asked) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let about = &asked.about;
-    let id = find_run(&opened.ledger, &about.run).await?;
-    let (mut view, step) = meant(&opened, opened.ledger.load(&id).await?, about.step.as_deref()).await?;
+    let id = find_run(opened.ledger(), &about.run).await?;
+    let (mut view, step) = meant(&opened, opened.ledger().load(&id).await?, about.step.as_deref()).await?;
     let id = view.state.id.clone();
     asked.about.step = step;
     let about = &asked.about;
@@ -54,10 +53,11 @@ async fn decide(config: &Config, mut asked: Asked) -> Result<i32, Failure> {
     let state = &view.state;
     // A run that is a step of another one is carried on with that.
     let top = top(&opened, state).await?;
-    let mut driver = DriverLock::holder(&opened.home, &top.id).map(|holder| holder.pid);
+    let driver = opened.driver(&top.id);
+    let (mut pid, mut driven) = (driver.pid().map(str::to_owned), driver.is_there());
     let settled = state.unit(unit).is_some_and(|unit| unit.status != StepStatus::Waiting);
-    if about.resume && settled && !top.status.is_terminal() && driver.is_none() {
-        driver = Some(start_driver(&opened, &top.id)?.to_string());
+    if let Some(home) = opened.home().filter(|_| about.resume && settled && !top.status.is_terminal() && !driven) {
+        (pid, driven) = (Some(start_driver(&opened, home, &top.id)?.to_string()), true);
     }
     if let Some(was) = was {
         return Ok(give::repeated(&id, &was, about.format));
@@ -65,9 +65,9 @@ async fn decide(config: &Config, mut asked: Asked) -> Result<i32, Failure> {
     match about.format {
         Format::Json => print_json(&json!({
             "run": id, "step": state.unit_name(unit), "decision": asked.decision, "plan": state.plan,
-            "status": state.unit(unit).map(|unit| unit.status), "driver_pid": driver,
+            "status": state.unit(unit).map(|unit| unit.status), "driver_pid": pid,
         })),
-        Format::Text => print_line(&said(state, unit, &top, asked.decision, driver.is_some())),
+        Format::Text => print_line(&said(state, unit, &top, asked.decision, driven)),
     }
     Ok(0)
 }
@@ -76,7 +76,7 @@ fn word(opened: &Opened, state: &RunState, unit: Unit, asked: &Asked) -> Command
     Command::Decide {
         unit,
         decision: asked.decision,
-        person: person::person(&opened.home),
+        person: person::person(opened.home()),
         plan: state.plan.clone(),
         generation: state.generation,
         comment: asked.comment.clone(),
@@ -97,7 +97,7 @@ fn given_before(opened: &Opened, view: &RunView, asked: &Asked) -> Option<(Unit,
 async fn say(opened: &Opened, view: &mut RunView, unit: Unit, asked: &Asked) -> Result<Option<Given>, Failure> {
     let decide = give::with_id(word(opened, &view.state, unit, asked), &asked.about.id);
     let mut commands = vec![decide, Command::Wake];
-    let mut committed = opened.ledger.commit(view, &mut |_| commands.pop(), &actor()).await?;
+    let mut committed = opened.ledger().commit(view, &mut |_| commands.pop(), &actor()).await?;
     match committed.replies.pop() {
         // Two at the same moment, with one id.
         Some(Err(Reject::Repeated { was })) => Ok(Some(*was)),

@@ -8,21 +8,20 @@ use super::{print_json, print_line};
 use crate::args::{AuditCommand, Format};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::find_run;
-use crate::reading::Reading;
+use crate::open::{find_run, open};
 use crate::text;
 
 pub async fn run(config: &Config, command: AuditCommand) -> Result<i32, Failure> {
     let AuditCommand::Verify { run, format } = command;
-    let reading = Reading::open(config).await?;
-    let ledger = reading.ledger();
+    let opened = open(config).await?;
+    let ledger = opened.ledger();
     let mut rows = ledger.runs(&RunQuery::default()).await?;
     if let Some(run) = run {
         let id = find_run(ledger, &run).await?;
         rows.retain(|row| row.id == id);
     }
     let ids: Vec<&RunId> = rows.iter().map(|row| &row.id).collect();
-    let damage = reading.integrity().await?;
+    let damage = opened.integrity().await?;
     let mut bad = Vec::new();
     let (mut events, mut heads, mut vanished) = (0, Vec::new(), Vec::new());
     for id in ids.iter().copied() {

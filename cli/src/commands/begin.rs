@@ -1,19 +1,19 @@
-//! What `resume`, `retry` and `rollback` have in common: they begin something in a run and then drive it, so they hold its
-//! driver's lock before they say a word.
+//! What `resume`, `retry` and `rollback` have in common: they begin something in a run and then see it to its end. Where
+//! that means to drive it, they hold its driver's lock before they say a word.
 
 use std::time::Duration;
 
 use runward_engine::run::RunId;
-use runward_store::{Ledger, LedgerError, RunView};
-use runward_workers::home::{DriverLock, DriverLockError};
+use runward_store::{LedgerError, RunView};
+use runward_workers::home::DriverLockError;
 use tokio::time::Instant;
 
-use super::drive::{detach, drive};
+use super::drive::{detach, drive, named};
+use super::follow::{self, Stake};
 use super::give;
-use crate::actor::actor;
 use crate::args::CommandIdArgs;
 use crate::failure::Failure;
-use crate::open::Opened;
+use crate::open::{Opened, Seat};
 use crate::view::Showing;
 
 /// How long somebody who holds the lock of a run at rest may take to begin, or to leave.
@@ -21,8 +21,8 @@ const BEGINNING_MAX: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Who is at the wheel, and the run as it is then.
-pub enum Wheel {
-    Mine(DriverLock, RunView),
+pub enum Wheel<'a> {
+    Mine(Seat<'a>, RunView),
     /// The command was given before, with this id.
     Given(RunView),
     /// Somebody else drives it.
@@ -30,14 +30,14 @@ pub enum Wheel {
 }
 
 /// Takes the wheel. Two with one command id who come at the same moment are one: the second waits for the word of the first.
-pub async fn take(opened: &Opened, run: &RunId, id: &CommandIdArgs) -> Result<Wheel, Failure> {
+pub async fn take<'a>(opened: &'a Opened, run: &RunId, id: &CommandIdArgs) -> Result<Wheel<'a>, Failure> {
     let give_up = Instant::now() + BEGINNING_MAX;
     loop {
-        let taken = DriverLock::take(&opened.home, run, &actor());
-        let view = match opened.ledger.load(run).await {
+        let taken = opened.seat(run);
+        let view = match opened.ledger().load(run).await {
             // Pruned in between: taking the lock has made its folder again.
             Err(error @ LedgerError::NoSuchRun(_)) => {
-                opened.home.forget(run);
+                taken.into_iter().for_each(|seat| seat.forget(run));
                 return Err(error.into());
             }
             loaded => loaded?,
@@ -46,7 +46,7 @@ pub async fn take(opened: &Opened, run: &RunId, id: &CommandIdArgs) -> Result<Wh
             return Ok(Wheel::Given(view));
         }
         match taken {
-            Ok(lock) => return Ok(Wheel::Mine(lock, view)),
+            Ok(seat) => return Ok(Wheel::Mine(seat, view)),
             Err(error @ DriverLockError::Home(_)) => return Err(error.into()),
             Err(_) if id.command_id.is_some() && view.state.is_at_rest() && Instant::now() < give_up => {
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -56,17 +56,25 @@ pub async fn take(opened: &Opened, run: &RunId, id: &CommandIdArgs) -> Result<Wh
     }
 }
 
-/// Drives what was begun: here, or in the background.
+/// Sees to its end what was begun, here or in the background.
 pub async fn go(
     opened: &Opened,
-    lock: DriverLock,
+    seat: Seat<'_>,
     view: RunView,
     detached: bool,
     showing: Showing,
 ) -> Result<i32, Failure> {
-    if detached {
-        drop(lock);
-        return detach(opened, &view.state.id, showing.format);
+    let id = &view.state.id;
+    match seat {
+        Seat::Driver(home, lock) if detached => {
+            drop(lock);
+            detach(opened, home, id, showing.format)
+        }
+        Seat::Driver(home, lock) => drive(opened, home, lock, view, showing).await,
+        Seat::Onlooker if detached => {
+            named(id, showing.format, None);
+            Ok(0)
+        }
+        Seat::Onlooker => follow::to_its_end(opened, id, showing, Stake::Begun).await,
     }
-    drive(opened, lock, view, showing).await
 }

@@ -2,7 +2,7 @@
 
 use runward_engine::run::ids::split_unit_name;
 use runward_engine::run::{RunState, Unit};
-use runward_store::{Ledger, LedgerError, RunView};
+use runward_store::{LedgerError, RunView};
 
 use crate::failure::Failure;
 use crate::open::{Opened, find_unit};
@@ -19,7 +19,7 @@ pub async fn below(
         let found = view.state.unit_named(unit).and_then(|unit| view.state.unit(unit));
         let child = found.and_then(|found| found.children.last()).map(|child| child.run.clone());
         match (child, below) {
-            (Some(child), _) => (view, rest) = (opened.ledger.load(&child).await?, below.map(str::to_owned)),
+            (Some(child), _) => (view, rest) = (opened.ledger().load(&child).await?, below.map(str::to_owned)),
             (None, None) => break,
             (None, Some(_)) => {
                 known_step(&view, unit)?;
@@ -49,7 +49,7 @@ pub async fn asking(opened: &Opened, state: &RunState) -> Result<Vec<(RunView, U
     };
     let mut ahead = children(state, "");
     while let Some((run, above)) = ahead.pop() {
-        let view = match opened.ledger.load(&run).await {
+        let view = match opened.ledger().load(&run).await {
             Err(LedgerError::NoSuchRun(_)) => continue, // its driver is about to make it
             loaded => loaded?,
         };

@@ -1,28 +1,27 @@
 //! `runward cancel`: recorded at once, carried out by the run's driver, or here if it has none.
 
 use runward_engine::run::{Command, Reject, RunId, Verdict};
-use runward_store::Ledger;
-use runward_workers::home::{DriverLock, DriverLockError};
+use runward_workers::home::{DriverLockError, Holder};
 use serde_json::json;
 
 use super::drive::drive;
 use super::give::{self, give};
 use super::{print_json, print_line};
-use crate::actor::actor;
 use crate::args::{CancelArgs, Format};
 use crate::config::Config;
+use crate::drivers::Driver;
 use crate::failure::Failure;
-use crate::open::{find_run, open};
+use crate::open::{Seat, find_run, open};
 use crate::refusal::{act, refused};
 use crate::view::Showing;
 use crate::view::words;
 
 pub async fn run(config: &Config, args: CancelArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
-    let id = find_run(&opened.ledger, &args.run).await?;
-    let mut view = opened.ledger.load(&id).await?;
+    let id = find_run(opened.ledger(), &args.run).await?;
+    let mut view = opened.ledger().load(&id).await?;
     let cancel = Command::Cancel { force: args.force, rollback: args.rollback, reason: args.reason };
-    let already = match give(&opened.ledger, &mut view, cancel, &args.id).await? {
+    let already = match give(opened.ledger(), &mut view, cancel, &args.id).await? {
         Ok(()) => !give::changed(&view, &args.id),
         // Whoever gave it may not have lived to carry it out.
         Err(Reject::Repeated { was }) if view.state.status.is_terminal() || view.state.cancelled().is_none() => {
@@ -34,27 +33,35 @@ pub async fn run(config: &Config, args: CancelArgs) -> Result<i32, Failure> {
     let what = format!("{} {}", view.state.name, words::short(&id.0));
     let was = view.state.cancelled().cloned();
     let over = view.state.status.is_terminal();
-    let (mut code, mut driver) = (0, None);
+    let (mut code, mut driver) = (0, Driver::Nobody);
     if !over {
-        match DriverLock::take(&opened.home, &id, &actor()) {
-            Ok(lock) => code = drive(&opened, lock, view, Showing::silent()).await?,
-            Err(DriverLockError::Taken { holder, .. }) => driver = Some(holder.pid),
+        match opened.seat(&id) {
+            Ok(Seat::Driver(home, lock)) => code = drive(&opened, home, lock, view, Showing::silent()).await?,
+            Ok(Seat::Onlooker) => driver = Driver::Workers,
+            Err(DriverLockError::Taken { holder, .. }) => driver = Driver::Process(holder),
             Err(error) => return Err(error.into()),
         }
     }
     if args.format == Format::Json {
         print_json(&json!({
-            "run": id, "cancelled": true, "changed": !already, "cancel": was, "driver_pid": driver,
+            "run": id, "cancelled": true, "changed": !already, "cancel": was, "driver_pid": driver.pid(),
         }));
         return Ok(0);
     }
     let by = was.filter(|_| already).map(|was| format!(", by {}", act(&was))).unwrap_or_default();
-    print_line(&match (driver, already) {
-        _ if over => format!("{what} was already cancelled{by}; there is nothing left to end"),
-        (Some(pid), true) => format!("{what} is already being cancelled{by}; process {pid} ends its steps"),
-        (Some(pid), false) => format!("cancelling {what}: process {pid} ends its steps"),
-        (None, true) => format!("{what} was already to be cancelled{by}; nobody drove it: {}", ended(&id, code)),
-        (None, false) => format!("{} {what}{}", done(code), left(&id, code)),
+    print_line(&match (&driver, already) {
+        _ if over && already => format!("{what} was already cancelled{by}; there is nothing left to end"),
+        _ if over => format!("cancelled {what}: nothing of it was running"),
+        (Driver::Process(Holder { pid, .. }), true) => {
+            format!("{what} is already being cancelled{by}; process {pid} ends its steps")
+        }
+        (Driver::Workers, true) => format!("{what} is already being cancelled{by}; the workers end its steps"),
+        (Driver::Process(Holder { pid, .. }), false) => format!("cancelling {what}: process {pid} ends its steps"),
+        (Driver::Workers, false) => format!("cancelling {what}: the workers end its steps"),
+        (Driver::Nobody, true) => {
+            format!("{what} was already to be cancelled{by}; nobody drove it: {}", ended(&id, code))
+        }
+        (Driver::Nobody, false) => format!("{} {what}{}", done(code), left(&id, code)),
     });
     Ok(0)
 }

@@ -75,7 +75,7 @@ pub async fn again(
     showing: Showing,
 ) -> Result<i32, Failure> {
     let run = view.state.id.clone();
-    match give(&opened.ledger, view, wanted, id).await? {
+    match give(opened.ledger(), view, wanted, id).await? {
         Err(Reject::Repeated { was }) if showing.format != RunFormat::Json => {
             eprintln!("{}", first_answer(&run, &was));
         }

@@ -2,8 +2,6 @@
 
 use std::io::IsTerminal;
 
-use runward_store::Ledger;
-
 use super::{print, print_line};
 use crate::args::{GraphArgs, GraphFormat};
 use crate::config::Config;
@@ -49,8 +47,8 @@ async fn picture(config: &Config, of: &str) -> Result<Picture, Failure> {
         return Err(no_runbook);
     }
     let opened = open(config).await?;
-    let id = find_run(&opened.ledger, of).await?;
-    Ok(Picture::of_run(&opened.ledger.load(&id).await?.state))
+    let id = find_run(opened.ledger(), of).await?;
+    Ok(Picture::of_run(&opened.ledger().load(&id).await?.state))
 }
 
 fn is_part_of_an_id(text: &str) -> bool {

@@ -8,8 +8,8 @@ use runward_engine::run::ids::split_unit_name;
 use runward_engine::run::rows::{self, AttemptRow};
 use runward_engine::run::{ClaimId, Part};
 use runward_engine::units::format_size;
-use runward_store::{Ledger, RunView};
-use runward_workers::home::{DriverLock, Home};
+use runward_store::RunView;
+use runward_workers::home::Home;
 use runward_workers::supervisor::journal;
 use runward_workers::supervisor::log::{LogItem, LogReader};
 use runward_workers::supervisor::spool::Stream;
@@ -18,6 +18,7 @@ use serde_json::json;
 use super::below::{below, known_step};
 use crate::args::{Format, LogsArgs};
 use crate::config::Config;
+use crate::copies::Outputs;
 use crate::failure::Failure;
 use crate::open::{find_run, open};
 use crate::text;
@@ -29,33 +30,34 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 
 pub async fn run(config: &Config, args: &LogsArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
-    let id = find_run(&opened.ledger, &args.run).await?;
-    let (mut view, step) = below(&opened, opened.ledger.load(&id).await?, args.step.clone()).await?;
+    let id = find_run(opened.ledger(), &args.run).await?;
+    let (mut view, step) = below(&opened, opened.ledger().load(&id).await?, args.step.clone()).await?;
     let id = view.state.id.clone();
     let args = &LogsArgs { step, ..args.clone() };
     if let Some(step) = &args.step {
         known_step(&view, step)?;
     }
-    let mut printer = Printer { args, home: &opened.home, seen: BTreeSet::new(), readers: Vec::new() };
+    let outputs = Outputs::of(&opened)?;
+    let mut printer = Printer { args, home: outputs.home(), seen: BTreeSet::new(), readers: Vec::new() };
     loop {
         printer.add(&view);
         let printed = printer.print(&view)?;
         // A driver may do its last things between two looks; after it is gone, one more look sees all of them.
         let over = view.state.status.is_terminal()
-            || (DriverLock::holder(&opened.home, &id).is_none() && opened.ledger.refresh(&mut view).await?.is_empty());
+            || (!opened.driver(&id).is_there() && opened.ledger().refresh(&mut view).await?.is_empty());
         if !args.follow || (over && !printed && view.state.live().is_empty()) {
             break;
         }
         if over && view.state.live().is_empty() {
             continue;
         }
-        if over && !printed && !still_runs(&opened.home, &view) {
+        if over && !printed && !still_runs(outputs.home(), &view) {
             let short = words::short(&id.0);
             eprintln!("nobody drives this run, and its step is over: `runward resume {short}` carries it on");
             break;
         }
         tokio::time::sleep(LOOK_EVERY).await;
-        opened.ledger.refresh(&mut view).await?;
+        opened.ledger().refresh(&mut view).await?;
     }
     printer.finish()?;
     if args.step.is_none() && args.format == Format::Text && !args.raw {

@@ -11,6 +11,7 @@ mod db;
 mod doctor;
 mod drive;
 mod fmt;
+mod follow;
 mod give;
 mod graph;
 mod init;

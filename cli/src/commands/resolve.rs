@@ -2,7 +2,6 @@
 
 use runward_engine::run::command::Resolution;
 use runward_engine::run::{Command, Part, Reject, RunStatus};
-use runward_store::Ledger;
 use serde_json::json;
 
 use super::give::{self, give};
@@ -16,8 +15,8 @@ use crate::view::words;
 
 pub async fn run(config: &Config, args: ResolveArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
-    let id = find_run(&opened.ledger, &args.run).await?;
-    let mut view = opened.ledger.load(&id).await?;
+    let id = find_run(opened.ledger(), &args.run).await?;
+    let mut view = opened.ledger().load(&id).await?;
     let unit = view.state.unit_named(&args.step).ok_or_else(|| {
         let undo = view.state.undo_failed().map(|unit| unit.part(Part::Undo));
         let held = view.state.held().iter().copied().chain(undo);
@@ -34,7 +33,7 @@ pub async fn run(config: &Config, args: ResolveArgs) -> Result<i32, Failure> {
     };
     let resolve = Command::Resolve { unit, resolution, reason: args.reason };
     let mut already = false;
-    match give(&opened.ledger, &mut view, resolve, &args.id).await? {
+    match give(opened.ledger(), &mut view, resolve, &args.id).await? {
         Ok(()) if give::changed(&view, &args.id) => {}
         Ok(()) | Err(Reject::AlreadyResolved { .. }) => already = true,
         Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),

@@ -1,7 +1,7 @@
 //! `runward resume`: carries on a run that lost its driver, or tries again what did not succeed.
 
 use runward_engine::run::{Command, Event, StepStatus};
-use runward_store::{Ledger, RunView};
+use runward_store::RunView;
 
 use super::begin::{self, Wheel};
 use super::drive::refuse_unseen_report;
@@ -19,18 +19,18 @@ pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
     let showing = Showing::of(&args.showing)?;
     refuse_unseen_report(args.detach, &showing)?;
     let opened = open(config).await?;
-    let id = find_run(&opened.ledger, &args.run).await?;
+    let id = find_run(opened.ledger(), &args.run).await?;
     match begin::take(&opened, &id, &args.id).await? {
         Wheel::Given(mut view) => {
             let resume = resume(&view, args)?;
             give::again(&opened, &mut view, resume, &args.id, args.detach, showing).await
         }
-        Wheel::Mine(lock, mut view) => {
+        Wheel::Mine(seat, mut view) => {
             refuse_child(&opened, &view.state).await?;
             if view.state.is_at_rest() || args.from.is_some() || args.id.command_id.is_some() {
                 again(&opened, &mut view, args, showing.format).await?;
             }
-            begin::go(&opened, lock, view, args.detach, showing).await
+            begin::go(&opened, seat, view, args.detach, showing).await
         }
         Wheel::Taken(view, taken) => {
             refuse_child(&opened, &view.state).await?;
@@ -62,7 +62,7 @@ async fn again(opened: &Opened, view: &mut RunView, args: &ResumeArgs, format: R
     let had_succeeded: Vec<bool> =
         view.state.steps().iter().map(|step| step.whole.status == StepStatus::Succeeded).collect();
     let mut once = Some(give::with_id(resume(view, args)?, &args.id));
-    let mut committed = opened.ledger.commit(view, &mut |_| once.take(), &actor()).await?;
+    let mut committed = opened.ledger().commit(view, &mut |_| once.take(), &actor()).await?;
     if let Some(Err(reject)) = committed.replies.pop() {
         return Err(refused(reject, &view.state.id));
     }

@@ -5,18 +5,19 @@ use std::collections::BTreeSet;
 use runward_engine::run::group::Priority;
 use runward_engine::run::{RunId, RunState};
 use runward_engine::runbook::model::Runbook;
-use runward_store::{Ledger, LedgerError, NewRun, RunQuery};
-use runward_workers::home::{DriverLock, DriverLockError};
+use runward_store::{LedgerError, NewRun, RunQuery};
+use runward_workers::home::DriverLockError;
 use serde_json::{Map, Value};
 
-use super::drive::{Followed, detach, drive, follow, named, refuse_unseen_report, show_end};
+use super::drive::{named, refuse_unseen_report};
+use super::follow::{Followed, Stake, follow, show_end};
 use super::plan::saved::{SavedPlan, another_run};
-use super::{override_window, params, preview};
+use super::{begin, override_window, params, preview};
 use crate::actor::actor;
 use crate::args::{PriorityName, RunArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::{Opened, new_run, new_seed, open, system_zone, zone_name};
+use crate::open::{Opened, Seat, new_run, new_seed, open, system_zone, zone_name};
 use crate::runbook_file::{Pinned, all, load, locate, pin, refuse_unbuilt};
 use crate::text;
 use crate::view::{Showing, words};
@@ -46,7 +47,7 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     if let Some(plan) = &plan {
         // What a key names already was checked when it started, and may have changed what the plan looked at.
         if !names_a_run(&opened, args.key.as_deref()).await? {
-            plan.check(&file, &definition, &params, &opened.ledger).await?;
+            plan.check(&file, &definition, &params, opened.ledger()).await?;
         }
     }
     let new = NewRun {
@@ -75,11 +76,11 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     let asked = Asked { name: file.name.clone(), definition: new.definition.hash(), params: new.params.clone() };
     // Before the run exists nobody can drive it; the lock is taken first, so that nobody else ever does.
     let fresh = new.id.clone();
-    let lock = DriverLock::take(&opened.home, &fresh, &actor())?;
-    let triggered = match opened.ledger.trigger(new).await {
+    let seat = opened.seat(&fresh)?;
+    let triggered = match opened.ledger().trigger(new).await {
         Ok(triggered) => triggered,
         Err(error) => {
-            opened.home.forget(&fresh);
+            seat.forget(&fresh);
             return Err(moved_on(error));
         }
     };
@@ -87,27 +88,21 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     if triggered.created {
         tracing::info!(run = %view.state.id, name = view.state.name, "recorded");
     }
-    let id = view.state.id.clone();
     if !triggered.created {
-        drop(lock);
-        opened.home.forget(&fresh);
+        seat.forget(&fresh);
         same_job(&view.state, &asked)?;
         return existing(&opened, &view.state, args.detach, showing).await;
     }
     if let Some(reason) = args.reason {
         override_window::record(&opened, &mut view, reason).await?;
     }
-    if args.detach {
-        drop(lock);
-        return detach(&opened, &id, showing.format);
-    }
-    drive(&opened, lock, view, showing).await
+    begin::go(&opened, seat, view, args.detach, showing).await
 }
 
 async fn names_a_run(opened: &Opened, key: Option<&str>) -> Result<bool, Failure> {
     let Some(key) = key else { return Ok(false) };
     let query = RunQuery { key: Some(key.to_owned()), limit: Some(1), ..RunQuery::default() };
-    Ok(!opened.ledger.runs(&query).await?.is_empty())
+    Ok(!opened.ledger().runs(&query).await?.is_empty())
 }
 
 /// Somebody else was faster than the plan.
@@ -173,25 +168,21 @@ async fn existing(opened: &Opened, state: &RunState, detached: bool, showing: Sh
 /// A run that somebody else may drive: shown if it is over, carried on if nobody does, else watched to its end.
 pub(super) async fn carry_on(opened: &Opened, id: &RunId, detached: bool, showing: Showing) -> Result<i32, Failure> {
     loop {
-        let lock = match DriverLock::take(&opened.home, id, &actor()) {
-            Ok(lock) => Some(lock),
+        let seat = match opened.seat(id) {
+            Ok(seat) => Some(seat),
             Err(DriverLockError::Taken { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        let view = opened.ledger.load(id).await?;
+        let view = opened.ledger().load(id).await?;
         let over = view.state.status.is_terminal();
-        match lock {
-            Some(lock) if detached && !over => {
-                drop(lock);
-                return detach(opened, id, showing.format);
-            }
+        match seat {
+            Some(seat @ Seat::Driver(..)) if !over => return begin::go(opened, seat, view, detached, showing).await,
             _ if detached => {
                 named(id, showing.format, None);
                 return Ok(0);
             }
             _ if over => return show_end(opened, &view.state, showing).await,
-            Some(lock) => return drive(opened, lock, view, showing).await,
-            None => match follow(opened, id, showing.clone()).await? {
+            _ => match follow(opened, id, showing.clone(), Stake::None).await? {
                 Followed::Ended(code) => return Ok(code),
                 Followed::Abandoned => eprintln!("its driver is gone: this process carries it on"),
             },

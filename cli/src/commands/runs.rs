@@ -4,22 +4,22 @@ use runward_engine::run::RolledBack;
 use runward_engine::run::group::Permit;
 use runward_engine::run::rows::RunRow;
 use runward_store::RunQuery;
-use runward_workers::home::{DriverLock, Home};
 use unicode_width::UnicodeWidthStr;
 
 use super::{print_json, print_line};
 use crate::args::{Format, RunsArgs};
 use crate::config::Config;
+use crate::drivers::Drivers;
 use crate::failure::Failure;
-use crate::reading::Reading;
+use crate::open::open;
 use crate::text;
 use crate::view::words::short;
 
 pub async fn run(config: &Config, args: RunsArgs) -> Result<i32, Failure> {
-    let reading = Reading::open(config).await?;
+    let opened = open(config).await?;
     let RunsArgs { name, unfinished, limit, all, .. } = args;
     let query = RunQuery { name, unfinished, without_children: !all, limit: Some(limit), ..RunQuery::default() };
-    let rows = reading.ledger().runs(&query).await?;
+    let rows = opened.ledger().runs(&query).await?;
     if args.format == Format::Json {
         print_json(&rows);
         return Ok(0);
@@ -31,7 +31,8 @@ pub async fn run(config: &Config, args: RunsArgs) -> Result<i32, Failure> {
         }
         return Ok(0);
     }
-    let lines: Vec<[String; 6]> = rows.into_iter().map(|row| cells(reading.home(), row)).collect();
+    let drivers = opened.drivers();
+    let lines: Vec<[String; 6]> = rows.into_iter().map(|row| cells(&drivers, row)).collect();
     table(&lines, terminal_width()).iter().for_each(|line| print_line(line));
     Ok(0)
 }
@@ -42,9 +43,8 @@ const WIDTHS: [usize; 5] = [36, 24, 28, 19, 10];
 /// A long name pushes the rest aside.
 const NAME_WIDTH_MAX: usize = 24;
 
-/// Who drives a run is known on its own host only.
-fn cells(home: Option<&Home>, row: RunRow) -> [String; 6] {
-    let unattended = row.finished_at.is_none() && home.is_some_and(|home| DriverLock::holder(home, &row.id).is_none());
+fn cells(drivers: &Drivers, row: RunRow) -> [String; 6] {
+    let unattended = row.finished_at.is_none() && !drivers.of(&row.id).is_there();
     let asks = row.waits.as_ref().filter(|_| row.finished_at.is_none());
     let status = match (row.held, unattended) {
         _ if asks.is_some() => format!("{} ({})", row.status, text::safe(asks.map_or("", String::as_str))),

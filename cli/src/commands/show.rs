@@ -3,8 +3,7 @@
 use runward_engine::run::group::{Member, Priority};
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::{RolledBack, RunState, Verdict};
-use runward_store::{Ledger, StoredEvent};
-use runward_workers::home::DriverLock;
+use runward_store::StoredEvent;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -12,6 +11,7 @@ use super::drive::DRIVER_LOG;
 use super::{print_json, print_line};
 use crate::args::{Format, ShowArgs};
 use crate::config::Config;
+use crate::drivers::Driver;
 use crate::failure::Failure;
 use crate::open::{Opened, find_run, open};
 use crate::refusal::act;
@@ -20,18 +20,18 @@ use crate::view::{self, eta, plain, words};
 
 pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
-    let id = find_run(&opened.ledger, &args.run).await?;
+    let id = find_run(opened.ledger(), &args.run).await?;
     // From the events, verified against their hashes: this is what an auditor reads.
-    let view = opened.ledger.load(&id).await?;
+    let view = opened.ledger().load(&id).await?;
     let (run, steps, attempts) = rows::all(&view.state);
-    let mut events = opened.ledger.events(&id, 0).await?;
+    let mut events = opened.ledger().events(&id, 0).await?;
     for event in &mut events {
         event.recorded.event = view.state.shown_event(&event.recorded.event);
     }
     let verdict = Verdict::of(&view.state);
-    let driver = DriverLock::holder(&opened.home, &id).map(|holder| holder.pid);
+    let driver = &opened.driver(&id);
     let members = match &view.state.group {
-        Some(group) => opened.ledger.group(&group.name).await?,
+        Some(group) => opened.ledger().group(&group.name).await?,
         None => Vec::new(),
     };
     match args.format {
@@ -39,7 +39,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
             "run": run,
             "verdict": verdict,
             "exit_code": verdict.exit_code(),
-            "driver_pid": driver,
+            "driver_pid": driver.pid(),
             "paused": view.state.paused,
             "group": view.state.group.as_ref().map(|group| json!({
                 "name": group.name, "limit": group.limit, "when_busy": group.when_busy, "members": members,
@@ -57,10 +57,10 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
             "events": events.iter().map(event_json).collect::<Vec<_>>(),
         })),
         Format::Text => {
-            header(&opened, &run, driver.as_deref(), verdict, &view.state);
+            header(&opened, &run, driver, verdict, &view.state);
             in_group(&opened, &view.state, &members);
-            if verdict == Verdict::Unfinished && driver.is_some() {
-                let forecast = eta::forecast(&opened.ledger, &view.state).await;
+            if verdict == Verdict::Unfinished && driver.is_there() {
+                let forecast = eta::forecast(opened.ledger(), &view.state).await;
                 let left = forecast.and_then(|forecast| eta::left(&forecast, &view.state, text::now()));
                 left.iter().for_each(|left| print_line(&format!("to come     {left}")));
             }
@@ -84,16 +84,18 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
                 events.iter().for_each(|event| print_line(&event_line(event)));
             }
             asking(&view.state);
-            next(&opened, &run, driver.as_deref(), verdict, &view.state);
+            next(&opened, &run, driver, verdict, &view.state);
         }
     }
     Ok(0)
 }
 
-fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, state_of: &RunState) {
+fn header(opened: &Opened, run: &RunRow, driver: &Driver, verdict: Verdict, state_of: &RunState) {
     let state = match (verdict, driver) {
-        (Verdict::Unfinished, Some(pid)) => format!("{}, driven by process {pid}", run.status),
-        (Verdict::Unfinished, None) => format!("{}, and nobody drives it", run.status),
+        (Verdict::Unfinished, Driver::Process(holder)) => {
+            format!("{}, driven by process {}", run.status, text::safe(&holder.pid))
+        }
+        (Verdict::Unfinished, Driver::Nobody) => format!("{}, and nobody drives it", run.status),
         (Verdict::Unknown, _) => format!("{}, the outcome of a step is unknown", run.status),
         _ => run.status.clone(),
     };
@@ -125,7 +127,9 @@ fn header(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict,
     if let (Some(parent), Some(step)) = (&run.parent, &run.parent_step) {
         print_line(&format!("step        `{step}` of run {parent}"));
     }
-    print_line(&format!("folder      {}", opened.home.run(&run.id).display()));
+    if let Some(home) = opened.home() {
+        print_line(&format!("folder      {}", home.run(&run.id).display()));
+    }
 }
 
 /// The group whose runs it must not overlap with, and how it stands there.
@@ -140,7 +144,7 @@ fn in_group(opened: &Opened, state: &RunState, members: &[Member]) {
     if state.priority != Priority::Normal {
         print_line(&format!("priority    {}", state.priority.as_str()));
     }
-    view::group::lines(&opened.home, state, members).iter().for_each(|line| print_line(line));
+    view::group::lines(&opened.drivers(), state, members).iter().for_each(|line| print_line(line));
 }
 
 /// Its hash, and who saved it if it was started from a saved one.
@@ -223,7 +227,8 @@ fn step<'a>(state: &RunState, row: &StepRow, attempts: impl Iterator<Item = &'a 
 
 /// What a driver without a terminal said last.
 fn last_words(opened: &Opened, run: &RunRow) -> String {
-    let said = std::fs::read_to_string(opened.home.run(&run.id).join(DRIVER_LOG)).unwrap_or_default();
+    let said = opened.home().and_then(|home| std::fs::read_to_string(home.run(&run.id).join(DRIVER_LOG)).ok());
+    let said = said.unwrap_or_default();
     let lines: Vec<&str> = said.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take(4).collect();
     if lines.is_empty() {
         return String::new();
@@ -246,20 +251,20 @@ fn asking(state: &RunState) {
     }
 }
 
-fn next(opened: &Opened, run: &RunRow, driver: Option<&str>, verdict: Verdict, state: &RunState) {
+fn next(opened: &Opened, run: &RunRow, driver: &Driver, verdict: Verdict, state: &RunState) {
     let paused = state.paused.is_some();
     let with_parent = state.paused_with_parent().and(state.parent.as_ref());
     let paused_at = with_parent.map_or(words::short(&run.id.0), |parent| words::short(&parent.run.0));
     let short = words::short(&run.id.0);
     let advice = match (verdict, driver, run.finished_at) {
-        (Verdict::Unfinished, None, _) => {
+        (Verdict::Unfinished, Driver::Nobody, _) => {
             let and = if paused { format!(", and `runward unpause {paused_at}` lets it go on") } else { String::new() };
             format!("nobody drives this run: `runward resume {short}` carries it on{and}{}", last_words(opened, run))
         }
-        (Verdict::Unfinished, Some(_), _) if paused => {
+        (Verdict::Unfinished, _, _) if paused => {
             format!("`runward unpause {paused_at}` lets it go on, `runward cancel {short}` stops it")
         }
-        (Verdict::Unfinished, Some(_), _) => {
+        (Verdict::Unfinished, _, _) => {
             format!("`runward logs -f {short}` follows it, `runward cancel {short}` stops it")
         }
         _ if state.asks_for_rollback() || state.undo_failed().is_some() => return told(state, verdict),

@@ -1,8 +1,6 @@
 //! `runward skip`: the run goes on without a step.
 
 use runward_engine::run::{Command, Reject};
-use runward_store::Ledger;
-use runward_workers::home::DriverLock;
 use serde_json::json;
 
 use super::give::{self, give};
@@ -16,11 +14,11 @@ use crate::view::words;
 
 pub async fn run(config: &Config, args: SkipArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
-    let id = find_run(&opened.ledger, &args.run).await?;
-    let mut view = opened.ledger.load(&id).await?;
+    let id = find_run(opened.ledger(), &args.run).await?;
+    let mut view = opened.ledger().load(&id).await?;
     let unit = find_unit(&view.state, &args.step)?;
     let skip = Command::Skip { unit, reason: args.reason };
-    let changed = match give(&opened.ledger, &mut view, skip, &args.id).await? {
+    let changed = match give(opened.ledger(), &mut view, skip, &args.id).await? {
         Ok(()) => give::changed(&view, &args.id),
         Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),
         Err(Reject::AlreadySkipped { .. }) => false,
@@ -28,11 +26,11 @@ pub async fn run(config: &Config, args: SkipArgs) -> Result<i32, Failure> {
     };
     let state = &view.state;
     let Some(found) = state.unit(unit) else { return Ok(0) };
-    let driver = DriverLock::holder(&opened.home, &id).map(|holder| holder.pid);
+    let driver = opened.driver(&id);
     if args.format == Format::Json {
         print_json(&json!({
             "run": id, "step": args.step, "changed": changed, "status": found.status, "skip": found.skip,
-            "driver_pid": driver,
+            "driver_pid": driver.pid(),
         }));
         return Ok(0);
     }
@@ -43,10 +41,10 @@ pub async fn run(config: &Config, args: SkipArgs) -> Result<i32, Failure> {
         (_, _, status) if status.is_terminal() => format!("recorded: {step} is not tried again"),
         _ => format!("recorded: {step} is left out when its turn comes"),
     };
-    let next = match (state.status.is_terminal(), driver) {
-        (false, Some(_)) => String::new(),
+    let next = match (state.status.is_terminal(), driver.is_there()) {
+        (false, true) => String::new(),
         (true, _) => format!("; `runward resume {short}` goes on without it"),
-        (false, None) => format!("; nobody drives the run: `runward resume {short}` carries it on"),
+        (false, false) => format!("; nobody drives the run: `runward resume {short}` carries it on"),
     };
     print_line(&format!("{what}{next}"));
     Ok(0)

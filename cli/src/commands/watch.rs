@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use runward_engine::run::{Command, RunId};
-use runward_store::{Ledger, command};
-use runward_workers::home::DriverLock;
+use runward_store::command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
@@ -12,6 +11,7 @@ use super::drive::start_driver;
 use crate::actor::actor;
 use crate::args::WatchArgs;
 use crate::config::Config;
+use crate::copies::Outputs;
 use crate::failure::Failure;
 use crate::open::{Opened, find_run, open};
 use crate::refusal::refused;
@@ -29,16 +29,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub async fn run(config: &Config, args: &WatchArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let mut watch = Watch::new(args.run.is_some());
-    let mut feed = Feed::new(&opened);
+    let outputs = Outputs::of(&opened)?;
+    let mut feed = Feed::new(&opened, &outputs);
     if let Some(run) = &args.run {
-        feed.open(find_run(&opened.ledger, run).await?, &mut watch).await?;
+        feed.open(find_run(opened.ledger(), run).await?, &mut watch).await?;
     }
     let look = Look {
         colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         marks: Marks::of_environment(),
     };
     let mut signals = Signals::new();
-    crate::logging::divert(&opened.home.root().join("watch.log"));
+    crate::logging::divert(&outputs.home().root().join("watch.log"));
     let mut terminal = Terminal::open()?;
     let gone = |error: std::io::Error| Failure::usage(format!("the terminal is gone: {error}"));
     let mut look_at = Instant::now();
@@ -97,9 +98,9 @@ pub async fn run(config: &Config, args: &WatchArgs) -> Result<i32, Failure> {
 /// Records the cancel; who drives the run carries it out, and where nobody does a driver is started for it.
 async fn cancel(opened: &Opened, run: &RunId, force: bool) -> String {
     let recorded = async {
-        let mut view = opened.ledger.load(run).await?;
+        let mut view = opened.ledger().load(run).await?;
         let cancel = Command::Cancel { force, rollback: false, reason: None };
-        let reply = command(&opened.ledger, &mut view, cancel, &actor()).await?;
+        let reply = command(opened.ledger(), &mut view, cancel, &actor()).await?;
         let was = match reply {
             Err(reject) if reject.is_already() => Some(refused(reject, run).summary().to_owned()),
             reply => reply.map(|()| None).map_err(|reject| refused(reject, run))?,
@@ -107,8 +108,8 @@ async fn cancel(opened: &Opened, run: &RunId, force: bool) -> String {
         if view.state.status.is_terminal() {
             return Ok(was);
         }
-        if DriverLock::holder(&opened.home, run).is_none() {
-            start_driver(opened, run)?;
+        if let Some(home) = opened.home().filter(|_| !opened.driver(run).is_there()) {
+            start_driver(opened, home, run)?;
         }
         Ok::<_, Failure>(was)
     };

@@ -2,16 +2,16 @@
 
 use runward_engine::run::group::{Group, Member, Permit, Standing};
 use runward_engine::run::{RunId, RunState};
-use runward_workers::home::{DriverLock, Home};
 
 use super::words;
+use crate::drivers::Drivers;
 use crate::text;
 
 /// Holders named one by one; the rest is counted.
 const NAMED: usize = 5;
 
 /// In which group a run waits, at which place, and behind whom. Empty where it does not wait.
-pub fn lines(home: &Home, state: &RunState, members: &[Member]) -> Vec<String> {
+pub fn lines(drivers: &Drivers, state: &RunState, members: &[Member]) -> Vec<String> {
     let (Some(group), Some(Permit::Waits)) = (&state.group, state.permit()) else { return Vec::new() };
     let standing = Standing::new(members, &state.id, state.priority);
     let place = match standing.before.len() {
@@ -24,7 +24,7 @@ pub fn lines(home: &Home, state: &RunState, members: &[Member]) -> Vec<String> {
         true => format!("‖ waits for {busy}; {place}"),
         false => format!("! {busy}"),
     }];
-    lines.extend(holders(home, members, &state.id));
+    lines.extend(holders(drivers, members, &state.id));
     lines
 }
 
@@ -34,20 +34,20 @@ fn busy(group: &Group, holders: usize) -> String {
 }
 
 /// Those that hold a permit, one a line.
-fn holders(home: &Home, members: &[Member], but: &RunId) -> Vec<String> {
+fn holders(drivers: &Drivers, members: &[Member], but: &RunId) -> Vec<String> {
     let holders: Vec<&Member> =
         members.iter().filter(|member| member.permit == Permit::Holds && member.run != *but).collect();
-    let mut lines: Vec<String> = holders.iter().take(NAMED).map(|member| holder(home, member)).collect();
+    let mut lines: Vec<String> = holders.iter().take(NAMED).map(|member| holder(drivers, member)).collect();
     if holders.len() > NAMED {
         lines.push(format!("  and {} more", holders.len() - NAMED));
     }
     lines
 }
 
-fn holder(home: &Home, member: &Member) -> String {
+fn holder(drivers: &Drivers, member: &Member) -> String {
     let short = words::short(&member.run.0);
     let (name, since) = (text::safe(&member.name), text::time(member.since));
-    let driven = || DriverLock::holder(home, &member.run).is_some();
+    let driven = || drivers.of(&member.run).is_there();
     let help = match member.status.as_str() {
         _ if member.held => format!("; a step of it is held: `runward show {short}` says which"),
         "paused" => format!("; it is paused: `runward unpause {short}` lets it go on"),

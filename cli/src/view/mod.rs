@@ -33,6 +33,7 @@ use runward_engine::run::{Recorded, Reject, RunId, RunState, Verdict};
 use runward_workers::home::Home;
 
 use crate::args::{RunFormat, ShowingArgs};
+use crate::drivers::Drivers;
 use crate::failure::Failure;
 use github::Github;
 use live::Live;
@@ -95,7 +96,9 @@ impl Showing {
 /// One of the ways to show a run.
 pub struct Screen {
     kind: Kind,
+    /// Where what the steps print is read.
     home: Home,
+    drivers: Drivers,
     tails: Tails,
     /// The run that is shown, and what holds those that are its steps.
     root: Option<RunId>,
@@ -118,7 +121,7 @@ enum Kind {
 impl Screen {
     pub const TICK: Duration = Duration::from_millis(80);
 
-    pub fn new(home: &Home, showing: Showing) -> Screen {
+    pub fn new(home: &Home, drivers: Drivers, showing: Showing) -> Screen {
         let terminal = std::io::stdout().is_terminal();
         let kind = match &showing {
             Showing { silent: true, .. } => Kind::Silent,
@@ -135,6 +138,7 @@ impl Screen {
         Screen {
             kind,
             home: home.clone(),
+            drivers,
             tails: Tails::new(home.clone()),
             root: None,
             held: BTreeMap::new(),
@@ -234,7 +238,7 @@ impl Screen {
         if again && !self.is_live() {
             return;
         }
-        let lines = group::lines(&self.home, state, members);
+        let lines = group::lines(&self.drivers, state, members);
         self.waited_for = holders;
         match &mut self.kind {
             Kind::Live(live) => live.waiting = lines,
@@ -254,10 +258,22 @@ impl Screen {
         }
     }
 
-    /// Somebody else drives: what can be done here is only to look.
-    pub fn only_look(&mut self) {
+    /// Somebody else drives, a process or the workers of a cluster: what can be done here is only to look.
+    pub fn only_look(&mut self, process: bool) {
         if let Kind::Live(live) = &mut self.kind {
-            live.footer = "another process drives this run; Ctrl-C stops looking";
+            live.footer = match process {
+                true => "another process drives this run; Ctrl-C stops looking",
+                false => "the workers carry this run on; Ctrl-C stops looking",
+            };
+        }
+    }
+
+    /// Something about the looking itself.
+    pub fn note(&mut self, line: &str) {
+        match &mut self.kind {
+            Kind::Live(live) => live.note(&format!("! {line}")),
+            Kind::Plain(_) | Kind::Junit(_) | Kind::Github(_) | Kind::Json => say(To::Error, &format!("! {line}")),
+            Kind::Silent => {}
         }
     }
 

@@ -7,12 +7,13 @@ use runward_engine::plan::forecast::Forecast;
 use runward_engine::run::rows::RunRow;
 use runward_engine::run::state::Attempt;
 use runward_engine::run::{ClaimId, RunId};
-use runward_store::{Ledger, LedgerError, RunQuery, RunView};
-use runward_workers::home::DriverLock;
+use runward_store::{LedgerError, RunQuery, RunView};
 use runward_workers::supervisor::journal;
 
 use super::model::{About, Driving, Place, RunAbout, RunLine, Scroll, Watch};
 use super::run_page::{RunPage, output_of};
+use crate::copies::Outputs;
+use crate::drivers::Driver;
 use crate::failure::Failure;
 use crate::open::Opened;
 use crate::view::eta;
@@ -34,6 +35,7 @@ const OUTPUT_BYTES_FIRST: u64 = 1024 * 1024;
 
 pub struct Feed<'a> {
     opened: &'a Opened,
+    outputs: &'a Outputs,
     newest: Vec<RunRow>,
     unfinished: Vec<RunRow>,
     listed: Option<Instant>,
@@ -57,9 +59,10 @@ struct Look {
 }
 
 impl Feed<'_> {
-    pub fn new(opened: &Opened) -> Feed<'_> {
+    pub fn new<'a>(opened: &'a Opened, outputs: &'a Outputs) -> Feed<'a> {
         Feed {
             opened,
+            outputs,
             newest: Vec::new(),
             unfinished: Vec::new(),
             listed: None,
@@ -77,12 +80,12 @@ impl Feed<'_> {
     pub async fn open(&mut self, id: RunId, watch: &mut Watch) -> Result<(), Failure> {
         let view = match self.live.remove(&id) {
             Some(view) => view,
-            None => self.opened.ledger.load(&id).await?,
+            None => self.opened.ledger().load(&id).await?,
         };
         watch.run = Some(RunPage::of(&view.state));
         self.forecast = match view.state.status.is_terminal() {
             true => None,
-            false => eta::forecast(&self.opened.ledger, &view.state).await,
+            false => eta::forecast(self.opened.ledger(), &view.state).await,
         };
         (watch.place, watch.scroll) = (Place::Run, Scroll::END);
         self.open = Some(view);
@@ -104,7 +107,7 @@ impl Feed<'_> {
     async fn look_at_run(&mut self, watch: &mut Watch) -> Result<bool, Failure> {
         let Some(view) = &mut self.open else { return Ok(false) };
         let before = view.state.seq;
-        self.opened.ledger.refresh(view).await?;
+        self.opened.ledger().refresh(view).await?;
         let mut changed = view.state.seq != before;
         if changed && let Some(page) = &mut watch.run {
             page.update(&view.state);
@@ -131,7 +134,7 @@ impl Feed<'_> {
             return false;
         }
         let driving = asked(&mut self.drivers, self.opened, &view.state.id);
-        let attempt = |claim: &ClaimId| self.opened.home.attempt(&view.state.id, claim);
+        let attempt = |claim: &ClaimId| self.outputs.home().attempt(&view.state.id, claim);
         let lives_on = driving == Driving::Nobody
             && view.state.live().keys().any(|claim| journal::is_alive(&attempt(claim)).unwrap_or(false));
         let changed = page.driving != driving || page.lives_on != lives_on;
@@ -154,7 +157,7 @@ impl Feed<'_> {
             watch.scroll = Scroll::END;
         }
         self.output = found.map(|(name, attempt)| {
-            let dir = self.opened.home.attempt(&view.state.id, &attempt.claim);
+            let dir = self.outputs.home().attempt(&view.state.id, &attempt.claim);
             let tail = Tail::new(dir, name, attempt.claimed_at, OUTPUT_LINES_MAX, OUTPUT_BYTES_FIRST);
             (attempt.claim, tail, false)
         });
@@ -185,10 +188,10 @@ impl Feed<'_> {
         let room = u32::from(watch.size.1);
         let limit = LISTED.max(watch.runs.chosen_index() as u32 + 2 * room);
         let query = RunQuery { limit: Some(limit), without_children: true, ..RunQuery::default() };
-        self.newest = self.opened.ledger.runs(&query).await?;
+        self.newest = self.opened.ledger().runs(&query).await?;
         if due(self.searched, UNFINISHED_EVERY) {
             let query = RunQuery { unfinished: true, without_children: true, ..RunQuery::default() };
-            self.unfinished = self.opened.ledger.runs(&query).await?;
+            self.unfinished = self.opened.ledger().runs(&query).await?;
             self.searched = Some(Instant::now());
         }
         self.listed = Some(Instant::now());
@@ -256,9 +259,9 @@ impl Feed<'_> {
     async fn view(&mut self, id: &RunId) -> Result<RunView, LedgerError> {
         let mut view = match self.live.remove(id) {
             Some(view) => view,
-            None => self.opened.ledger.load(id).await?,
+            None => self.opened.ledger().load(id).await?,
         };
-        self.opened.ledger.refresh(&mut view).await?;
+        self.opened.ledger().refresh(&mut view).await?;
         Ok(view)
     }
 }
@@ -282,10 +285,11 @@ fn asked(drivers: &mut BTreeMap<RunId, Look>, opened: &Opened, run: &RunId) -> D
     }
     let before = drivers.remove(run);
     let (misses, last) = before.map_or((0, Driving::Unknown), |look| (look.misses, look.driving));
-    let (driving, misses) = match DriverLock::holder(&opened.home, run) {
-        Some(holder) => (Driving::Process(holder.pid), 0),
-        None if misses + 1 >= MISSES_MAX => (Driving::Nobody, misses + 1),
-        None => (last, misses + 1),
+    let (driving, misses) = match opened.driver(run) {
+        Driver::Process(holder) => (Driving::Process(holder.pid), 0),
+        Driver::Workers => (Driving::Workers, 0),
+        Driver::Nobody if misses + 1 >= MISSES_MAX => (Driving::Nobody, misses + 1),
+        Driver::Nobody => (last, misses + 1),
     };
     drivers.insert(run.clone(), Look { at: Instant::now(), driving: driving.clone(), misses });
     driving

@@ -60,6 +60,8 @@ pub enum Driving {
     #[default]
     Unknown,
     Process(String),
+    /// Those of a cluster.
+    Workers,
     Nobody,
 }
 

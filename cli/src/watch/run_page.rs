@@ -176,7 +176,10 @@ impl RunPage {
             (Verdict::Unfinished, _, Driving::Process(pid)) => {
                 ("running", format!("{}driven by process {pid}", self.cancelling()))
             }
-            (Verdict::Unfinished, _, Driving::Unknown) => ("running", self.cancelling()),
+            (Verdict::Unfinished, _, Driving::Workers) if let Some(group) = &self.waits_for => {
+                ("paused", format!("waits for the group {group}: runward show {short} says for whom"))
+            }
+            (Verdict::Unfinished, _, Driving::Workers | Driving::Unknown) => ("running", self.cancelling()),
             (verdict, ..) if let Some(undo) = &self.undo_failed => {
                 let word = words::verdict(verdict);
                 let how = format!("runward resolve {short} {undo} --as succeeded|failed|retry");

@@ -9,12 +9,12 @@ use crate::actor::actor;
 use crate::args::Format;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::open;
+use crate::open::open_here;
 use crate::text;
 use crate::view::words;
 
 pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
-    let opened = open(config).await?;
+    let opened = open_here(config).await?;
     let damage = opened.ledger.integrity().await?;
     let sound = damage.is_empty();
     let mut found = check(&opened.home, &opened.ledger, damage).await?;

@@ -13,7 +13,7 @@ use crate::actor::actor;
 use crate::args::{Format, PruneArgs};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::open;
+use crate::open::open_here;
 use crate::text;
 
 pub async fn run(config: &Config, args: PruneArgs) -> Result<i32, Failure> {
@@ -25,7 +25,7 @@ pub async fn run(config: &Config, args: PruneArgs) -> Result<i32, Failure> {
              or set [retention] in runward.toml",
         ));
     }
-    let opened = open(config).await?;
+    let opened = open_here(config).await?;
     let rule = Retention::new(older_than, keep);
     let pruner = Pruner { home: &opened.home, ledger: &opened.ledger, actor: actor(), only_look: args.dry_run };
     let mut done = pruner.prune(rule, chrono::Utc::now().timestamp_millis()).await?;

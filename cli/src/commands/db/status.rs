@@ -9,11 +9,11 @@ use super::super::{print_json, print_line};
 use crate::args::Format;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::open;
+use crate::open::open_here;
 use crate::text;
 
 pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
-    let opened = open(config).await?;
+    let opened = open_here(config).await?;
     let stats = opened.ledger.stats().await?;
     let record = opened.ledger.administration().await?;
     let sizes = sizes(&opened.home);

@@ -70,7 +70,7 @@ pub async fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
     let group = runward_engine::plan::group(&file.runbook, &resolved.params).map_err(Failure::usage)?;
     let past = match &args.out {
         // What is saved is held against the ledger later: it has to be there.
-        Some(_) => Past::Known(Box::new(Known::read(&open(config).await?.ledger, &file, group.as_ref()).await?)),
+        Some(_) => Past::Known(Box::new(Known::read(open(config).await?.ledger(), &file, group.as_ref()).await?)),
         None => Past::look(config, &file, group.as_ref()).await,
     };
     let plan = Plan::of(&file, &definition, resolved, past, group);

@@ -5,7 +5,7 @@ use runward_engine::plan::params::HIDDEN;
 use runward_engine::plan::{Definition, Seal};
 use runward_engine::run::group::{Group, Member};
 use runward_engine::run::rows::RunRow;
-use runward_store::{Ledger, RunQuery, SqliteLedger};
+use runward_store::{Ledger, RunQuery};
 use serde_json::{Map, Value};
 
 use crate::config::Config;
@@ -44,10 +44,11 @@ impl Past {
     /// Without making a ledger where there is none.
     pub async fn look(config: &Config, file: &RunbookFile, group: Option<&Group>) -> Past {
         let root = config.settings.state.clone().or_else(default_root);
-        if !root.is_some_and(|root| root.join("ledger.db").exists()) {
+        let in_folder = config.settings.database.is_none();
+        if in_folder && !root.is_some_and(|root| root.join("ledger.db").exists()) {
             return Past::None;
         }
-        let known = async { Known::read(&open(config).await?.ledger, file, group).await };
+        let known = async { Known::read(open(config).await?.ledger(), file, group).await };
         match known.await {
             Ok(known) => Past::Known(Box::new(known)),
             Err(failure) => Past::Unreadable(failure.summary().to_owned()),
@@ -63,7 +64,7 @@ impl Past {
 }
 
 impl Known {
-    pub async fn read(ledger: &SqliteLedger, file: &RunbookFile, group: Option<&Group>) -> Result<Known, Failure> {
+    pub async fn read(ledger: &dyn Ledger, file: &RunbookFile, group: Option<&Group>) -> Result<Known, Failure> {
         let history = History::of(&ledger.past(&file.name, RUNS).await?);
         let query = RunQuery { name: Some(file.name.clone()), limit: Some(1), ..RunQuery::default() };
         let last = match ledger.runs(&query).await?.pop() {
@@ -79,7 +80,7 @@ impl Known {
 }
 
 impl Last {
-    async fn read(ledger: &SqliteLedger, row: RunRow, file: &RunbookFile) -> Result<Last, Failure> {
+    async fn read(ledger: &dyn Ledger, row: RunRow, file: &RunbookFile) -> Result<Last, Failure> {
         // The whole record is only read where a value that is not shown has to be compared.
         let hidden = row.params.values().any(|value| value == HIDDEN);
         let params = match hidden || file.runbook.params.iter().any(|param| param.sensitive) {

@@ -14,7 +14,7 @@ use runward_engine::run::RunId;
 use runward_engine::run::event::Planned;
 use runward_engine::run::rows::RunRow;
 use runward_engine::units::format_size;
-use runward_store::{LastRun, Ledger, LedgerError, RunQuery, SqliteLedger};
+use runward_store::{LastRun, Ledger, LedgerError, RunQuery};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -189,7 +189,7 @@ impl SavedPlan {
         file: &RunbookFile,
         definition: &Definition,
         params: &Map<String, Value>,
-        ledger: &SqliteLedger,
+        ledger: &dyn Ledger,
     ) -> Result<(), Failure> {
         let seal = &ledger.seal().await?;
         let Document { saved, .. } = &self.document;

@@ -1,0 +1,301 @@
+//! Looking on while a run goes to its end, whoever carries it there: a process of this machine, or the workers of a
+//! cluster. What somebody asks for meanwhile is a command on the ledger, like anybody else's.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use runward_engine::run::group::Permit;
+use runward_engine::run::todo::{rests, todo};
+use runward_engine::run::{Command, RunId, RunState, Verdict};
+use runward_store::{LedgerError, RunView};
+use runward_workers::driver::Ask;
+
+use super::drive::{named, screen};
+use crate::actor::actor;
+use crate::args::RunFormat;
+use crate::copies::Outputs;
+use crate::failure::Failure;
+use crate::open::Opened;
+use crate::view::keys::Keys;
+use crate::view::{Screen, Showing, words};
+
+/// How long a run may be without a driver while one hands it over to the next.
+const HAND_OVER: Duration = Duration::from_secs(1);
+/// How often a follower looks.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long a database may be away before whoever follows a run gives up looking. The run itself is not touched by it.
+const AWAY_MAX: Duration = Duration::from_secs(300);
+
+/// What whoever follows a run has to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stake {
+    /// They have begun what they follow: Ctrl-C cancels it, as it does where the run is driven.
+    Begun,
+    /// They look on: Ctrl-C stops looking.
+    None,
+}
+
+/// How watching somebody else's run ended.
+pub enum Followed {
+    /// At its end, waiting for a person, or left: the exit code.
+    Ended(i32),
+    /// Its driver is gone, and the run is not at its end.
+    Abandoned,
+}
+
+/// Follows a run that the workers of a cluster carry to its end.
+pub async fn to_its_end(opened: &Opened, id: &RunId, showing: Showing, stake: Stake) -> Result<i32, Failure> {
+    loop {
+        if let Followed::Ended(code) = follow(opened, id, showing.clone(), stake).await? {
+            return Ok(code);
+        }
+    }
+}
+
+/// Shows a run that others drive, to its end.
+pub async fn follow(opened: &Opened, id: &RunId, showing: Showing, stake: Stake) -> Result<Followed, Failure> {
+    let outputs = Outputs::of(opened)?;
+    let view = opened.ledger().load(id).await?;
+    let (format, stays) = (showing.format, showing.stays());
+    let mut screen = screen(opened, outputs.home(), &view.state, showing).await?;
+    let asks = opened.home().is_none() && stake == Stake::Begun;
+    if !asks {
+        screen.only_look(opened.home().is_some());
+    }
+    let mut hands = Hands { keys: asks.then(|| Keys::new(screen.is_live())), asked: Vec::new() };
+    let mut follower = Follower { opened, view, family: Family::default(), stays, cancelled: None, away: None };
+    loop {
+        let looked = {
+            let looking = follower.look(&mut screen);
+            tokio::pin!(looking);
+            // A look is never broken off: what it has read has to be shown. It may take long where the database is away.
+            loop {
+                tokio::select! {
+                    looked = &mut looking => break Some(looked),
+                    () = hands.hear() => if hands.leaves() { break None },
+                }
+            }
+        };
+        let going = match looked {
+            None => Going::Left,
+            Some(Ok(going)) => going,
+            Some(Err(error)) => follower.trouble(error, &mut screen)?,
+        };
+        match going {
+            Going::On => {}
+            Going::Ended(verdict) => {
+                screen.end(&follower.view.state, verdict);
+                return Ok(Followed::Ended(verdict.exit_code()));
+            }
+            Going::Abandoned => {
+                screen.leave();
+                return Ok(Followed::Abandoned);
+            }
+            Going::Left => {
+                screen.leave();
+                return Ok(Followed::Ended(left(id, format)));
+            }
+        }
+        if let Some(force) = hands.cancels() {
+            follower.cancel(force, &mut screen).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = hands.hear() => {}
+        }
+    }
+}
+
+/// Where it stands after a look.
+enum Going {
+    On,
+    Ended(Verdict),
+    Abandoned,
+    /// Somebody asked to be left alone with it.
+    Left,
+}
+
+/// What somebody asked for at the terminal, or with a signal.
+struct Hands {
+    keys: Option<Keys>,
+    asked: Vec<Ask>,
+}
+
+impl Hands {
+    /// Until something is asked for.
+    async fn hear(&mut self) {
+        match &mut self.keys {
+            Some(keys) => self.asked.push(keys.next().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// `d`, or Ctrl-C for the third time: once cancels, twice at once, and after that there is nothing left to ask for.
+    fn leaves(&self) -> bool {
+        let cancels = self.asked.iter().filter(|ask| matches!(ask, Ask::Cancel { .. })).count();
+        cancels > 2 || self.asked.iter().any(|ask| matches!(ask, Ask::Leave))
+    }
+
+    /// Whether a cancel was asked for, and at once.
+    fn cancels(&self) -> Option<bool> {
+        let force = |ask: &Ask| if let Ask::Cancel { force, .. } = ask { Some(*force) } else { None };
+        self.asked.iter().filter_map(force).max()
+    }
+}
+
+struct Follower<'a> {
+    opened: &'a Opened,
+    view: RunView,
+    family: Family,
+    /// Whether it stays while the run waits for people.
+    stays: bool,
+    /// What was recorded of what somebody asked for: a cancel, and whether at once.
+    cancelled: Option<bool>,
+    /// Since when the database is away.
+    away: Option<Instant>,
+}
+
+impl Follower<'_> {
+    /// Shows what is new.
+    async fn look(&mut self, screen: &mut Screen) -> Result<Going, LedgerError> {
+        let ledger = self.opened.ledger();
+        let mut news = ledger.refresh(&mut self.view).await?;
+        let id = self.view.state.id.clone();
+        let driven = || self.opened.driver(&id).is_there();
+        if news.is_empty() && !self.is_over() && !driven() {
+            // Its driver may have brought it to an end between the two looks, or hand it over to another one.
+            tokio::time::sleep(HAND_OVER).await;
+            news = ledger.refresh(&mut self.view).await?;
+            if news.is_empty() && !driven() {
+                return Ok(Going::Abandoned);
+            }
+        }
+        if let Some(away) = self.away.take() {
+            screen.note(&format!("the database is back after {} s", away.elapsed().as_secs()));
+        }
+        let state = &self.view.state;
+        screen.changed(state, &news);
+        if let (Some(group), Some(Permit::Waits)) = (&state.group, state.permit()) {
+            screen.waiting(state, &ledger.group(&group.name).await?);
+        }
+        self.family.look(self.opened, state, screen).await?;
+        screen.tick();
+        Ok(if self.is_over() { Going::Ended(Verdict::of(state)) } else { Going::On })
+    }
+
+    /// At its end, or nothing goes on in it before somebody does something.
+    fn is_over(&self) -> bool {
+        let state = &self.view.state;
+        match self.opened.home() {
+            // The process that drives it knows best when it is done with waiting for its children.
+            Some(_) => state.status.is_terminal() || todo(state).is_idle(state),
+            None => state.status.is_terminal() || self.family.rests(state, !self.stays),
+        }
+    }
+
+    /// The cancel of somebody who does not want to see its end any more; said again at each look until it is recorded.
+    async fn cancel(&mut self, force: bool, screen: &mut Screen) {
+        if self.cancelled.is_some_and(|recorded| recorded >= force) {
+            return;
+        }
+        let mut cancel = Some(Command::Cancel { force, rollback: false, reason: None });
+        match self.opened.ledger().commit(&mut self.view, &mut |_| cancel.take(), &actor()).await {
+            Ok(mut committed) => {
+                self.cancelled = Some(force);
+                screen.changed(&self.view.state, &committed.news);
+                match committed.replies.pop().unwrap_or(Ok(())) {
+                    Ok(()) if self.view.state.status.is_terminal() => {}
+                    Ok(()) if force => screen.note("cancelled at once: the workers kill what runs; Ctrl-C leaves"),
+                    Ok(()) => screen.note("cancelled: the workers end what runs; Ctrl-C again ends it at once"),
+                    Err(reject) if reject.is_already() => {}
+                    Err(reject) => screen.refused(&reject),
+                }
+            }
+            Err(error) if self.away.is_none() => {
+                self.away = Some(Instant::now());
+                screen.note(&format!("the cancel is not recorded yet: {error}; it is tried again, Ctrl-C leaves"));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// What cannot be read now may be readable at the next look.
+    fn trouble(&mut self, error: LedgerError, screen: &mut Screen) -> Result<Going, Failure> {
+        let short = words::short(&self.view.state.id.0).to_owned();
+        let away = match self.away {
+            _ if !error.passes() => None,
+            Some(since) => Some(since).filter(|since| since.elapsed() < AWAY_MAX),
+            None => {
+                screen.note(&format!("{error}; what runs goes on, and this goes on looking"));
+                Some(Instant::now())
+            }
+        };
+        if away.is_none() {
+            screen.leave();
+            return Err(Failure::from(error).help(format!("the run goes on without this: `runward logs -f {short}`")));
+        }
+        self.away = away;
+        Ok(Going::On)
+    }
+}
+
+/// Says that the run goes on, and how it is seen again.
+fn left(id: &RunId, format: RunFormat) -> i32 {
+    named(id, format, None);
+    if format != RunFormat::Json {
+        eprintln!("the run goes on; `runward logs -f {}` follows it", words::short(&id.0));
+    }
+    0
+}
+
+/// The runs that are steps of a run that somebody else drives.
+#[derive(Default)]
+struct Family(BTreeMap<RunId, RunView>);
+
+impl Family {
+    /// Whether nothing goes on in this run, or in those that it waits for, before somebody does something. `people`: before
+    /// somebody approves or rejects a step, too.
+    fn rests(&self, state: &RunState, people: bool) -> bool {
+        let todo = todo(state);
+        let idle = todo.is_idle(state) || people && todo.only_people(state);
+        let child = |id: &RunId| self.0.get(id).is_some_and(|view| self.rests(&view.state, people));
+        idle || rests(state, people, child)
+    }
+
+    /// Shows what is new in those that are not at their end, and in their own.
+    async fn look(&mut self, opened: &Opened, state: &RunState, screen: &mut Screen) -> Result<(), LedgerError> {
+        let mut ahead: Vec<RunId> = state.children().keys().cloned().collect();
+        let under_way = self.0.iter().filter(|(_, view)| !view.state.status.is_terminal());
+        ahead.extend(under_way.map(|(id, _)| id.clone()));
+        while let Some(id) = ahead.pop() {
+            let known = self.0.contains_key(&id);
+            if !known {
+                match opened.ledger().load(&id).await {
+                    Ok(view) => _ = self.0.insert(id.clone(), view),
+                    Err(LedgerError::NoSuchRun(_)) => continue, // somebody is about to make it
+                    Err(error) => return Err(error),
+                }
+            }
+            let Some(view) = self.0.get_mut(&id) else { continue };
+            if known {
+                let news = opened.ledger().refresh(view).await?;
+                screen.changed(&view.state, &news);
+                let began: Vec<RunId> = view.state.children().keys().cloned().collect();
+                ahead.extend(began.into_iter().filter(|child| !self.0.contains_key(child)));
+            } else {
+                let events = opened.ledger().events(&id, 0).await?.into_iter().map(|event| event.recorded);
+                screen.child(&view.state, &events.filter(|it| it.seq <= view.state.seq).collect::<Vec<_>>());
+                ahead.extend(view.state.children().keys().cloned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Shows how a run ended that is over.
+pub async fn show_end(opened: &Opened, state: &RunState, showing: Showing) -> Result<i32, Failure> {
+    let outputs = Outputs::of(opened)?;
+    let verdict = Verdict::of(state);
+    screen(opened, outputs.home(), state, showing).await?.end(state, verdict);
+    Ok(verdict.exit_code())
+}
