@@ -11,8 +11,12 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
+/// A share in them. Clones share what they keep, too.
 #[derive(Debug, Clone)]
-pub struct Slots(Arc<Shared>);
+pub struct Slots {
+    shared: Arc<Shared>,
+    kept: Arc<Mutex<Option<Slot>>>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -56,25 +60,41 @@ impl Slots {
     pub fn new(count: NonZeroUsize) -> Slots {
         let free = isize::try_from(count.get()).unwrap_or(isize::MAX);
         let room = Room { free, count: count.get(), open: Open::Always };
-        Slots(Arc::new(Shared { room: Mutex::new(room), freed: Notify::new() }))
+        Slots { shared: Arc::new(Shared { room: Mutex::new(room), freed: Notify::new() }), kept: Arc::default() }
+    }
+
+    /// A share of its own that begins with this slot: it is the first one taken there, and by nobody else.
+    pub fn keeping(&self, slot: Option<Slot>) -> Slots {
+        Slots { shared: Arc::clone(&self.shared), kept: Arc::new(Mutex::new(slot)) }
+    }
+
+    /// Gives back what is kept and was not taken.
+    pub fn keep_none(&self) {
+        drop(self.kept());
+    }
+
+    fn kept(&self) -> Option<Slot> {
+        self.kept.lock().expect("nobody panics with it").take()
     }
 
     pub fn try_take(&self) -> Option<Slot> {
-        let mut room = self.0.room();
-        let open = room.free > 0 && room.open.now();
-        room.free -= isize::from(open);
-        open.then(|| Slot(Arc::clone(&self.0)))
+        let kept = self.kept();
+        let mut room = self.shared.room();
+        let open = room.open.now() && (kept.is_some() || room.free > 0);
+        room.free -= isize::from(open && kept.is_none());
+        drop(room);
+        if open { kept.or_else(|| Some(Slot(Arc::clone(&self.shared)))) } else { None }
     }
 
     /// For what runs already: it has its slot even where none is free. Until so many are given back nobody gets one.
     pub fn adopt(&self) -> Slot {
-        self.0.room().free -= 1;
-        Slot(Arc::clone(&self.0))
+        self.shared.room().free -= 1;
+        Slot(Arc::clone(&self.shared))
     }
 
     pub async fn take(&self) -> Slot {
         loop {
-            let freed = self.0.freed.notified();
+            let freed = self.shared.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable(); // a slot that is given back between the look and the wait is not missed
             if let Some(slot) = self.try_take() {
@@ -86,23 +106,23 @@ impl Slots {
 
     /// Returns when one was given back, or they were opened. It may be taken again by then.
     pub async fn freed(&self) {
-        self.0.freed.notified().await;
+        self.shared.freed.notified().await;
     }
 
     /// Says whether slots are given out from now on.
     pub fn set_open(&self, open: Open) {
-        self.0.room().open = open;
-        self.0.freed.notify_waiters();
+        self.shared.room().open = open;
+        self.shared.freed.notify_waiters();
     }
 
     /// How many are free and given out.
     pub fn free(&self) -> usize {
-        let room = self.0.room();
+        let room = self.shared.room();
         if room.open.now() { usize::try_from(room.free).unwrap_or(0) } else { 0 }
     }
 
     pub fn taken(&self) -> usize {
-        let room = self.0.room();
+        let room = self.shared.room();
         room.count.saturating_add_signed(-room.free)
     }
 }
@@ -158,6 +178,21 @@ mod tests {
         assert!(slots.try_take().is_none(), "one still runs");
         drop(second);
         assert!(slots.try_take().is_some());
+    }
+
+    #[test]
+    fn a_slot_that_is_kept_for_somebody_is_theirs() {
+        let slots = slots(1);
+        let share = slots.keeping(slots.try_take());
+        assert!(slots.try_take().is_none());
+        let taken = share.try_take().unwrap();
+        assert!(share.try_take().is_none() && slots.free() == 0);
+        drop(taken);
+        let share = slots.keeping(slots.try_take());
+        share.keep_none();
+        assert_eq!(slots.free(), 1);
+        drop(slots.keeping(slots.try_take()));
+        assert_eq!(slots.free(), 1);
     }
 
     #[tokio::test]
