@@ -12,14 +12,16 @@ use runward_engine::run::acts::Cancel;
 use runward_engine::run::child::{ChildEnd, ChildStop};
 use runward_engine::run::decide::decide;
 use runward_engine::run::prepare::{Prepared, prepare};
-use runward_engine::run::todo::todo;
-use runward_engine::run::{ClaimId, Command, Env, Part, RunId, RunState, SessionId, Unit};
+use runward_engine::run::state::Attempt;
+use runward_engine::run::todo::{Todo, todo, todo_for};
+use runward_engine::run::{ClaimId, Command, Env, Offer, Part, Place, RunId, RunState, SessionId, Unit};
 use runward_engine::runbook::model::Action;
 use runward_engine::runbook::templates::Templates;
 
 use super::Drive;
 use super::children::{Callees, Wish};
 use super::inquiry::{Found, Inquiry, Next};
+use super::member::Member;
 use crate::step::report;
 use crate::supervisor::protocol::Refusal;
 use runward_engine::mutated;
@@ -83,6 +85,8 @@ pub enum Joined {
 pub struct Course {
     session: SessionId,
     boot: String,
+    /// In a cluster; `None`: everything of the run is its own.
+    member: Option<Member>,
     /// Of the run's `render` steps.
     templates: Templates,
     /// Of the run's `runbook` steps.
@@ -120,6 +124,7 @@ impl Course {
         Course {
             session,
             boot,
+            member: None,
             templates: Templates::new(),
             callees: Callees::default(),
             held: false,
@@ -140,6 +145,11 @@ impl Course {
         }
     }
 
+    /// Others drive the run at the same time: only what was claimed in this place is its own.
+    pub fn for_member(self, place: Place, offer: Offer) -> Course {
+        Course { member: Some(Member::new(place, offer)), ..self }
+    }
+
     /// Takes the run over: whatever an earlier driver claimed is adopted, or settled if it ended while nobody watched.
     pub fn begin(&mut self, state: &RunState, templates: Templates, callees: Callees) {
         (self.templates, self.callees) = (templates, callees);
@@ -148,8 +158,23 @@ impl Course {
         if mutated!(ForgetUnknownClaim) {
             return;
         }
+        let inquiries = self.own(state).map(|attempt| Inquiry::adopt(attempt, &self.boot));
+        let inquiries: Vec<Inquiry> = inquiries.collect();
+        self.inquiries.extend(inquiries);
+    }
+
+    /// Running attempts that are this driver's business.
+    pub fn own<'s>(&self, state: &'s RunState) -> impl Iterator<Item = &'s Attempt> {
         let live = state.live().keys().filter_map(|claim| state.live_attempt(claim));
-        self.inquiries.extend(live.map(|(_, attempt)| Inquiry::adopt(attempt, &self.boot)));
+        live.map(|(_, attempt)| attempt).filter(|attempt| self.owns(attempt))
+    }
+
+    fn owns(&self, attempt: &Attempt) -> bool {
+        self.member.as_ref().is_none_or(|member| member.owns(attempt))
+    }
+
+    fn todo(&self, state: &RunState) -> Todo {
+        self.member.as_ref().map_or_else(|| todo(state), |member| todo_for(state, &member.offer))
     }
 
     /// Nobody stays for an approval that may take days: whoever gives it says how to go on.
@@ -184,9 +209,16 @@ impl Course {
         if self.due || !self.queue.is_empty() {
             return Do::Commit;
         }
-        let todo = todo(state);
+        let todo = self.todo(state);
         if state.status.is_terminal() {
             return Do::End(Drive::Finished);
+        }
+        if let Some(member) = &mut self.member {
+            return match () {
+                () if member.asks(&todo) => Do::Commit,
+                () if member.is_through(state, &todo) => Do::End(Drive::Idle),
+                () => Do::Wait { wake_at: todo.wake_at },
+            };
         }
         if todo.is_idle(state) || self.leaves_to_people && todo.only_people(state) {
             return Do::End(Drive::Waiting);
@@ -213,7 +245,7 @@ impl Course {
         if let Some((command, _)) = self.queue.pop_front() {
             return Some(command);
         }
-        let todo = todo(state);
+        let todo = self.todo(state);
         if todo.enter {
             return self.knock.take().map(|passing| Command::Enter { passing });
         }
@@ -228,7 +260,8 @@ impl Course {
                 let claim = claim()?;
                 self.planned.push(Start { claim: claim.clone(), unit, prepared });
                 let (session, boot) = (self.session.clone(), self.boot.clone());
-                Some(Command::Claim { unit, claim, session, boot, place: None })
+                let place = self.member.as_ref().map(|member| member.place.clone());
+                Some(Command::Claim { unit, claim, session, boot, place })
             }
             Err(error) => Some(Command::Refuse { unit, error: error.to_string() }),
         }
@@ -243,6 +276,7 @@ impl Course {
         // Of an attempt that is over nothing has to be kept in mind: a run may have very many.
         self.ended.retain(|claim| state.live().contains_key(claim));
         self.end_what_must_end(state);
+        self.end_what_was_given_up(state);
     }
 
     /// Something could not be done. Of a commit nobody knows whether it took effect: nothing of it may be started.
@@ -259,16 +293,34 @@ impl Course {
             if self.ended.contains(&claim) || told.is_some_and(|told| *told <= grace) {
                 continue;
             }
-            let Some((_, attempt)) = state.live_attempt(&claim) else { continue };
-            let session = attempt.session.clone();
-            self.kills.push_back(Do::WakeUp { session: session.clone(), claim: claim.clone() });
-            self.kills.push_back(Do::Kill { session, claim: claim.clone(), grace });
+            let Some((_, attempt)) = state.live_attempt(&claim).filter(|(_, attempt)| self.owns(attempt)) else {
+                continue;
+            };
+            self.kill(attempt.session.clone(), claim.clone(), grace);
             self.killing.insert(claim, grace);
         }
     }
 
+    fn end_what_was_given_up(&mut self, state: &RunState) {
+        let given_up = self.member.as_mut().map(|member| member.given_up(state, &self.ended)).unwrap_or_default();
+        for (claim, session) in given_up {
+            self.kill(session, claim, Duration::ZERO);
+        }
+    }
+
+    fn kill(&mut self, session: SessionId, claim: ClaimId, grace: Duration) {
+        self.kills.push_back(Do::WakeUp { session: session.clone(), claim: claim.clone() });
+        self.kills.push_back(Do::Kill { session, claim, grace });
+    }
+
     /// A supervisor has told something.
     pub fn heard(&mut self, state: &RunState, news: News) {
+        // A supervisor tells everybody of every end.
+        if let (News::Ended(claim) | News::Refused(claim, _), Some(_)) = (&news, &self.member)
+            && !state.live().contains_key(claim)
+        {
+            return;
+        }
         self.due = true;
         match news {
             News::Ended(claim) => self.inquiries.push_back(Inquiry::look(claim)),
@@ -278,9 +330,9 @@ impl Course {
             // It started before, or must not: the journal knows.
             News::Refused(claim, _) => self.inquiries.push_back(Inquiry::look(claim)),
             News::Gone(session) => {
-                let live = state.live().keys().filter_map(|claim| state.live_attempt(claim));
-                let lost = live.filter(|(_, attempt)| attempt.session == session);
-                self.inquiries.extend(lost.map(|(_, attempt)| Inquiry::look_after(attempt)));
+                let lost: Vec<Inquiry> =
+                    self.own(state).filter(|attempt| attempt.session == session).map(Inquiry::look_after).collect();
+                self.inquiries.extend(lost);
             }
         }
     }
@@ -330,6 +382,11 @@ impl Course {
     /// Driving is to end; what runs goes on.
     pub fn leave(&mut self) {
         self.leaving = true;
+    }
+
+    /// Whether the end of this attempt is known, though perhaps not on the record.
+    pub fn is_over(&self, claim: &ClaimId) -> bool {
+        self.ended.contains(claim)
     }
 
     /// The moment has come that [`Do::Wait`] named.
@@ -405,6 +462,7 @@ impl Course {
                 return;
             }
             self.killing.remove(claim);
+            self.member.iter_mut().for_each(|member| member.is_over(claim));
         }
         self.queue.push_back((command, None));
     }

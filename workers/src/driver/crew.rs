@@ -29,6 +29,8 @@ pub(super) struct Crew {
     home: Home,
     program: PathBuf,
     own: SessionId,
+    /// Other drivers of this process use the same supervisor, and may be starting it.
+    shared: bool,
     members: BTreeMap<SessionId, Requests>,
     news: mpsc::UnboundedSender<CrewEvent>,
     inbox: mpsc::UnboundedReceiver<CrewEvent>,
@@ -37,9 +39,9 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    pub(super) fn new(home: Home, program: PathBuf, own: SessionId) -> Crew {
+    pub(super) fn new(home: Home, program: PathBuf, own: SessionId, shared: bool) -> Crew {
         let (news, inbox) = mpsc::unbounded_channel();
-        Crew { home, program, own, members: BTreeMap::new(), news, inbox, heard: VecDeque::new() }
+        Crew { home, program, own, shared, members: BTreeMap::new(), news, inbox, heard: VecDeque::new() }
     }
 
     /// The driver's own supervisor, started at the first call. One that hung up on us is asked again first.
@@ -48,8 +50,12 @@ impl Crew {
         if !self.join(&own).await {
             let dir = self.home.supervisor(&self.own);
             make_dir(&dir)?;
-            let supervisor = Supervisor::spawn(&self.program, &dir)
-                .map_err(|error| DriveError::Supervisor(format!("it cannot be started: {error}")))?;
+            let started = match self.shared {
+                true => Supervisor::find_or_start(&self.program, &dir).await,
+                false => Supervisor::spawn(&self.program, &dir),
+            };
+            let supervisor =
+                started.map_err(|error| DriveError::Supervisor(format!("it cannot be started: {error}")))?;
             debug!(session = %own, "started a supervisor");
             self.welcome(own, supervisor);
         }

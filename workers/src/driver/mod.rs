@@ -7,10 +7,13 @@
 //! by the next one: in the ledger and in the journal.
 
 pub mod children;
+mod clock;
 pub mod course;
 mod crew;
+mod hands;
 pub mod inquiry;
 mod log;
+mod member;
 pub mod permit;
 mod recover;
 
@@ -20,6 +23,7 @@ use std::time::Duration;
 use runward_engine::run::group::Member;
 use runward_engine::run::todo::rests;
 use runward_engine::run::{ClaimId, Command, Offer, Place, Recorded, Reject, RunState, SessionId};
+use runward_engine::runbook::templates::Templates;
 use runward_store::{Ledger, LedgerError, RunView};
 use tokio::sync::{mpsc, watch};
 
@@ -31,12 +35,16 @@ use crate::supervisor::journal;
 use crate::supervisor::protocol::Launch;
 pub use children::Callees;
 use children::{ChildNews, Children, Wish};
+use clock::Clock;
 use course::{Course, Do, Start};
 use crew::{Crew, CrewEvent};
+use hands::Hands;
 use permit::Door;
 
 /// How often a driver looks whether somebody else changed its run (a cancel from another terminal).
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The same where it asks a server, and those who change a run say so.
+const MEMBER_LOOKS_EVERY: Duration = Duration::from_secs(1);
 
 /// What whoever watches a run can ask of its driver.
 #[derive(Debug, Clone)]
@@ -133,6 +141,8 @@ pub struct Driver<'a> {
     view: RunView,
     crew: Crew,
     course: Course,
+    hands: Hands,
+    clock: Clock,
     door: Door,
     callees: Callees,
     /// Of a child: what its parent wants of it.
@@ -141,10 +151,25 @@ pub struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     pub fn new(setting: Setting<'a>, lock: DriverLock, view: RunView) -> Driver<'a> {
-        let crew = Crew::new(setting.home.clone(), setting.supervisor.clone(), setting.session.clone());
-        let course = Course::new(setting.session.clone(), setting.boot.clone());
-        let callees = Callees::default();
-        Driver { setting, _lock: lock, view, crew, course, callees, wish: None, door: Door::default() }
+        let shared = setting.place.is_some();
+        let crew = Crew::new(setting.home.clone(), setting.supervisor.clone(), setting.session.clone(), shared);
+        let mut course = Course::new(setting.session.clone(), setting.boot.clone());
+        if let Some(place) = &setting.place {
+            course = course.for_member(place.clone(), setting.offer.clone());
+        }
+        let (callees, hands) = (Callees::default(), Hands::new(setting.slots.clone()));
+        Driver {
+            setting,
+            _lock: lock,
+            view,
+            crew,
+            course,
+            hands,
+            callees,
+            wish: None,
+            clock: Clock::default(),
+            door: Door::default(),
+        }
     }
 
     /// The driver of a child does what its parent wants.
@@ -177,11 +202,19 @@ impl<'a> Driver<'a> {
         observer: &dyn Observer,
     ) -> Result<Drive, DriveError> {
         let (children, nursery) = children::open();
+        if self.is_member() {
+            return self.drive_beside(children, asks, observer).await;
+        }
         let (setting, people) = (self.setting.clone(), self.course.leaves_to_people());
         // When this run is done with its children it drops its end, and each of them is left as it is.
         let (driven, ()) =
             tokio::join!(self.drive_beside(children, asks, observer), nursery.run(&setting, observer, people));
         driven
+    }
+
+    /// In a cluster a child is a run like others: whoever is called for it drives it.
+    fn is_member(&self) -> bool {
+        self.setting.place.is_some()
     }
 
     async fn drive_beside(
@@ -191,18 +224,24 @@ impl<'a> Driver<'a> {
         observer: &dyn Observer,
     ) -> Result<Drive, DriveError> {
         let run = self.view.state.id.clone();
-        materialise(self.setting.home, self.setting.ledger, &run, &self.view.state.definition.clone()).await?;
-        let templates = templates(self.setting.ledger, &self.view.state).await?;
+        let mut documents = Templates::new();
+        if self.setting.offer != Offer::Nothing {
+            materialise(self.setting.home, self.setting.ledger, &run, &self.view.state.definition.clone()).await?;
+            documents = templates(self.setting.ledger, &self.view.state).await?;
+        }
         self.callees = Callees::of(self.setting.ledger, &self.view.state).await?;
-        self.course.begin(&self.view.state, templates, self.callees.clone());
+        self.course.begin(&self.view.state, documents, self.callees.clone());
+        self.hold();
         let mut trouble = None;
         loop {
             self.heed();
-            children.tend(&self.setting, &self.callees, &self.view.state, self.course.is_held());
+            if !self.is_member() {
+                children.tend(&self.setting, &self.callees, &self.view.state, self.course.is_held());
+            }
             let next = self.course.next(&self.view.state);
             let done = match next {
                 Do::End(end) => return Ok(end),
-                Do::Wait { .. } if self.rests(&children) => return Ok(Drive::Waiting),
+                Do::Wait { .. } if !self.is_member() && self.rests(&children) => return Ok(Drive::Waiting),
                 Do::GiveUp => return Err(trouble.unwrap_or_else(|| DriveError::Supervisor("it failed".to_owned()))),
                 next => self.carry_out(next, &mut children, asks, observer).await,
             };
@@ -260,11 +299,15 @@ impl<'a> Driver<'a> {
     async fn commit(&mut self, observer: &dyn Observer) -> Result<(), DriveError> {
         let passing = self.knock(observer).await?;
         self.course.knock(passing);
-        let (setting, course) = (&self.setting, &mut self.course);
+        let (setting, course, hands) = (&self.setting, &mut self.course, &mut self.hands);
+        hands.let_go(|claim| course.is_over(claim));
         let mut trouble = None;
         let next = &mut |state: &RunState| {
             course.command(state, || {
                 let claim = (setting.new_claim)();
+                if !hands.take(&claim) {
+                    return None;
+                }
                 let dir = setting.home.attempt(&state.id, &claim);
                 let opened = journal::open(&dir);
                 trouble = opened.err().map(|error| HomeError::new("cannot open the journal of", &dir, error));
@@ -272,12 +315,20 @@ impl<'a> Driver<'a> {
             })
         };
         let committed = setting.ledger.commit(&mut self.view, next, &setting.actor).await?;
+        let last = committed.news.last().filter(|last| last.actor == setting.actor);
+        last.iter().for_each(|last| self.clock.heard(last.at));
         self.tell(&committed.news, observer);
         if let Some(error) = trouble {
             return Err(error.into());
         }
         self.course.committed(&self.view.state);
+        self.hold();
         Ok(())
+    }
+
+    fn hold(&mut self) {
+        let own = self.course.own(&self.view.state).map(|attempt| attempt.claim.clone());
+        self.hands.hold(&own.collect());
     }
 
     fn tell(&self, news: &[Recorded], observer: &dyn Observer) {
@@ -308,6 +359,7 @@ impl<'a> Driver<'a> {
         asks: &mut mpsc::UnboundedReceiver<Ask>,
         observer: &dyn Observer,
     ) -> Result<(), DriveError> {
+        let look_every = if self.is_member() { MEMBER_LOOKS_EVERY } else { LOOK_EVERY };
         tokio::select! {
             event = self.crew.next() => {
                 self.notice(event)?;
@@ -320,7 +372,10 @@ impl<'a> Driver<'a> {
                 Some(Ask::Cancel { force, actor, reason }) => {
                     self.course.asked(Command::Cancel { force, rollback: false, reason }, actor);
                 }
-                Some(Ask::Look) => self.catch_up(observer).await?,
+                Some(Ask::Look) => {
+                    self.catch_up(observer).await?;
+                    self.course.woken();
+                }
                 Some(Ask::Leave) | None => self.course.leave(),
             },
             news = children.next() => match news {
@@ -329,8 +384,9 @@ impl<'a> Driver<'a> {
                 ChildNews::Trouble(error) => return Err(error),
             },
             () = changed(&mut self.wish) => {}
-            () = sleep_until(wake_at) => self.course.woken(),
-            () = tokio::time::sleep(LOOK_EVERY) => self.catch_up(observer).await?,
+            () = self.clock.reaches(wake_at) => self.course.woken(),
+            () = self.hands.room() => self.course.looked(),
+            () = tokio::time::sleep(look_every) => self.catch_up(observer).await?,
         }
         Ok(())
     }
@@ -340,7 +396,11 @@ impl<'a> Driver<'a> {
         let news = self.setting.ledger.refresh(&mut self.view).await?;
         log::tell(&self.view.state, &news);
         observer.changed(&self.view.state, &news);
-        self.course.looked();
+        // A member is told the time by `Clock`, and asks its group when it comes: there is nothing else to look for.
+        if !self.is_member() || !news.is_empty() {
+            self.course.looked();
+        }
+        self.hold();
         Ok(())
     }
 
@@ -365,16 +425,5 @@ async fn changed(wish: &mut Option<watch::Receiver<Wish>>) {
     };
     if !told {
         std::future::pending().await
-    }
-}
-
-async fn sleep_until(at: Option<i64>) {
-    match at {
-        None => std::future::pending().await,
-        Some(at) => {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            let left = at.saturating_sub(now.as_millis() as i64);
-            tokio::time::sleep(Duration::from_millis(u64::try_from(left).unwrap_or(0))).await;
-        }
     }
 }

@@ -67,7 +67,8 @@ impl Driver<'_> {
             return Ok(None);
         };
         let members = self.setting.ledger.group(&group.name).await?;
-        let is_driven = |run: &RunId| DriverLock::holder(self.setting.home, run).is_some();
+        // A cluster drives every run.
+        let is_driven = |run: &RunId| self.is_member() || DriverLock::holder(self.setting.home, run).is_some();
         let door = at_the_door(state, &group, &members, is_driven);
         self.make_room(&group, door.in_the_way).await?;
         self.show(observer, members);

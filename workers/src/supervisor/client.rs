@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -22,6 +22,9 @@ use super::server::{LOCK, SOCKET};
 
 /// How often a full socket is tried again: it holds hundreds of requests, and the supervisor is never busy for long.
 const BACKLOG_POLL: Duration = Duration::from_millis(1);
+/// How long a supervisor may take to be there, and how soon is looked again; later less often.
+const START_MAX: Duration = Duration::from_secs(10);
+const START_POLL: Duration = Duration::from_millis(5);
 /// One read of news, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -99,6 +102,35 @@ impl Supervisor {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn()?;
         Supervisor::over(ours, Some(process))
+    }
+
+    /// The supervisor of `dir`, started if none lives there. Of two who start it at once one wins, and both find that one. It
+    /// is there when this returns.
+    pub async fn find_or_start(exe: &Path, dir: &Path) -> io::Result<Supervisor> {
+        let give_up = Instant::now() + START_MAX;
+        let mut patience = START_POLL;
+        loop {
+            let found = match Supervisor::connect(dir).await {
+                Ok(there) => there,
+                Err(_) => Supervisor::spawn(exe, dir)?,
+            };
+            match found.greeted().await {
+                Ok(supervisor) => return Ok(supervisor),
+                Err(gone @ Gone::OtherVersion(_)) => return Err(io::Error::other(gone.to_string())),
+                // It has just left, or another one was faster.
+                Err(gone) if Instant::now() >= give_up => return Err(io::Error::other(gone.to_string())),
+                Err(_) => tokio::time::sleep(patience).await,
+            }
+            patience *= 2;
+        }
+    }
+
+    /// Waits until it has said who it is.
+    async fn greeted(mut self) -> Result<Supervisor, Gone> {
+        match self.events.hello().await {
+            None => Ok(self),
+            Some(gone) => Err(gone),
+        }
     }
 
     /// Connects to the supervisor that lives in `dir`. `NotFound` and `ConnectionRefused` mean that there is none.
@@ -201,6 +233,26 @@ impl Requests {
 }
 
 impl Events {
+    /// Waits for the first word; why there is none.
+    async fn hello(&mut self) -> Option<Gone> {
+        loop {
+            match protocol::decode::<Reply>(&mut self.buffer) {
+                Ok(Some(Reply::Hello { version: PROTOCOL_VERSION, .. })) => return None,
+                Ok(Some(Reply::Hello { version, .. })) => return Some(Gone::OtherVersion(version)),
+                Ok(Some(Reply::Unusable { reason })) => return Some(Gone::Unusable(reason)),
+                Ok(Some(_)) => return Some(Gone::Garbled("it does not say who it is".to_owned())),
+                Ok(None) if self.read().await => {}
+                Ok(None) => return Some(Gone::Closed),
+                Err(garbled) => return Some(Gone::Garbled(garbled.to_string())),
+            }
+        }
+    }
+
+    /// False at the end.
+    async fn read(&mut self) -> bool {
+        matches!(self.stream.read_buf(&mut self.buffer).await, Ok(len) if len > 0)
+    }
+
     /// The next event. Safe to cancel: nothing that was read is lost.
     pub async fn next_event(&mut self) -> Event {
         loop {
@@ -211,10 +263,8 @@ impl Events {
                 Ok(Some(Reply::Ended { attempt })) => return Event::Ended { attempt },
                 Ok(Some(Reply::Refused { attempt, reason })) => return Event::Refused { attempt, reason },
                 Ok(Some(Reply::Live { attempts })) => return Event::Live { attempts },
-                Ok(None) => match self.stream.read_buf(&mut self.buffer).await {
-                    Ok(0) | Err(_) => return self.gone(Gone::Closed),
-                    Ok(_) => {}
-                },
+                Ok(None) if self.read().await => {}
+                Ok(None) => return self.gone(Gone::Closed),
                 Err(garbled) => return self.gone(Gone::Garbled(garbled.to_string())),
             }
         }

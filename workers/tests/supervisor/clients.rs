@@ -82,6 +82,28 @@ async fn a_directory_that_cannot_be_used_or_is_taken_is_told_to_the_first_client
 }
 
 #[tokio::test]
+async fn of_many_who_start_a_supervisor_at_once_all_find_the_same_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = home(dir.path());
+    let starting: Vec<_> = (0..8)
+        .map(|_| {
+            let home = home.clone();
+            tokio::spawn(async move { Supervisor::find_or_start(Path::new(HOST), &home).await.unwrap() })
+        })
+        .collect();
+    let mut clients = Vec::new();
+    for client in starting {
+        clients.push(client.await.unwrap());
+    }
+    let launch = launch(dir.path(), "step", "true");
+    clients[0].requests.start(launch.clone()).unwrap();
+    for client in &mut clients {
+        assert_eq!(client.events.next_event().await, Event::Ended { attempt: "step".into() });
+    }
+    assert_eq!(result(&launch).end, End::Exited { code: 0 });
+}
+
+#[tokio::test]
 async fn a_path_longer_than_a_socket_address_works() {
     let dir = tempfile::tempdir().unwrap();
     let long = dir.path().join("d".repeat(120)).join("e".repeat(120));
