@@ -1,13 +1,18 @@
-//! `replay(events) == rows`, and the chain: what an auditor asks of a run.
+//! `replay(events) == rows`, what is announced, and the chain: what an auditor asks of a run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use runward_engine::run::RunId;
+use runward_engine::run::calls::calls;
+use runward_engine::run::place::ENGINE;
 use runward_engine::run::rows::{self, RunRow};
 
 use crate::administration::PrunedRun;
 use crate::error::LedgerError;
-use crate::ledger::Ledger;
+use crate::ledger::{Announced, Ledger};
+
+/// Nobody puts anything off for longer.
+const PUT_OFF_MAX_MS: i64 = 60_000;
 
 /// What was checked of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +26,8 @@ pub struct Checked {
 /// Replays a run from its events, verifying every hash, and compares the result with its rows.
 pub async fn run(ledger: &dyn Ledger, id: &RunId) -> Result<Checked, LedgerError> {
     let mut view = ledger.load(id).await?;
-    let (run_row, step_rows, attempt_rows) = loop {
-        let rows = ledger.rows(id).await?;
+    let ((run_row, step_rows, attempt_rows), announced) = loop {
+        let rows = (ledger.rows(id).await?, ledger.announced(id).await?);
         // A run that is under way goes on between two looks: then the rows are younger than the events, not wrong.
         if ledger.refresh(&mut view).await?.is_empty() {
             break rows;
@@ -37,6 +42,7 @@ pub async fn run(ledger: &dyn Ledger, id: &RunId) -> Result<Checked, LedgerError
     let stored = step_rows.into_iter().filter(|step| step.status != "pending" || step.attempts > 0);
     compare("step", steps.iter(), stored.collect::<Vec<_>>().iter(), &mut differences);
     compare("attempt", attempts.iter(), attempt_rows.iter(), &mut differences);
+    differences.extend(announced.and_then(|announced| unheard(&announced, &calls(&view.state))));
     Ok(Checked { run: PrunedRun::of(&view), differences })
 }
 
@@ -65,6 +71,18 @@ pub async fn pinned(ledger: &dyn Ledger, rows: &[RunRow]) -> Vec<String> {
         }
     }
     bad
+}
+
+/// Whether somebody is not told in time that the run can go on, or is told so of one that cannot. What can be done without
+/// a step may have been put off for a while, or may have been stirred before its time.
+fn unheard(announced: &Announced, calls: &BTreeMap<String, i64>) -> Option<String> {
+    let in_time = |(call, from): (&String, &i64)| {
+        let latest = from.max(&announced.at) + if call == ENGINE { PUT_OFF_MAX_MS } else { 0 };
+        announced.calls.get(call).is_some_and(|since| *since <= latest)
+    };
+    let same = announced.calls.keys().eq(calls.keys());
+    let differ = || format!("the ledger announces {:?}, the events call for {calls:?}", announced.calls);
+    (!same || !calls.iter().all(in_time)).then(differ)
 }
 
 fn compare<'a, T: PartialEq + std::fmt::Debug + 'a>(

@@ -1,5 +1,6 @@
 //! The trait, and what goes in and out of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -116,6 +117,14 @@ pub type Next<'a> = dyn FnMut(&RunState) -> Option<Command> + Send + 'a;
 /// The answer to one command.
 pub type Reply = Result<(), Reject>;
 
+/// Where a run can go on, as a ledger with many members tells them ([`crate::fleet`]): from when, for each call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    pub calls: BTreeMap<String, i64>,
+    /// When that was.
+    pub at: i64,
+}
+
 /// An event with its hash, and its body as it is stored.
 pub(crate) type Linked = (StoredEvent, String);
 
@@ -164,6 +173,11 @@ pub trait Ledger: Send + Sync {
 
     /// The rows of one run: steps in file order, attempts by time.
     async fn rows(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>, Vec<AttemptRow>), LedgerError>;
+
+    /// Where the run can go on; `None` where nobody has to be told.
+    async fn announced(&self, _run: &RunId) -> Result<Option<Announced>, LedgerError> {
+        Ok(None)
+    }
 
     /// The runs that hold a permit of this group, by the time they took it; then those that wait for one, by their turn.
     async fn group(&self, name: &str) -> Result<Vec<Member>, LedgerError>;

@@ -22,8 +22,8 @@ pub use administration::{AdminEntry, AdminEvent, PrunedRun};
 pub use error::LedgerError;
 pub use fleet::Fleet;
 pub use ledger::{
-    Committed, LastRun, Ledger, NewRun, Next, PAST_ATTEMPTS_MAX, Reply, RunQuery, RunView, StoredEvent, Triggered,
-    command,
+    Announced, Committed, LastRun, Ledger, NewRun, Next, PAST_ATTEMPTS_MAX, Reply, RunQuery, RunView, StoredEvent,
+    Triggered, command,
 };
 pub use memory::{Fate, MemoryLedger, Surroundings};
 pub use postgres::{PostgresLedger, PostgresStats, ServerError, ServerStatus, Trouble};

@@ -21,6 +21,9 @@ pub struct PostgresStats {
     pub definitions: u64,
     pub blobs: u64,
     pub blob_bytes: u64,
+    /// Of what steps printed, and what these parts take on the server's disk.
+    pub log_parts: u64,
+    pub log_bytes: u64,
     /// What the database takes on the server's disk.
     pub database_bytes: u64,
 }
@@ -46,6 +49,7 @@ async fn stats(connection: &mut PgConnection) -> Result<PostgresStats, sqlx::Err
     let sql = "SELECT (SELECT min(created_at) FROM runs) AS oldest, (SELECT count(*) FROM events) AS events, \
                (SELECT count(*) FROM definitions) AS definitions, (SELECT count(*) FROM blobs) AS blobs, \
                (SELECT coalesce(sum(length(bytes)), 0)::bigint FROM blobs) AS blob_bytes, \
+               (SELECT count(*) FROM log_parts) AS log_parts, pg_total_relation_size('log_parts') AS log_bytes, \
                pg_database_size(current_database()) AS database_bytes";
     let row = sqlx::query(sql).fetch_one(connection).await?;
     let number = |column: &str| row.try_get::<i64, _>(column).map(|number| number as u64);
@@ -56,6 +60,8 @@ async fn stats(connection: &mut PgConnection) -> Result<PostgresStats, sqlx::Err
         definitions: number("definitions")?,
         blobs: number("blobs")?,
         blob_bytes: number("blob_bytes")?,
+        log_parts: number("log_parts")?,
+        log_bytes: number("log_bytes")?,
         database_bytes: number("database_bytes")?,
     })
 }

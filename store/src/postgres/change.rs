@@ -160,7 +160,7 @@ async fn record(connection: &mut PgConnection, seal: &Seal, new: &NewRun) -> Res
     let mut view = RunView::empty(&new.id, &new.definition)?;
     let events = view.begin(new, seal, now);
     write::definition(connection, new).await?;
-    write::run(connection, &mut view, &events).await?;
+    write::run(connection, &mut view, &events, now).await?;
     Ok(Triggered { view, created: true })
 }
 

@@ -76,7 +76,7 @@ use self::text::{shown, stored};
 use self::tries::Tries;
 use crate::administration::{self, AdminEntry, AdminEvent};
 use crate::error::LedgerError;
-use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered};
+use crate::ledger::{Announced, Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered};
 use crate::sql::ReadError;
 
 pub use care::PostgresStats;
@@ -178,12 +178,13 @@ impl Ledger for PostgresLedger {
         // From here on the view runs ahead of the ledger until the commit is acknowledged.
         view.stale = true;
         let permit = view.state.permit();
-        let (replies, events) = view.advance(next, &view.env(locked.now, locked.members), actor);
+        let now = locked.now;
+        let (replies, events) = view.advance(next, &view.env(now, locked.members), actor);
         if events.is_empty() {
             loan.roll_back().await;
         } else {
             let written = answered(async {
-                write::changes(&mut loan, view, &events).await?;
+                write::changes(&mut loan, view, &events, now).await?;
                 ready::pass_on(&mut loan, permit, &view.state).await
             });
             written.await.map_err(|error| self.error(error))?;
@@ -205,6 +206,10 @@ impl Ledger for PostgresLedger {
 
     async fn rows(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>, Vec<AttemptRow>), LedgerError> {
         ask!(self, self.pool.begin(SNAPSHOT), |connection| read::rows(&mut connection, run))
+    }
+
+    async fn announced(&self, run: &RunId) -> Result<Option<Announced>, LedgerError> {
+        ask!(self, |connection| ready::announced(&mut connection, run)).map(Some)
     }
 
     async fn group(&self, name: &str) -> Result<Vec<Member>, LedgerError> {

@@ -3,6 +3,7 @@
 //! A row says from when. One whose time has come keeps its place in the queue, whatever is recorded; one that somebody
 //! has put off comes up again with the next commit of its run.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use runward_engine::run::group::Permit;
@@ -12,6 +13,7 @@ use sqlx::{PgConnection, Row as _};
 
 use super::text::stored;
 use crate::fleet::Ready;
+use crate::ledger::Announced;
 use crate::sql::ReadError;
 
 /// What is due now for these calls, the longest due first.
@@ -37,13 +39,29 @@ pub(super) async fn due(
     ready.collect()
 }
 
-/// Whoever records something in the run, or stirs it, changes what is compared here.
+/// Everything that is announced of a run.
+pub(super) async fn announced(connection: &mut PgConnection, run: &RunId) -> Result<Announced, sqlx::Error> {
+    let sql =
+        concat!("SELECT call, since, now FROM (SELECT ", now!(), " AS now) AS clock LEFT JOIN ready ON run_id = $1");
+    let rows = sqlx::query(sql).bind(&run.0).fetch_all(connection).await?;
+    let mut announced = Announced { calls: BTreeMap::new(), at: 0 };
+    for row in &rows {
+        announced.at = row.try_get("now")?;
+        if let Some(call) = row.try_get("call")? {
+            announced.calls.insert(call, row.try_get("since")?);
+        }
+    }
+    Ok(announced)
+}
+
+/// Whoever records something in the run, or stirs it, changes what is compared here; while somebody records, nothing is
+/// put off.
 pub(super) async fn put_off(connection: &mut PgConnection, ready: &Ready, by: Duration) -> Result<(), sqlx::Error> {
     let sql = concat!(
-        "UPDATE ready SET since = ",
+        "WITH quiet AS (SELECT 1 FROM runs WHERE id = $1 AND seq = $5 FOR NO KEY UPDATE SKIP LOCKED) \
+         UPDATE ready SET since = ",
         now!(),
-        " + $4 WHERE run_id = $1 AND call = $2 AND since = $3 \
-         AND EXISTS (SELECT 1 FROM runs WHERE id = $1 AND seq = $5)"
+        " + $4 FROM quiet WHERE run_id = $1 AND call = $2 AND since = $3"
     );
     sqlx::query(sql)
         .bind(&ready.run.0)

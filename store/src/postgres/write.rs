@@ -3,6 +3,9 @@
 //! The rows go as one array a column, so the statement is the same for one row and for ten thousand: it is prepared once,
 //! and a change is one trip to the server, whatever its size.
 
+use std::collections::BTreeMap;
+
+use runward_engine::run::calls::{NOW, calls};
 use runward_engine::run::group::Permit;
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use serde_json::{Map, Value};
@@ -15,7 +18,7 @@ use crate::error::LedgerError;
 use crate::ledger::{Linked, NewRun, RunView};
 use crate::sql::ReadError;
 
-/// The rows below a run; `$1` is its id, `$2` to `$31` are arrays.
+/// The rows below a run; `$1` is its id, `$2` to `$35` are arrays, `$36` is the time.
 macro_rules! rows_of_a_run {
     () => {
         "WITH new_events AS ( \
@@ -30,15 +33,28 @@ macro_rules! rows_of_a_run {
              outputs = excluded.outputs \
          ), new_attempts AS ( \
            INSERT INTO attempts (run_id, claim, unit, attempt, generation, session, watched_by, status, claimed_at, \
-                                 started_at, ended_at, code, signal, error, log_bytes, log_dropped, log_sha256) \
+                                 started_at, ended_at, code, signal, error, log_bytes, log_dropped, log_sha256, \
+                                 home, host) \
            SELECT $1, new.* FROM unnest($16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::text[], \
                                         $21::text[], $22::text[], $23::bigint[], $24::bigint[], $25::bigint[], \
                                         $26::int[], $27::int[], $28::text[], $29::bigint[], $30::bigint[], \
-                                        $31::text[]) AS new \
+                                        $31::text[], $32::text[], $33::text[]) AS new \
            ON CONFLICT (run_id, unit, attempt) DO UPDATE SET watched_by = excluded.watched_by, \
              status = excluded.status, started_at = excluded.started_at, ended_at = excluded.ended_at, \
              code = excluded.code, signal = excluded.signal, error = excluded.error, \
              log_bytes = excluded.log_bytes, log_dropped = excluded.log_dropped, log_sha256 = excluded.log_sha256 \
+         ), new_logs AS ( \
+           INSERT INTO logs (run_id, claim, home) SELECT $1, claim, home \
+           FROM unnest($16::text[], $22::text[], $32::text[]) AS new (claim, status, home) \
+           WHERE status = 'running' AND home IS NOT NULL ON CONFLICT DO NOTHING \
+         ), not_ready AS ( \
+           DELETE FROM ready WHERE run_id = $1 AND call <> ALL ($34::text[]) \
+         ), now_ready AS ( \
+           INSERT INTO ready (run_id, call, since) SELECT $1, new.* \
+           FROM unnest($34::text[], $35::bigint[]) AS new (call, since) \
+           WHERE NOT EXISTS (SELECT 1 FROM ready WHERE run_id = $1 AND ready.call = new.call \
+                             AND (ready.since = new.since OR ready.since <= $36 AND new.since <= $36)) \
+           ON CONFLICT (run_id, call) DO UPDATE SET since = excluded.since \
          ) "
     };
 }
@@ -47,15 +63,15 @@ const NEW_RUN: &str = concat!(
     rows_of_a_run!(),
     "INSERT INTO runs (id, status, generation, held, permit, permit_at, waits, rollback, started_at, finished_at, seq, head, \
                        name, trigger, actor, key, parent, parent_step, params, definition, grp, priority, created_at) \
-     VALUES ($1, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, \
-             $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53)"
+     VALUES ($1, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, \
+             $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58)"
 );
 
 const CHANGES: &str = concat!(
     rows_of_a_run!(),
-    "UPDATE runs SET status = $32, generation = $33, held = $34, permit = $35, permit_at = $36, waits = $37, \
-                     rollback = $38, started_at = $39, finished_at = $40, seq = $41, head = $42 \
-     WHERE id = $1 AND seq = $43"
+    "UPDATE runs SET status = $37, generation = $38, held = $39, permit = $40, permit_at = $41, waits = $42, \
+                     rollback = $43, started_at = $44, finished_at = $45, seq = $46, head = $47 \
+     WHERE id = $1 AND seq = $48"
 );
 
 type Statement = Query<'static, sqlx::Postgres, PgArguments>;
@@ -95,9 +111,10 @@ pub(super) async fn run(
     connection: &mut PgConnection,
     view: &mut RunView,
     events: &[Linked],
+    now: i64,
 ) -> Result<(), sqlx::Error> {
     let row = rows::run_row(&view.state);
-    let statement = head(below(sqlx::query(NEW_RUN), view, events), &row, view);
+    let statement = head(below(sqlx::query(NEW_RUN), view, events, now), &row, view);
     let statement = statement
         .bind(stored(&row.name).into_owned())
         .bind(stored(&row.trigger).into_owned())
@@ -119,10 +136,11 @@ pub(super) async fn changes(
     connection: &mut PgConnection,
     view: &mut RunView,
     events: &[Linked],
+    now: i64,
 ) -> Result<(), ReadError> {
     let row = rows::run_row(&view.state);
     let before = events.first().map_or(row.seq, |(event, _)| event.recorded.seq) as i64 - 1;
-    let statement = head(below(sqlx::query(CHANGES), view, events), &row, view).bind(before);
+    let statement = head(below(sqlx::query(CHANGES), view, events, now), &row, view).bind(before);
     if statement.execute(connection).await?.rows_affected() != 1 {
         let message = format!("run {} moved on while its row was locked", row.id);
         return Err(LedgerError::Other(message).into());
@@ -130,7 +148,7 @@ pub(super) async fn changes(
     Ok(())
 }
 
-/// `$32` to `$42`: what changes of a run.
+/// `$37` to `$47`: what changes of a run.
 fn head(statement: Statement, row: &RunRow, view: &RunView) -> Statement {
     statement
         .bind(row.status.clone())
@@ -146,13 +164,14 @@ fn head(statement: Statement, row: &RunRow, view: &RunView) -> Statement {
         .bind(view.head.clone())
 }
 
-/// `$1` to `$31`: the run's id, its events, and the rows that they touched.
-fn below(statement: Statement, view: &mut RunView, events: &[Linked]) -> Statement {
+/// `$1` to `$36`: the run's id, its events, the rows that they touched, and where it can go on from this moment.
+fn below(statement: Statement, view: &mut RunView, events: &[Linked], now: i64) -> Statement {
     let touched = view.state.take_touched();
     let state = &view.state;
     let steps: Vec<StepRow> = touched.iter().filter_map(|unit| rows::step_row(state, *unit)).collect();
     let attempts: Vec<AttemptRow> = touched.iter().flat_map(|unit| rows::recent_attempt_rows(state, *unit)).collect();
-    attempts_of(steps_of(events_of(statement.bind(state.id.0.clone()), events), &steps), &attempts)
+    let statement = steps_of(events_of(statement.bind(state.id.0.clone()), events), &steps);
+    calls_of(attempts_of(statement, &attempts), calls(state), now)
 }
 
 fn events_of(statement: Statement, events: &[Linked]) -> Statement {
@@ -195,6 +214,15 @@ fn attempts_of(statement: Statement, attempts: &[AttemptRow]) -> Statement {
         .bind(column(attempts, |attempt| attempt.log_bytes as i64))
         .bind(column(attempts, |attempt| attempt.log_dropped as i64))
         .bind(column(attempts, |attempt| attempt.log_sha256.clone()))
+        .bind(column(attempts, |attempt| attempt.home.clone()))
+        .bind(column(attempts, |attempt| maybe(attempt.host.as_deref())))
+}
+
+/// All of them, changed or not: what is there is compared with them where it is, so a row that was put off comes up, and
+/// no row stays that another version wrote for another reason.
+fn calls_of(statement: Statement, calls: BTreeMap<String, i64>, now: i64) -> Statement {
+    let since = calls.values().map(|since| if *since == NOW { now } else { *since }).collect::<Vec<_>>();
+    statement.bind(calls.into_keys().collect::<Vec<_>>()).bind(since).bind(now)
 }
 
 fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {

@@ -226,7 +226,7 @@ pub(super) async fn steps(connection: &mut Connection, run: &RunId) -> Result<Ve
 
 pub(super) async fn attempts(connection: &mut Connection, run: &RunId) -> Result<Vec<AttemptRow>, sqlx::Error> {
     let sql = "SELECT claim, unit, attempt, generation, session, watched_by, status, claimed_at, started_at, ended_at, code, signal, \
-               error, log_bytes, log_dropped, log_sha256 FROM attempts WHERE run_id = $1 ORDER BY claimed_at, claim";
+               error, log_bytes, log_dropped, log_sha256, home, host FROM attempts WHERE run_id = $1 ORDER BY claimed_at, claim";
     let rows = sqlx::query(sql).bind(&run.0).fetch_all(connection).await?;
     rows.iter()
         .map(|row| {
@@ -237,8 +237,8 @@ pub(super) async fn attempts(connection: &mut Connection, run: &RunId) -> Result
                 generation: number(row, "generation")?,
                 session: text(row, "session")?,
                 watched_by: text(row, "watched_by")?,
-                home: None,
-                host: None,
+                home: row.try_get("home")?,
+                host: maybe(row, "host")?,
                 status: row.try_get("status")?,
                 claimed_at: row.try_get("claimed_at")?,
                 started_at: row.try_get("started_at")?,

@@ -157,7 +157,7 @@ impl Batch {
         self.rows += attempts.len() as u64;
         self.text.push(
             "; INSERT INTO attempts (claim, run_id, unit, attempt, generation, session, watched_by, status, \
-             claimed_at, started_at, ended_at, code, signal, error, log_bytes, log_dropped, log_sha256) ",
+             claimed_at, started_at, ended_at, code, signal, error, log_bytes, log_dropped, log_sha256, home, host) ",
         );
         self.text.push_values(attempts, |mut row, attempt| {
             row.push_bind(attempt.claim.clone()).push_bind(run.to_owned()).push_bind(attempt.unit.clone());
@@ -167,6 +167,7 @@ impl Batch {
             row.push_bind(attempt.started_at).push_bind(attempt.ended_at).push_bind(attempt.code);
             row.push_bind(attempt.signal).push_bind(attempt.error.clone()).push_bind(attempt.log_bytes as i64);
             row.push_bind(attempt.log_dropped as i64).push_bind(attempt.log_sha256.clone());
+            row.push_bind(attempt.home.clone()).push_bind(attempt.host.clone());
         });
         self.text.push(
             " ON CONFLICT (run_id, unit, attempt) DO UPDATE SET watched_by = excluded.watched_by, \

@@ -1,23 +1,12 @@
 //! Many processes on one database: each with its own thread, runtime and connections.
 
 use std::sync::Arc;
-use std::thread;
 
-use runward_engine::run::command::Report;
-use runward_engine::run::event::{LogDigest, Outcome};
-use runward_engine::run::outputs::Outputs;
-use runward_engine::run::{Command, Reject, RunId, RunStatus, Unit};
+use runward_engine::run::{Command, Reject, RunId, RunStatus};
 use runward_store::conformance::new_run;
 use runward_store::{Ledger, LedgerError, PostgresLedger, RunQuery, check, command};
 
-fn process<T: Send + 'static, F: Future<Output = T>>(
-    work: impl FnOnce() -> F + Send + 'static,
-) -> thread::JoinHandle<T> {
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(work())
-    })
-}
+use super::{claim, process, settle};
 
 #[tokio::test]
 async fn many_make_a_database_ready_at_once() {
@@ -54,29 +43,12 @@ async fn a_step_is_claimed_by_one_of_many_processes() {
                 let mut mine = 0;
                 for step in 0..STEPS {
                     let id = format!("{worker}-{step}");
-                    let claim = Command::Claim {
-                        unit: Unit::step(step),
-                        claim: id.as_str().into(),
-                        session: "s".into(),
-                        boot: "b".into(),
-                        place: None,
-                    };
-                    match command(&ledger, &mut view, claim, "tester").await.unwrap() {
+                    match command(&ledger, &mut view, claim(step, &id, "s"), "tester").await.unwrap() {
                         Ok(()) => mine += 1,
                         Err(Reject::NotReady { .. } | Reject::Terminal { .. }) => continue,
                         Err(other) => panic!("{other:?}"),
                     }
-                    let report = Report {
-                        outcome: Outcome::Succeeded,
-                        outputs: Outputs::new(),
-                        error: None,
-                        log: LogDigest::default(),
-                        started_at: None,
-                        ended_at: None,
-                        orphans: Vec::new(),
-                    };
-                    let settle = Command::Settle { claim: id.as_str().into(), report: Box::new(report) };
-                    command(&ledger, &mut view, settle, "tester").await.unwrap().unwrap();
+                    command(&ledger, &mut view, settle(&id), "tester").await.unwrap().unwrap();
                 }
                 mine
             })

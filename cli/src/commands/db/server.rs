@@ -55,5 +55,7 @@ fn contents(stats: &PostgresStats) {
     row("events", &stats.events.to_string());
     let files = text::count(stats.blobs, "pinned file");
     row("definitions", &format!("{}, with {files} ({})", stats.definitions, format_size(stats.blob_bytes)));
+    let parts = text::count(stats.log_parts, "part");
+    row("output", &format!("{parts} of what steps printed ({})", format_size(stats.log_bytes)));
     row("database", &format_size(stats.database_bytes));
 }
