@@ -6,11 +6,13 @@
 //! - [`driver`]: carries one run to its end, and picks up what an earlier driver left running
 //! - [`queue`]: hints, who should look at the ledger now
 //! - [`worker`]: a member of a cluster, that does all this for whatever run there is
+//! - [`logs`]: what steps print, on its way to whoever reads it
 //! - [`care`]: looks after what runs leave behind
 
 pub mod care;
 pub mod driver;
 pub mod home;
+pub mod logs;
 pub mod queue;
 pub mod step;
 pub mod supervisor;

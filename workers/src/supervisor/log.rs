@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,8 @@ pub struct LogReader {
     /// Payload bytes already told, gaps included.
     offset: u64,
     waiting: VecDeque<LogItem>,
+    /// Where the head ends, once something behind it is gone.
+    head_end: Option<u64>,
 }
 
 struct Open {
@@ -51,8 +54,14 @@ impl LogReader {
 
     /// Reads on at `offset`, as saved from an earlier reader ([`LogReader::offset`]).
     pub fn open_at(dir: &Path, offset: u64) -> io::Result<LogReader> {
-        let mut reader =
-            LogReader { dir: dir.to_owned(), open: None, next_number: 0, offset, waiting: VecDeque::new() };
+        let mut reader = LogReader {
+            dir: dir.to_owned(),
+            open: None,
+            next_number: 0,
+            offset,
+            waiting: VecDeque::new(),
+            head_end: None,
+        };
         for number in segments(dir)? {
             match File::open(segment_path(dir, number)).map(|file| header_at(&file, 0)) {
                 Ok(Ok(Some(header))) if header.offset <= offset => reader.next_number = number,
@@ -66,16 +75,26 @@ impl LogReader {
 
     /// Payload bytes written so far, found from the headers of the newest segment alone.
     pub fn end(&self) -> io::Result<u64> {
-        let mut end = self.offset();
-        for number in segments(&self.dir)?.into_iter().rev().take(1) {
-            let file = File::open(segment_path(&self.dir, number))?;
-            let mut position = 0;
-            while let Some(header) = header_at(&file, position)? {
-                end = end.max(header.offset + u64::from(header.len));
-                position += HEADER_BYTES as u64 + u64::from(header.len);
-            }
+        let newest = segments(&self.dir)?.pop();
+        let end = newest.map(|number| end_of(&segment_path(&self.dir, number))).transpose()?.flatten();
+        Ok(end.unwrap_or(0).max(self.offset()))
+    }
+
+    /// What is no longer kept between the head and the tail, in payload bytes.
+    pub fn hole(&mut self) -> io::Result<Option<Range<u64>>> {
+        let numbers = segments(&self.dir)?;
+        let Some(pair) = numbers.windows(2).find(|pair| pair[1] > pair[0] + 1) else { return Ok(None) };
+        let path = |number| segment_path(&self.dir, number);
+        let start = match self.head_end {
+            Some(end) => end,
+            None => end_of(&path(pair[0]))?.unwrap_or(0),
+        };
+        self.head_end = Some(start);
+        match File::open(path(pair[1])).and_then(|file| header_at(&file, 0)) {
+            Ok(header) => Ok(header.map(|header| start..header.offset)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(end)
     }
 
     /// About how much is written and not read yet, from the sizes of the files alone: cheap however much there is.
@@ -180,6 +199,17 @@ impl Iterator for LogReader {
     }
 }
 
+/// Payload bytes up to the end of a segment; `None` while it holds no frame.
+fn end_of(path: &Path) -> io::Result<Option<u64>> {
+    let file = File::open(path)?;
+    let (mut end, mut position) = (None, 0);
+    while let Some(header) = header_at(&file, position)? {
+        end = Some(header.offset + u64::from(header.len));
+        position += HEADER_BYTES as u64 + u64::from(header.len);
+    }
+    Ok(end)
+}
+
 /// The numbers of the segments that exist, in order. The folder comes with the first of them.
 fn segments(dir: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
@@ -260,6 +290,8 @@ mod tests {
             }
         }
         assert_eq!((at, summary.bytes, gaps), (all.len(), all.len() as u64, summary.dropped));
+        let hole = LogReader::open(dir.path()).unwrap().hole().unwrap().unwrap();
+        assert_eq!(hole.end - hole.start, gaps);
         assert!((limit - 4096..=limit).contains(&(summary.bytes - summary.dropped)));
     }
 

@@ -24,7 +24,7 @@ const TAIL_SEGMENTS: usize = (SEGMENTS - HEAD_SEGMENTS) as usize;
 const SEGMENT_BYTES_MIN: u64 = 4 * 1024;
 /// The largest payload of one frame, in bytes.
 pub(super) const FRAME_PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
-pub(super) const HEADER_BYTES: usize = 24;
+pub(crate) const HEADER_BYTES: usize = 24;
 
 /// Which output of the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct LogSummary {
 
 /// The fixed part of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     pub offset: u64,
     pub time_ms: u64,
     pub len: u32,
@@ -56,7 +56,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn to_bytes(self) -> [u8; HEADER_BYTES] {
+    pub(crate) fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..8].copy_from_slice(&self.offset.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.time_ms.to_le_bytes());
@@ -69,7 +69,7 @@ impl Header {
     }
 
     /// `None` if the bytes cannot be a header.
-    pub(super) fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
+    pub(crate) fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Option<Header> {
         let (offset, rest) = bytes.split_first_chunk::<8>()?;
         let (time_ms, rest) = rest.split_first_chunk::<8>()?;
         let (len, rest) = rest.split_first_chunk::<4>()?;
