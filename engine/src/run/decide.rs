@@ -8,10 +8,9 @@ use super::command::{Command, Reject, Report};
 use super::event::{Event, Outcome, StopCause, Then};
 use super::ids::{ClaimId, Part, RunId, Unit};
 use super::state::{AttemptStatus, Phase, RunState, StepStatus, UnitState};
-use super::{Env, check, gates, given, group, hours, operator, retry, rows};
+use super::{Env, check, gates, given, group, hours, loss, operator, retry, rows};
 use crate::limits;
 use crate::mutated;
-use crate::runbook::model::OnLost;
 
 /// The direct events of `command`; what follows from them is [`follow_up`](super::follow::follow_up)'s business.
 pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Event>, Reject> {
@@ -69,7 +68,7 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
             let (unit, _) = live(state, claim)?;
             if state.unit(unit).is_some_and(|unit| unit.voided >= limits::VOIDED_MAX) {
                 let evidence = format!("proven never started {} times in a row", limits::VOIDED_MAX);
-                return Ok(vec![lost(state, unit, claim, evidence, now)]);
+                return Ok(vec![loss::lost(state, unit, claim, evidence, false, now)]);
             }
             Ok(vec![Event::AttemptVoided { unit: state.unit_name(unit), claim: claim.clone() }])
         }
@@ -78,7 +77,7 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
             if with.as_ref().is_some_and(|silent| *silent != attempt.watched_by) {
                 return Err(Reject::Watched { unit: state.unit_name(unit) });
             }
-            Ok(vec![lost(state, unit, claim, evidence.clone(), now)])
+            Ok(vec![loss::lost(state, unit, claim, evidence.clone(), with.is_some(), now)])
         }
         Command::Wake => Ok(wake(state, now)),
         Command::Cancel { force, rollback, reason } => operator::cancel(state, *force, *rollback, reason.clone()),
@@ -125,7 +124,7 @@ fn settle_child(state: &RunState, child: &RunId, end: &ChildEnd, now: i64) -> Op
         // Somebody stopped it: it is not for a machine to start it again.
         StepStatus::Failed if end.outcome == ChildOutcome::Cancelled => Then::Stand,
         StepStatus::Failed | StepStatus::TimedOut if retries_every_failure(state, unit) => again(state, unit, now),
-        StepStatus::Lost => after_loss(state, unit, now),
+        StepStatus::Lost => loss::by_author(state, unit, now),
         _ => Then::Stand,
     };
     Some(child::settle(state, unit, child, end, status, then))
@@ -184,13 +183,17 @@ fn settle(state: &RunState, claim: &ClaimId, report: &Report, now: i64) -> Resul
             None => Err(Reject::UnknownClaim { claim: claim.clone() }),
         };
     };
+    let (then, caution) = match &report.outcome {
+        Outcome::Interrupted => loss::after(state, unit, claim, false, now),
+        outcome => (then(state, unit, outcome, now), None),
+    };
     let settled = Event::AttemptSettled {
         unit: state.unit_name(unit),
         claim: claim.clone(),
         outcome: report.outcome.clone(),
-        then: then(state, unit, &report.outcome, now),
+        then,
         outputs: report.outputs.clone(),
-        error: report.error.clone(),
+        error: loss::cautious(report.error.clone(), caution),
         log: report.log.clone(),
         started_at: report.started_at,
         ended_at: report.ended_at,
@@ -199,19 +202,9 @@ fn settle(state: &RunState, claim: &ClaimId, report: &Report, now: i64) -> Resul
     Ok(vec![if unit.part == Part::Check { check::settled(settled) } else { settled }])
 }
 
-fn lost(state: &RunState, unit: Unit, claim: &ClaimId, evidence: String, now: i64) -> Event {
-    Event::AttemptLost {
-        unit: state.unit_name(unit),
-        claim: claim.clone(),
-        evidence,
-        then: after_loss(state, unit, now),
-    }
-}
-
 fn then(state: &RunState, unit: Unit, outcome: &Outcome, now: i64) -> Then {
     match outcome {
-        Outcome::Succeeded | Outcome::NotInPlace | Outcome::Killed => Then::Stand,
-        Outcome::Interrupted => after_loss(state, unit, now),
+        Outcome::Succeeded | Outcome::NotInPlace | Outcome::Killed | Outcome::Interrupted => Then::Stand,
         Outcome::Failed { code, .. } => {
             let retry = state.retry_of(unit);
             let listed = |on_exit: &[i32]| on_exit.is_empty() || code.is_some_and(|code| on_exit.contains(&code));
@@ -221,30 +214,8 @@ fn then(state: &RunState, unit: Unit, outcome: &Outcome, now: i64) -> Then {
     }
 }
 
-fn after_loss(state: &RunState, unit: Unit, now: i64) -> Then {
-    let mut requeued = mutated!(RequeueLost);
-    if mutated!(HoldIsRetry) {
-        requeued |= state.on_lost_of(unit) == OnLost::Hold;
-    }
-    if requeued && may_start(state, unit) {
-        return Then::Retry { at: now };
-    }
-    if unit.part == Part::Check {
-        return if may_start(state, unit) { check::after_loss(state, unit, now) } else { Then::Stand };
-    }
-    match state.on_lost_of(unit) {
-        OnLost::Fail => Then::Stand,
-        OnLost::Hold if may_start(state, unit) => Then::Hold,
-        OnLost::Hold => Then::Stand,
-        OnLost::Retry => again(state, unit, now),
-        OnLost::Check if mutated!(LostWithoutProbe) => again(state, unit, now),
-        OnLost::Check if may_start(state, unit) => Then::Check,
-        OnLost::Check => Then::Stand,
-    }
-}
-
 /// Whether this unit may start again in this generation at all.
-fn may_start(state: &RunState, unit: Unit) -> bool {
+pub(super) fn may_start(state: &RunState, unit: Unit) -> bool {
     match (unit.part, state.section(unit.step)) {
         (Part::Undo, _) => state.may_undo(),
         (_, 0) => state.stop.is_none(),
@@ -252,7 +223,7 @@ fn may_start(state: &RunState, unit: Unit) -> bool {
     }
 }
 
-fn again(state: &RunState, unit: Unit, now: i64) -> Then {
+pub(super) fn again(state: &RunState, unit: Unit, now: i64) -> Then {
     let (Some(policy), Some(unit_state)) = (state.retry_of(unit), state.unit(unit)) else { return Then::Stand };
     let allowed = policy.attempts.get() + u32::from(mutated!(RetryOnceMore));
     if unit_state.tries >= allowed || !may_start(state, unit) {

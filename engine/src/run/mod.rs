@@ -26,6 +26,7 @@ pub mod given;
 pub mod group;
 pub mod hours;
 pub mod ids;
+mod loss;
 mod operator;
 pub mod outcome;
 pub mod outputs;

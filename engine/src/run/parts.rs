@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::ids::{Part, Unit};
 use super::state::{RunState, UnitState};
-use crate::runbook::model::{OnLost, Retry, Undo};
+use crate::runbook::model::{Lease, OnLost, Retry, Undo};
 
 impl UnitState {
     /// A part of this step or item; `None` while it has not come up.
@@ -64,6 +64,16 @@ impl RunState {
             Part::Step => self.spec(unit.step).on_lost,
             Part::Undo if self.starts_max(unit) > 1 => OnLost::Retry,
             Part::Check | Part::Undo => OnLost::Fail,
+        }
+    }
+
+    /// Whether it must not outlive the silence of its worker, because it may start again elsewhere: where the author does
+    /// not say so, whatever may start more than once. A probe changes nothing, and is asked again.
+    pub fn is_strict(&self, unit: Unit) -> bool {
+        match (unit.part, self.spec(unit.step).lease) {
+            (Part::Check, _) => true,
+            (_, Some(lease)) => lease == Lease::Strict,
+            (_, None) => self.starts_max(unit) > 1,
         }
     }
 

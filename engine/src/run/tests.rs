@@ -19,6 +19,7 @@ mod children;
 mod cost;
 mod course;
 mod gates;
+mod losses;
 mod offers;
 mod people;
 mod random;

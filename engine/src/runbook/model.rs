@@ -139,6 +139,8 @@ pub struct Step {
     pub grace: Duration,
     pub retry: Option<Retry>,
     pub on_lost: OnLost,
+    /// As written.
+    pub lease: Option<Lease>,
     pub orphans: Orphans,
     pub allow_failure: bool,
     pub outputs: Vec<(String, ValueType)>,
@@ -366,6 +368,14 @@ pub enum Jitter {
     /// Half the delay and anything up to the other half.
     Equal,
     None,
+}
+
+/// Whether a step goes on when its worker is not heard of any more, in a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// It is ended in time, so that it can start elsewhere.
+    Strict,
+    Detached,
 }
 
 /// What becomes of a step when it cannot be known whether its attempt ran to an end.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::graph::Link;
 use super::model::{
-    Action, Argument, Call, Check, ForEach, Jitter, OnLost, Orphans, Render, Retry, Script, Shell, Span, Spanned, Step,
-    Undo, ValueType,
+    Action, Argument, Call, Check, ForEach, Jitter, Lease, OnLost, Orphans, Render, Retry, Script, Shell, Span,
+    Spanned, Step, Undo, ValueType,
 };
 use super::node::{Data, Node};
 use super::places::{Place, Places, Role};
@@ -104,6 +104,7 @@ pub fn read<'n>(
         timeout,
         grace: time(keys.get("grace")).unwrap_or(Duration::from_millis(limits::STEP_GRACE_MS_DEFAULT)),
         on_lost: on_lost(places, keys, retry.as_ref()),
+        lease: lease(keys),
         retry,
         orphans: if keys.text("orphans") == Some("leave") { Orphans::Leave } else { Orphans::Kill },
         allow_failure: keys.flag("allow-failure"),
@@ -341,6 +342,10 @@ fn retry(node: &Node) -> Retry {
             })
             .unwrap_or_default(),
     }
+}
+
+fn lease(keys: Keys<'_>) -> Option<Lease> {
+    Some(if keys.text("lease")? == "strict" { Lease::Strict } else { Lease::Detached })
 }
 
 fn on_lost(places: &mut Places<'_>, keys: Keys<'_>, retry: Option<&Retry>) -> OnLost {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use runward_engine::bind::{Context, Expression, ShellScript, Template};
 use runward_engine::limits;
-use runward_engine::runbook::model::{Action, Argument, Http, Items, OnLost, Runbook, Script, Shell, Step, Wait};
+use runward_engine::runbook::model::{
+    Action, Argument, Http, Items, Lease, OnLost, Runbook, Script, Shell, Step, Wait,
+};
 use runward_engine::units::format_duration;
 use serde_json::{Map, Value, json};
 
@@ -76,6 +78,11 @@ pub fn notes(step: &Step) -> Vec<String> {
         OnLost::Retry => line += ", again if lost",
         OnLost::Check => line += ", checked if lost",
         OnLost::Fail => {}
+    }
+    match step.lease {
+        Some(Lease::Strict) => line += ", ended if its worker falls silent",
+        Some(Lease::Detached) => line += ", goes on without its worker",
+        None => {}
     }
     if step.allow_failure {
         line += ", may fail";

@@ -59,7 +59,11 @@ const COMMON: &[Key] = &[
         words!("fail", "retry", "hold", "check"),
         "What becomes of it when its outcome cannot be known. Default: where it may retry, check if it has one, else retry; else fail.",
     ),
-    Key::new("lease", words!("detached"; unbuilt "strict"), "Whether it goes on when its worker dies."),
+    Key::new(
+        "lease",
+        words!("strict", "detached"),
+        "In a cluster: whether it is ended or goes on when its worker falls silent. Default: strict with retry, else detached.",
+    ),
     Key::new("orphans", words!("kill", "leave"), "What happens to processes it left behind. Default: kill."),
     Key::new("allow-failure", Shape::Flag, "A failure of it does not stop the run."),
     Key::new(
