@@ -49,6 +49,7 @@ pub async fn drive(
         place: None,
         offer: Offer::All,
         slots: None,
+        leases: None,
     };
     let mut driver = Driver::new(setting, lock, view);
     if !showing.stays() {

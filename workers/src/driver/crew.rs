@@ -113,6 +113,11 @@ impl Crew {
         self.members.insert(session, requests);
     }
 
+    /// The supervisor of this session, where this driver is connected to it.
+    pub(super) fn member(&self, session: &SessionId) -> Option<&Requests> {
+        self.members.get(session)
+    }
+
     pub(super) async fn start(&mut self, launch: Launch) -> Result<(), DriveError> {
         let attempt = launch.attempt.clone();
         if self.own().await?.start(launch).is_err() {

@@ -12,11 +12,13 @@ pub mod course;
 mod crew;
 mod hands;
 pub mod inquiry;
+mod leases;
 mod log;
 mod member;
 pub mod permit;
 mod recover;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use crate::queue::Slots;
 use crate::step::files::{FilesError, materialise, templates};
 use crate::step::launch::{LaunchError, launch};
 use crate::supervisor::journal;
+use crate::supervisor::lease::{Kept, Leases};
 use crate::supervisor::protocol::Launch;
 pub use children::Callees;
 use children::{ChildNews, Children, Wish};
@@ -133,6 +136,8 @@ pub struct Setting<'a> {
     pub offer: Offer,
     /// Room for what runs, shared by all drivers of a worker; `None`: as much as the run allows.
     pub slots: Option<Slots>,
+    /// Keeps alive what may start elsewhere when this worker falls silent; `None`: nothing can.
+    pub leases: Option<Leases>,
 }
 
 pub struct Driver<'a> {
@@ -142,6 +147,8 @@ pub struct Driver<'a> {
     crew: Crew,
     course: Course,
     hands: Hands,
+    /// Strict attempts of its own that this session watches on the record.
+    kept: BTreeMap<ClaimId, Kept>,
     clock: Clock,
     door: Door,
     callees: Callees,
@@ -157,7 +164,7 @@ impl<'a> Driver<'a> {
         if let Some(place) = &setting.place {
             course = course.for_member(place.clone(), setting.offer.clone());
         }
-        let (callees, hands) = (Callees::default(), Hands::new(setting.slots.clone()));
+        let (callees, hands, kept) = (Callees::default(), Hands::new(setting.slots.clone()), BTreeMap::new());
         Driver {
             setting,
             _lock: lock,
@@ -165,6 +172,7 @@ impl<'a> Driver<'a> {
             crew,
             course,
             hands,
+            kept,
             callees,
             wish: None,
             clock: Clock::default(),
@@ -329,6 +337,7 @@ impl<'a> Driver<'a> {
     fn hold(&mut self) {
         let own = self.course.own(&self.view.state).map(|attempt| attempt.claim.clone());
         self.hands.hold(&own.collect());
+        self.keep_alive();
     }
 
     fn tell(&self, news: &[Recorded], observer: &dyn Observer) {
@@ -342,7 +351,13 @@ impl<'a> Driver<'a> {
         let Start { claim, unit, prepared } = start;
         let Some((_, attempt)) = self.view.state.live_attempt(&claim) else { return Ok(()) };
         match launch(self.setting.home, &self.view.state, unit, attempt, prepared) {
-            Ok(launch) => self.crew.start(Launch { log_bytes_max: self.setting.log_bytes_max, ..launch }).await,
+            Ok(launch) => {
+                let lease_until_ms = self.lease_of(unit);
+                let log_bytes_max = self.setting.log_bytes_max;
+                self.crew.start(Launch { log_bytes_max, lease_until_ms, ..launch }).await?;
+                self.keep_alive();
+                Ok(())
+            }
             // A full disk is no failure of the step: it never started, and whoever resumes starts it.
             Err(LaunchError::Home(error)) => Err(error.into()),
             Err(error) => {

@@ -99,6 +99,10 @@ fn outcome(timeout: Duration, end: &End) -> (Outcome, Option<String>) {
         ),
         End::TimedOut { .. } => (Outcome::TimedOut, Some(format!("timed out after {}", format_duration(timeout)))),
         End::Killed { .. } => (Outcome::Killed, None),
+        End::LeaseOver { .. } => (
+            Outcome::Interrupted,
+            Some("its worker was silent for too long, so it was ended (`lease: strict`)".to_owned()),
+        ),
         End::NotStarted { error, hint } => (Outcome::NotStarted, Some(format!("{error}: {hint}"))),
         End::Interrupted => {
             (Outcome::Interrupted, Some("its supervisor died, and the step was killed with it".to_owned()))

@@ -43,6 +43,8 @@ pub(super) enum Order {
     Start(Launch),
     /// May come late, when the attempt is over and the next one runs: that one is not meant.
     Kill { attempt: String, grace_ms: u64 },
+    /// The attempt may live until then.
+    Lease { attempt: String, until_ms: u64 },
 }
 
 /// What a subreaper tells its supervisor, one JSON line each: one word an attempt, and its last.
@@ -162,12 +164,15 @@ pub(super) struct Control {
     heard: Vec<u8>,
 }
 
-/// What was heard while a step runs.
-pub(super) enum Heard {
-    /// End this attempt.
-    Kill { grace: Duration },
+/// What was heard about a step while it runs.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// It is to end, within this time.
+    pub(super) kill: Option<Duration>,
+    /// It may live until then.
+    pub(super) lease_until_ms: Option<u64>,
     /// The supervisor is dead.
-    Gone,
+    pub(super) gone: bool,
 }
 
 impl Control {
@@ -185,25 +190,29 @@ impl Control {
     }
 
     /// What has arrived about `attempt`, without waiting.
-    pub(super) fn hear(&mut self, attempt: &str) -> Option<Heard> {
+    pub(super) fn hear(&mut self, attempt: &str) -> Heard {
         match self.fill(true) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(len) if len > 0 => {}
             Ok(_) | Err(_) => {
                 self.stream = None;
-                return Some(Heard::Gone);
+                return Heard { gone: true, ..Heard::default() };
             }
         }
-        let mut heard: Option<Duration> = None;
+        let mut heard = Heard::default();
         while let Ok(Some(order)) = protocol::decode::<Order>(&mut self.heard) {
-            if let Order::Kill { attempt: meant, grace_ms } = order
-                && meant == attempt
-            {
-                let grace = Duration::from_millis(grace_ms);
-                heard = Some(heard.map_or(grace, |sooner| sooner.min(grace)));
+            match order {
+                Order::Kill { attempt: meant, grace_ms } if meant == attempt => {
+                    let grace = Duration::from_millis(grace_ms);
+                    heard.kill = Some(heard.kill.map_or(grace, |sooner| sooner.min(grace)));
+                }
+                Order::Lease { attempt: meant, until_ms } if meant == attempt => {
+                    heard.lease_until_ms = heard.lease_until_ms.max(Some(until_ms));
+                }
+                _ => {} // of the attempt before
             }
         }
-        heard.map(|grace| Heard::Kill { grace })
+        heard
     }
 
     /// Waits for the next attempt; `None` when there will be none.
@@ -211,7 +220,7 @@ impl Control {
         loop {
             match protocol::decode::<Order>(&mut self.heard) {
                 Ok(Some(Order::Start(launch))) => return Some(launch),
-                Ok(Some(Order::Kill { .. })) => {} // of the attempt before
+                Ok(Some(Order::Kill { .. } | Order::Lease { .. })) => {} // of the attempt before
                 Ok(None) => match self.fill(false) {
                     Ok(len) if len > 0 => {}
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

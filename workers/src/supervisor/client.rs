@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,7 @@ pub struct Supervisor {
 #[derive(Clone)]
 pub struct Requests {
     outgoing: Arc<Outgoing>,
+    leases: Arc<AtomicBool>,
 }
 
 /// What is asked goes out at once; only what the socket does not take waits for a task.
@@ -53,6 +55,8 @@ pub struct Events {
     stream: OwnedReadHalf,
     buffer: Vec<u8>,
     process: Option<Child>,
+    /// The supervisor has said that it knows leases.
+    leases: Arc<AtomicBool>,
 }
 
 /// What a supervisor tells.
@@ -162,9 +166,10 @@ impl Supervisor {
         let socket = stream.as_fd().try_clone_to_owned()?.into();
         let (stream, _half) = stream.into_split();
         let outgoing = Arc::new(Outgoing { socket, _half, backlog: Mutex::new(Vec::new()) });
+        let leases = Arc::new(AtomicBool::new(false));
         Ok(Supervisor {
-            requests: Requests { outgoing },
-            events: Events { stream, buffer: Vec::with_capacity(READ_BYTES), process },
+            requests: Requests { outgoing, leases: Arc::clone(&leases) },
+            events: Events { stream, buffer: Vec::with_capacity(READ_BYTES), process, leases },
         })
     }
 }
@@ -207,6 +212,14 @@ impl Requests {
         self.ask(&Request::Kill { attempt: attempt.to_owned(), grace_ms })
     }
 
+    /// Gives an attempt that has a lease more time. An older supervisor gives none in the first place.
+    pub fn lease(&self, attempt: &str, until_ms: u64) -> Result<(), AskError> {
+        match self.leases.load(Ordering::Acquire) {
+            true => self.ask(&Request::Lease { attempt: attempt.to_owned(), until_ms }),
+            false => Ok(()),
+        }
+    }
+
     /// Asks what lives; the answer is [`Event::Live`].
     pub fn list(&self) -> Result<(), AskError> {
         self.ask(&Request::List)
@@ -237,7 +250,10 @@ impl Events {
     async fn hello(&mut self) -> Option<Gone> {
         loop {
             match protocol::decode::<Reply>(&mut self.buffer) {
-                Ok(Some(Reply::Hello { version: PROTOCOL_VERSION, .. })) => return None,
+                Ok(Some(Reply::Hello { version: PROTOCOL_VERSION, leases, .. })) => {
+                    self.leases.store(leases, Ordering::Release);
+                    return None;
+                }
                 Ok(Some(Reply::Hello { version, .. })) => return Some(Gone::OtherVersion(version)),
                 Ok(Some(Reply::Unusable { reason })) => return Some(Gone::Unusable(reason)),
                 Ok(Some(_)) => return Some(Gone::Garbled("it does not say who it is".to_owned())),
@@ -257,7 +273,9 @@ impl Events {
     pub async fn next_event(&mut self) -> Event {
         loop {
             match protocol::decode::<Reply>(&mut self.buffer) {
-                Ok(Some(Reply::Hello { version: PROTOCOL_VERSION, .. })) => {}
+                Ok(Some(Reply::Hello { version: PROTOCOL_VERSION, leases, .. })) => {
+                    self.leases.store(leases, Ordering::Release);
+                }
                 Ok(Some(Reply::Hello { version, .. })) => return self.gone(Gone::OtherVersion(version)),
                 Ok(Some(Reply::Unusable { reason })) => return self.gone(Gone::Unusable(reason)),
                 Ok(Some(Reply::Ended { attempt })) => return Event::Ended { attempt },

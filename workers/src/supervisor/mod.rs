@@ -15,6 +15,7 @@
 //!
 //! - [`protocol`]: the words on the socket; [`client`]: the worker's end of it
 //! - [`journal`]: what is proven about an attempt; [`spool`] and [`log`]: its output, written and read
+//! - [`lease`]: until when an attempt may live whose worker may have fallen silent
 //! - `server`, `peer`: the supervisor; `attempt`, `watch`: the subreaper; `exec`, `tree`: the step's
 //!   process and all processes below
 
@@ -22,6 +23,7 @@ mod attempt;
 pub mod client;
 mod exec;
 pub mod journal;
+pub mod lease;
 pub mod log;
 mod peer;
 pub mod protocol;

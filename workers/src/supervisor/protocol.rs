@@ -42,6 +42,9 @@ pub struct Launch {
     pub log_bytes_max: u64,
     /// The boot in which the step was claimed; a supervisor of another boot refuses.
     pub boot: String,
+    /// It ends then, if it is given no more time: [`Request::Lease`]. `None`: it lives as long as it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_until_ms: Option<u64>,
 }
 
 /// What a client asks for.
@@ -54,6 +57,12 @@ pub enum Request {
         attempt: String,
         grace_ms: u64,
     },
+    /// An attempt with a lease may live until then, in milliseconds since the machine was started. Never shortens it. Said to
+    /// supervisors only that say they know it.
+    Lease {
+        attempt: String,
+        until_ms: u64,
+    },
     List,
 }
 
@@ -64,6 +73,9 @@ pub enum Reply {
     Hello {
         version: u32,
         pid: i32,
+        /// It knows [`Request::Lease`].
+        #[serde(default)]
+        leases: bool,
     },
     /// Told to the client that asked: this request started nothing.
     Refused {

@@ -202,7 +202,7 @@ impl Server {
 
     fn welcome(&mut self, stream: UnixStream) {
         if let Ok(mut peer) = Peer::new(stream) {
-            peer.say(&Reply::Hello { version: PROTOCOL_VERSION, pid: Pid::this().as_raw() });
+            peer.say(&Reply::Hello { version: PROTOCOL_VERSION, pid: Pid::this().as_raw(), leases: true });
             self.peers.insert(self.next_peer, peer);
             self.next_peer += 1;
         }
@@ -226,6 +226,11 @@ impl Server {
                     Some(live) => live.kill(attempt, grace_ms),
                     None => self.tell(id, &Reply::Ended { attempt }),
                 },
+                Request::Lease { attempt, until_ms } => {
+                    if let Some(live) = self.live.get_mut(&attempt) {
+                        live.lease(attempt, until_ms);
+                    }
+                }
                 Request::List => {
                     let fallen = self.fallen.iter().map(|(attempt, ..)| attempt);
                     let attempts = self.live.keys().chain(fallen).cloned().collect();
@@ -409,6 +414,13 @@ impl Live {
         if let Ok(order) = protocol::encode(&Order::Kill { attempt, grace_ms }) {
             let _ = self.control.write(&order);
             let _ = kill(self.pid, Signal::SIGCONT); // our child, not yet waited for: nobody else's pid
+        }
+    }
+
+    /// Passes more time on. One that does not arrive is made good by the next.
+    fn lease(&mut self, attempt: String, until_ms: u64) {
+        if let Ok(order) = protocol::encode(&Order::Lease { attempt, until_ms }) {
+            let _ = self.control.write(&order);
         }
     }
 

@@ -14,9 +14,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use runward_engine::runbook::model::Orphans;
 
-use super::attempt::{Heard, Subreaper};
+use super::attempt::Subreaper;
 use super::exec::{self, NotStarted};
 use super::journal::{End, Orphan, Reported};
+use super::lease;
 use super::protocol::Launch;
 use super::spool::{Spool, Stream};
 use super::tree::{self, Buried};
@@ -37,6 +38,10 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(1);
 const SWEEP_MAX: Duration = Duration::from_secs(5);
 /// The longest single wait; timeouts may be longer.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The same where there is a lease: a wait does not go on while the machine sleeps, and a lease does.
+const LEASE_TICK: Duration = Duration::from_secs(1);
+/// Between TERM and KILL when a lease is over, at most: not long after, the step may start elsewhere.
+const LEASE_GRACE: Duration = Duration::from_secs(2);
 
 /// What all processes of an attempt used together, as far as they were waited for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,6 +60,7 @@ pub(super) fn start<'a>(launch: &'a Launch, subreaper: &'a mut Subreaper) -> Res
         subreaper,
         main: Pid::from_raw(child.id() as i32),
         timeout_at: now.checked_add(Duration::from_millis(launch.timeout_ms)),
+        lease_until_ms: launch.lease_until_ms,
         spool: Spool::new(&launch.dir, launch.log_bytes_max),
         out: child.stdout.take().and_then(|pipe| nonblocking(pipe.into())),
         err: child.stderr.take().and_then(|pipe| nonblocking(pipe.into())),
@@ -78,6 +84,8 @@ pub(super) struct Watch<'a> {
     main: Pid,
     /// `None` if it is beyond what the clock can say.
     timeout_at: Option<Instant>,
+    /// Until when it may live, by [`lease::now_ms`]; `None`: as long as it takes, or it has been told to end for it.
+    lease_until_ms: Option<u64>,
     pub(super) spool: Spool,
     out: Option<File>,
     err: Option<File>,
@@ -103,6 +111,7 @@ pub(super) struct Watch<'a> {
 enum Why {
     TimedOut,
     Killed,
+    LeaseOver,
     Interrupted,
 }
 
@@ -110,6 +119,7 @@ enum Why {
 enum Due {
     Wait(Instant),
     TimeOut,
+    EndLease,
     EndOrphans,
     LeaveOrphans,
     Sweep,
@@ -129,6 +139,10 @@ impl Watch<'_> {
             }
             match self.decide(Instant::now()) {
                 Due::Wait(until) => self.wait(until),
+                Due::EndLease => {
+                    self.lease_until_ms = None;
+                    self.stop(Why::LeaseOver, LEASE_GRACE.min(Duration::from_millis(self.launch.grace_ms)));
+                }
                 Due::TimeOut => self.stop(Why::TimedOut, Duration::from_millis(self.launch.grace_ms)),
                 Due::EndOrphans => {
                     self.orphans = tree::living(Pid::this());
@@ -149,6 +163,9 @@ impl Watch<'_> {
     fn decide(&self, now: Instant) -> Due {
         if !self.subreaper.control.is_open() && !self.alone {
             return Due::Sweep;
+        }
+        if self.lease_left() == Some(Duration::ZERO) && !self.alone {
+            return Due::EndLease;
         }
         let settled_at = self.ended.map(|ended| (self.last_output.max(ended) + SETTLE).min(ended + SETTLE_MAX));
         let silent = self.out.is_none() && self.err.is_none();
@@ -182,12 +199,17 @@ impl Watch<'_> {
         }
     }
 
+    fn lease_left(&self) -> Option<Duration> {
+        Some(Duration::from_millis(self.lease_until_ms?.saturating_sub(lease::now_ms())))
+    }
+
     /// Sleeps until something happens, at most until `until`, and takes in what happened.
     fn wait(&mut self, until: Instant) {
         let now = Instant::now();
         let gathering = now < self.gather_until;
         let until = if gathering { until.min(self.gather_until) } else { until };
-        let timeout = until.saturating_duration_since(now).min(WAIT_MAX) + Duration::from_micros(999);
+        let longest = self.lease_left().map_or(WAIT_MAX, |left| left.min(LEASE_TICK));
+        let timeout = until.saturating_duration_since(now).min(longest) + Duration::from_micros(999);
         let pipes = [&self.out, &self.err].map(|pipe| pipe.as_ref().filter(|_| !gathering).map(AsFd::as_fd));
         let Subreaper { signals, control, .. } = &*self.subreaper;
         let sources = [Some(signals.as_fd()), control.as_fd(), pipes[0], pipes[1]];
@@ -246,10 +268,14 @@ impl Watch<'_> {
 
     /// What the supervisor says; the end of its socket is its death.
     fn hear(&mut self) {
-        match self.subreaper.control.hear(&self.launch.attempt) {
-            Some(Heard::Kill { grace }) => self.stop(Why::Killed, grace),
-            Some(Heard::Gone) => self.stop(Why::Interrupted, Duration::ZERO),
-            None => {}
+        let heard = self.subreaper.control.hear(&self.launch.attempt);
+        if let (Some(known), Some(until)) = (self.lease_until_ms, heard.lease_until_ms) {
+            self.lease_until_ms = Some(known.max(until));
+        }
+        if heard.gone {
+            self.stop(Why::Interrupted, Duration::ZERO);
+        } else if let Some(grace) = heard.kill {
+            self.stop(Why::Killed, grace);
         }
     }
 
@@ -308,6 +334,7 @@ impl Watch<'_> {
         match (self.why, self.reported) {
             (Some(Why::TimedOut), reported) => End::TimedOut { reported },
             (Some(Why::Killed), reported) => End::Killed { reported },
+            (Some(Why::LeaseOver), reported) => End::LeaseOver { reported },
             (None, Some(reported)) => reported.into(),
             (Some(Why::Interrupted), _) | (None, None) => End::Interrupted,
         }

@@ -1,9 +1,12 @@
 //! How an attempt can end, and what the journal says then.
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use runward_workers::supervisor::client::Event;
-use runward_workers::supervisor::journal::{AttemptResult, End, Mark, Reported, is_alive, read_mark, try_void};
-use runward_workers::supervisor::protocol::Refusal;
+use runward_workers::supervisor::journal::{
+    AttemptResult, End, Mark, Reported, is_alive, read_mark, read_result, try_void,
+};
+use runward_workers::supervisor::lease;
+use runward_workers::supervisor::protocol::{Launch, Refusal};
 use runward_workers::supervisor::spool::Stream;
 
 use crate::world::*;
@@ -176,4 +179,62 @@ async fn of_start_and_void_at_the_same_time_exactly_one_wins() {
         assert_eq!(said, expected, "{event:?}");
     }
     println!("started {started}, void {voided}");
+}
+
+/// Nobody ends it but who is told to.
+const STAYS: &str = "while :; do sleep 0.01; done";
+
+fn with_lease(world: &World, name: &str, left_ms: u64) -> Launch {
+    Launch { lease_until_ms: Some(lease::now_ms() + left_ms), ..world.launch(name, STAYS) }
+}
+
+#[tokio::test]
+async fn an_attempt_whose_lease_is_over_is_ended_even_where_its_supervisor_hangs() {
+    let mut world = World::new();
+    let launch = with_lease(&world, "strict", 300);
+    world.requests.start(launch.clone()).unwrap();
+    until("its start", || (read_mark(&launch.dir).unwrap() == Some(Mark::Started)).then_some(()));
+    let supervisor = nix::unistd::Pid::from_raw(world.supervisor_pid());
+    kill(supervisor, Signal::SIGSTOP).unwrap();
+    let result = until("its end", || read_result(&launch.dir, &launch.boot).unwrap());
+    assert!(matches!(result.end, End::LeaseOver { .. }), "{result:?}");
+    kill(supervisor, Signal::SIGCONT).unwrap();
+    assert_eq!(world.event().await, Event::Ended { attempt: "strict".into() });
+}
+
+#[tokio::test]
+async fn more_time_keeps_the_attempt_that_gets_it_and_no_other() {
+    let mut world = World::new();
+    world.requests.list().unwrap();
+    assert_eq!(world.event().await, Event::Live { attempts: vec![] }, "it has said that it knows leases");
+    for left_ms in TIMEOUTS_MS {
+        let [kept, other] = ["kept", "other"].map(|name| with_lease(&world, &format!("{name}-{left_ms}"), left_ms));
+        world.requests.start(kept.clone()).unwrap();
+        world.requests.lease(&kept.attempt, lease::now_ms() + 3_600_000).unwrap();
+        world.requests.lease(&kept.attempt, 1).unwrap(); // never shortens it
+        world.requests.lease("nobody", 1).unwrap();
+        world.requests.start(other.clone()).unwrap();
+        let Event::Ended { attempt } = world.event().await else { panic!() };
+        if attempt == kept.attempt {
+            world.ended(&other).await;
+            continue; // no turn for the word before its time was over
+        }
+        assert!(matches!(result(&other).end, End::LeaseOver { .. }));
+        std::thread::sleep(std::time::Duration::from_millis(left_ms)); // longer than what it had at first
+        world.requests.list().unwrap();
+        assert_eq!(world.event().await, Event::Live { attempts: vec![kept.attempt.clone()] });
+        world.requests.kill(&kept.attempt, 10_000).unwrap();
+        assert!(matches!(world.ended(&kept).await.end, End::Killed { .. }));
+        return;
+    }
+    panic!("it got no more time");
+}
+
+#[tokio::test]
+async fn a_step_that_ignores_term_does_not_outlive_its_lease_by_its_own_grace() {
+    let mut world = World::new();
+    let launch = world.launch("deaf", "trap '' TERM; while :; do sleep 0.01; done");
+    let launch = Launch { lease_until_ms: Some(lease::now_ms()), grace_ms: 3_600_000, ..launch };
+    world.requests.start(launch.clone()).unwrap();
+    assert!(matches!(world.ended(&launch).await.end, End::LeaseOver { .. }));
 }

@@ -77,6 +77,8 @@ pub enum End {
     TimedOut { reported: Option<Reported> },
     /// Ended by request.
     Killed { reported: Option<Reported> },
+    /// Ended because nobody was heard who wants it to go on: it may start elsewhere.
+    LeaseOver { reported: Option<Reported> },
     /// The program could not be executed: what happened and what to do about it.
     NotStarted { error: String, hint: String },
     /// The supervisor or the subreaper died; the step was killed at an unknown point.
@@ -90,6 +92,7 @@ impl std::fmt::Display for End {
             End::Signaled { signal } => write!(f, "signal {signal} ended it"),
             End::TimedOut { .. } => f.write_str("it took too long and was ended"),
             End::Killed { .. } => f.write_str("it was killed by request"),
+            End::LeaseOver { .. } => f.write_str("its worker was silent for too long, and it was ended"),
             End::NotStarted { error, hint } => write!(f, "it could not be started: {error}: {hint}"),
             End::Interrupted => f.write_str("its supervisor died, and it was killed with it"),
         }

@@ -1,0 +1,30 @@
+//! Which of its attempts a driver keeps alive: those that may start elsewhere, and that its own session watches on the
+//! record. What another session is said to watch may be given up at any moment.
+
+use std::collections::BTreeMap;
+
+use runward_engine::run::{ClaimId, SessionId, Unit};
+
+use super::Driver;
+use crate::supervisor::lease::Leases;
+
+impl Driver<'_> {
+    /// Until when an attempt of this unit may live if nothing more is heard of this worker.
+    pub(super) fn lease_of(&self, unit: Unit) -> Option<u64> {
+        self.setting.leases.as_ref().filter(|_| self.view.state.is_strict(unit)).map(Leases::until_ms)
+    }
+
+    pub(super) fn keep_alive(&mut self) {
+        let Some(leases) = &self.setting.leases else { return };
+        let state = &self.view.state;
+        let watched = self.course.own(state).filter(|attempt| attempt.watched_by == self.setting.session);
+        let strict = watched.filter(|it| state.live_attempt(&it.claim).is_some_and(|(unit, _)| state.is_strict(unit)));
+        let wanted: BTreeMap<&ClaimId, &SessionId> = strict.map(|attempt| (&attempt.claim, &attempt.session)).collect();
+        self.kept.retain(|claim, _| wanted.contains_key(claim));
+        for (claim, session) in wanted {
+            if let (false, Some(requests)) = (self.kept.contains_key(claim), self.crew.member(session)) {
+                self.kept.insert(claim.clone(), leases.keep(claim, requests));
+            }
+        }
+    }
+}
