@@ -35,7 +35,12 @@ impl Packer {
         items: &mut impl Iterator<Item = io::Result<LogItem>>,
     ) -> io::Result<Option<LogPart>> {
         let mut part: Option<LogPart> = None;
-        while let Some(chunk) = self.chunk(items)? {
+        loop {
+            let chunk = match self.chunk(items) {
+                Ok(Some(chunk)) => chunk,
+                Err(error) if part.is_none() => return Err(error),
+                Ok(None) | Err(_) => break, // an error comes again
+            };
             let so_far =
                 part.get_or_insert_with(|| LogPart { from: chunk.offset, to: chunk.offset, frames: Vec::new() });
             if chunk.offset != so_far.to {

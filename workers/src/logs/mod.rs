@@ -8,6 +8,8 @@ mod frames;
 mod remote;
 mod shipper;
 mod spooled;
+#[cfg(test)]
+mod tests;
 
 pub use remote::{Remote, Rest};
 pub use shipper::Shipper;

@@ -94,7 +94,7 @@ pub(super) fn now_ms() -> u64 {
 }
 
 /// The writer. One per attempt, in its subreaper. Nothing is created before the first byte.
-pub(super) struct Spool {
+pub(crate) struct Spool {
     dir: PathBuf,
     segment_bytes: u64,
     current: Option<Segment>,
@@ -117,7 +117,7 @@ struct Segment {
 
 impl Spool {
     /// A spool in `dir` that keeps `limit_bytes` of payload.
-    pub(super) fn new(dir: &Path, limit_bytes: u64) -> Spool {
+    pub(crate) fn new(dir: &Path, limit_bytes: u64) -> Spool {
         Spool {
             dir: dir.to_owned(),
             segment_bytes: (limit_bytes / SEGMENTS).max(SEGMENT_BYTES_MIN),
@@ -132,7 +132,7 @@ impl Spool {
     }
 
     /// Appends what was read from `stream`; what cannot be written is counted as dropped.
-    pub(super) fn append(&mut self, stream: Stream, mut payload: &[u8]) {
+    pub(crate) fn append(&mut self, stream: Stream, mut payload: &[u8]) {
         self.hash.update(payload);
         let time_ms = now_ms();
         while !payload.is_empty() {
