@@ -64,7 +64,7 @@ async fn attempt(supervisor: &mut Supervisor, dir: &Path, name: &str, script: &s
         orphans: Orphans::Kill,
         log_bytes_max: 128 << 20,
         boot: journal::boot_id().expect("a boot id"),
-        lease_until_ms: None,
+        lease: None,
     };
     supervisor.requests.start(launch.clone()).expect("a request");
     assert!(matches!(supervisor.events.next_event().await, Event::Ended { .. }));

@@ -113,7 +113,7 @@ async fn trial(ground: &Path) -> Result<Duration, String> {
         orphans: Orphans::Kill,
         log_bytes_max: 64 * 1024,
         boot: boot.clone(),
-        lease_until_ms: None,
+        lease: None,
     };
     journal::open(&launch.dir).map_err(|error| told(&error))?;
     supervisor.requests.start(launch.clone()).map_err(|error| told(&error))?;

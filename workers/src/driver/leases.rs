@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use runward_engine::run::{ClaimId, SessionId, Unit};
 
 use super::Driver;
-use crate::supervisor::lease::Leases;
+use crate::supervisor::protocol::Lease;
 
 impl Driver<'_> {
-    /// Until when an attempt of this unit may live if nothing more is heard of this worker.
-    pub(super) fn lease_of(&self, unit: Unit) -> Option<u64> {
-        self.setting.leases.as_ref().filter(|_| self.view.state.is_strict(unit)).map(Leases::until_ms)
+    /// How long an attempt of this unit may take to start, and whether it may live on, if nothing more is heard of this worker.
+    pub(super) fn lease_of(&self, unit: Unit) -> Option<Lease> {
+        let until_ms = self.setting.leases.as_ref()?.until_ms();
+        Some(Lease { until_ms, strict: self.view.state.is_strict(unit) })
     }
 
     pub(super) fn keep_alive(&mut self) {

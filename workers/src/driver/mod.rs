@@ -352,9 +352,9 @@ impl<'a> Driver<'a> {
         let Some((_, attempt)) = self.view.state.live_attempt(&claim) else { return Ok(()) };
         match launch(self.setting.home, &self.view.state, unit, attempt, prepared) {
             Ok(launch) => {
-                let lease_until_ms = self.lease_of(unit);
+                let lease = self.lease_of(unit);
                 let log_bytes_max = self.setting.log_bytes_max;
-                self.crew.start(Launch { log_bytes_max, lease_until_ms, ..launch }).await?;
+                self.crew.start(Launch { log_bytes_max, lease, ..launch }).await?;
                 self.keep_alive();
                 Ok(())
             }

@@ -107,7 +107,7 @@ pub fn launch(
         orphans: prepared.orphans,
         log_bytes_max: limits::LOG_BYTES_MAX,
         boot: attempt.boot.clone(),
-        lease_until_ms: None,
+        lease: None,
     })
 }
 

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exec::NotStarted;
 use super::journal::{self, AttemptResult, End, Mark, Orphan, Started};
+use super::lease;
 use super::protocol::{self, Launch, Refusal};
 use super::spool::{Spool, now_ms};
 use super::watch::{self, Usage};
@@ -104,6 +105,9 @@ fn become_subreaper() -> nix::Result<SignalFd> {
 
 impl Subreaper {
     fn carry_out(&mut self, launch: &Launch) -> After {
+        if launch.lease.is_some_and(|lease| lease.until_ms <= lease::now_ms()) {
+            return self.refuse(Refusal::TooLate);
+        }
         // From here on the journal says "started", and "dead" as soon as this process is, or lets go.
         let started = match journal::start(&launch.dir) {
             Ok(Ok(started)) => started,

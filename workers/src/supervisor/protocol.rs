@@ -42,9 +42,18 @@ pub struct Launch {
     pub log_bytes_max: u64,
     /// The boot in which the step was claimed; a supervisor of another boot refuses.
     pub boot: String,
-    /// It ends then, if it is given no more time: [`Request::Lease`]. `None`: it lives as long as it takes.
+    /// In a cluster, where somebody may give it up who does not hear of its worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_until_ms: Option<u64>,
+    pub lease: Option<Lease>,
+}
+
+/// How long the word of a worker counts: it may be late, from one that hung or slept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// After that it does not start, in milliseconds since the machine was started.
+    pub until_ms: u64,
+    /// After that it also ends, if it was not given more time: [`Request::Lease`].
+    pub strict: bool,
 }
 
 /// What a client asks for.
@@ -107,6 +116,8 @@ pub enum Refusal {
     Void,
     #[error("it was claimed in another boot of this machine")]
     OtherBoot,
+    #[error("it was to start too long ago: it may have been given up")]
+    TooLate,
     #[error("its directory cannot be used: {0}")]
     Directory(String),
     #[error("no process could be created for it: {0}")]

@@ -60,7 +60,7 @@ pub(super) fn start<'a>(launch: &'a Launch, subreaper: &'a mut Subreaper) -> Res
         subreaper,
         main: Pid::from_raw(child.id() as i32),
         timeout_at: now.checked_add(Duration::from_millis(launch.timeout_ms)),
-        lease_until_ms: launch.lease_until_ms,
+        lease_until_ms: launch.lease.filter(|lease| lease.strict).map(|lease| lease.until_ms),
         spool: Spool::new(&launch.dir, launch.log_bytes_max),
         out: child.stdout.take().and_then(|pipe| nonblocking(pipe.into())),
         err: child.stderr.take().and_then(|pipe| nonblocking(pipe.into())),

@@ -6,7 +6,7 @@ use runward_workers::supervisor::journal::{
     AttemptResult, End, Mark, Reported, is_alive, read_mark, read_result, try_void,
 };
 use runward_workers::supervisor::lease;
-use runward_workers::supervisor::protocol::{Launch, Refusal};
+use runward_workers::supervisor::protocol::{Launch, Lease, Refusal};
 use runward_workers::supervisor::spool::Stream;
 
 use crate::world::*;
@@ -184,22 +184,43 @@ async fn of_start_and_void_at_the_same_time_exactly_one_wins() {
 /// Nobody ends it but who is told to.
 const STAYS: &str = "while :; do sleep 0.01; done";
 
+fn for_so_long(left_ms: u64, strict: bool) -> Option<Lease> {
+    Some(Lease { until_ms: lease::now_ms() + left_ms, strict })
+}
+
 fn with_lease(world: &World, name: &str, left_ms: u64) -> Launch {
-    Launch { lease_until_ms: Some(lease::now_ms() + left_ms), ..world.launch(name, STAYS) }
+    Launch { lease: for_so_long(left_ms, true), ..world.launch(name, STAYS) }
 }
 
 #[tokio::test]
 async fn an_attempt_whose_lease_is_over_is_ended_even_where_its_supervisor_hangs() {
     let mut world = World::new();
-    let launch = with_lease(&world, "strict", 300);
-    world.requests.start(launch.clone()).unwrap();
-    until("its start", || (read_mark(&launch.dir).unwrap() == Some(Mark::Started)).then_some(()));
-    let supervisor = nix::unistd::Pid::from_raw(world.supervisor_pid());
-    kill(supervisor, Signal::SIGSTOP).unwrap();
-    let result = until("its end", || read_result(&launch.dir, &launch.boot).unwrap());
-    assert!(matches!(result.end, End::LeaseOver { .. }), "{result:?}");
-    kill(supervisor, Signal::SIGCONT).unwrap();
-    assert_eq!(world.event().await, Event::Ended { attempt: "strict".into() });
+    for left_ms in TIMEOUTS_MS {
+        let launch = with_lease(&world, &format!("strict-{left_ms}"), left_ms);
+        world.requests.start(launch.clone()).unwrap();
+        if too_late(&mut world, &launch).await {
+            continue;
+        }
+        let supervisor = nix::unistd::Pid::from_raw(world.supervisor_pid());
+        kill(supervisor, Signal::SIGSTOP).unwrap();
+        let result = until("its end", || read_result(&launch.dir, &launch.boot).unwrap());
+        assert!(matches!(result.end, End::LeaseOver { .. }), "{result:?}");
+        kill(supervisor, Signal::SIGCONT).unwrap();
+        assert_eq!(world.event().await, Event::Ended { attempt: launch.attempt });
+        return;
+    }
+    panic!("it had no turn to start in time");
+}
+
+/// Whether the machine was too busy to start it in time; else it has started.
+async fn too_late(world: &mut World, launch: &Launch) -> bool {
+    let moment = std::time::Duration::from_millis(1);
+    while read_mark(&launch.dir).unwrap() != Some(Mark::Started) {
+        if tokio::time::timeout(moment, world.events.next_event()).await.is_ok() {
+            return true; // it was refused
+        }
+    }
+    false
 }
 
 #[tokio::test]
@@ -214,10 +235,10 @@ async fn more_time_keeps_the_attempt_that_gets_it_and_no_other() {
         world.requests.lease(&kept.attempt, 1).unwrap(); // never shortens it
         world.requests.lease("nobody", 1).unwrap();
         world.requests.start(other.clone()).unwrap();
-        let Event::Ended { attempt } = world.event().await else { panic!() };
-        if attempt == kept.attempt {
-            world.ended(&other).await;
-            continue; // no turn for the word before its time was over
+        let first = world.event().await;
+        if first != (Event::Ended { attempt: other.attempt.clone() }) {
+            world.event().await; // no turn before its time was over: of one or both
+            continue;
         }
         assert!(matches!(result(&other).end, End::LeaseOver { .. }));
         std::thread::sleep(std::time::Duration::from_millis(left_ms)); // longer than what it had at first
@@ -233,8 +254,45 @@ async fn more_time_keeps_the_attempt_that_gets_it_and_no_other() {
 #[tokio::test]
 async fn a_step_that_ignores_term_does_not_outlive_its_lease_by_its_own_grace() {
     let mut world = World::new();
-    let launch = world.launch("deaf", "trap '' TERM; while :; do sleep 0.01; done");
-    let launch = Launch { lease_until_ms: Some(lease::now_ms()), grace_ms: 3_600_000, ..launch };
-    world.requests.start(launch.clone()).unwrap();
-    assert!(matches!(world.ended(&launch).await.end, End::LeaseOver { .. }));
+    for left_ms in TIMEOUTS_MS {
+        let deaf = world.launch(&format!("deaf-{left_ms}"), "trap '' TERM; while :; do sleep 0.01; done");
+        let launch = Launch { lease: for_so_long(left_ms, true), grace_ms: 3_600_000, ..deaf };
+        world.requests.start(launch.clone()).unwrap();
+        if let Event::Ended { .. } = world.event().await {
+            assert!(matches!(result(&launch).end, End::LeaseOver { .. }));
+            return;
+        }
+    }
+    panic!("it had no turn to start in time");
+}
+
+#[tokio::test]
+async fn the_word_of_a_worker_that_hung_too_long_starts_nothing() {
+    let mut world = World::new();
+    for strict in [true, false] {
+        let launch = world.launch(&format!("late-{strict}"), "true");
+        let launch = Launch { lease: for_so_long(0, strict), ..launch };
+        world.requests.start(launch.clone()).unwrap();
+        let reason = Refusal::TooLate;
+        assert_eq!(world.event().await, Event::Refused { attempt: launch.attempt.clone(), reason });
+        assert_eq!(try_void(&launch.dir).unwrap(), Mark::Void, "it never started, and that can be proven");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_may_live_without_its_worker_is_not_ended_when_its_lease_is_over() {
+    let mut world = World::new();
+    for left_ms in TIMEOUTS_MS {
+        let launch = world.launch(&format!("detached-{left_ms}"), STAYS);
+        let launch = Launch { lease: for_so_long(left_ms, false), ..launch };
+        world.requests.start(launch.clone()).unwrap();
+        if too_late(&mut world, &launch).await {
+            continue;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(left_ms)); // its lease is over
+        world.requests.kill(&launch.attempt, 10_000).unwrap();
+        assert!(matches!(world.ended(&launch).await.end, End::Killed { .. }));
+        return;
+    }
+    panic!("it had no turn to start in time");
 }

@@ -86,7 +86,7 @@ pub fn launch(dir: &Path, name: &str, script: &str) -> Launch {
         orphans: Orphans::Kill,
         log_bytes_max: 128 << 20,
         boot: journal::boot_id().unwrap(),
-        lease_until_ms: None,
+        lease: None,
     }
 }
 
