@@ -5,6 +5,7 @@
 mod actor;
 mod args;
 mod ask;
+mod cluster;
 mod commands;
 mod complete;
 mod config;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use runward_engine::run::{ClaimId, RunId, RunState, SessionId, Unit};
 use runward_engine::runbook::model::Runbook;
-use runward_store::{Ledger, LedgerError, PostgresLedger, PrunedRun, RunQuery, SqliteLedger};
+use runward_store::{Ledger, LedgerError, PrunedRun, RunQuery, SqliteLedger};
 use runward_workers::home::{DriverLock, DriverLockError, Home};
 use uuid::Uuid;
 
 use crate::actor::actor;
+use crate::cluster::Cluster;
 use crate::config::{Config, Settings};
 use crate::drivers::{Driver, Drivers};
 use crate::failure::Failure;
@@ -27,7 +28,7 @@ pub enum Place {
     /// This machine: a ledger in the state folder, and a process for each run.
     Here(Here),
     /// A database that many machines use; their workers carry the runs on.
-    Cluster(Box<PostgresLedger>),
+    Cluster(Cluster),
 }
 
 pub struct Here {
@@ -46,7 +47,7 @@ pub enum Seat<'a> {
 /// Opens the ledger: the database that is configured, or that of the state folder.
 pub async fn open(config: &Config) -> Result<Opened, Failure> {
     let place = match &config.settings.database {
-        Some(database) => Place::Cluster(Box::new(PostgresLedger::open(database.whole()).await?)),
+        Some(database) => Place::Cluster(Cluster::open(database.whole(), &config.settings).await?),
         None => Place::Here(open_here(config).await?),
     };
     Ok(Opened { place, settings: config.settings.clone(), config: config.file.clone() })
@@ -70,7 +71,7 @@ impl Opened {
     pub fn ledger(&self) -> &dyn Ledger {
         match &self.place {
             Place::Here(here) => &here.ledger,
-            Place::Cluster(ledger) => &**ledger,
+            Place::Cluster(cluster) => &*cluster.ledger,
         }
     }
 
@@ -79,6 +80,20 @@ impl Opened {
         match &self.place {
             Place::Here(here) => Some(&here.home),
             Place::Cluster(_) => None,
+        }
+    }
+
+    pub fn cluster(&self) -> Option<&Cluster> {
+        match &self.place {
+            Place::Here(_) => None,
+            Place::Cluster(cluster) => Some(cluster),
+        }
+    }
+
+    /// Something was recorded in this run. On this machine its driver looks by itself.
+    pub async fn tell(&self, state: &RunState) {
+        if let Some(cluster) = self.cluster() {
+            cluster.tell(state).await;
         }
     }
 
@@ -103,7 +118,7 @@ impl Opened {
     pub async fn integrity(&self) -> Result<Vec<String>, LedgerError> {
         match &self.place {
             Place::Here(here) => here.ledger.integrity().await,
-            Place::Cluster(ledger) => ledger.integrity().await,
+            Place::Cluster(cluster) => cluster.ledger.integrity().await,
         }
     }
 }

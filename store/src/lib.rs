@@ -26,5 +26,5 @@ pub use ledger::{
     Triggered, command,
 };
 pub use memory::{Fate, MemoryLedger, Surroundings};
-pub use postgres::{PostgresLedger, PostgresStats, ServerError, ServerStatus, Trouble};
+pub use postgres::{PostgresLedger, PostgresStats, ServerError, ServerHealth, ServerStatus, Trouble};
 pub use sqlite::{Examined, SqliteLedger, Stats, examine};

@@ -98,6 +98,7 @@ async fn say(opened: &Opened, view: &mut RunView, unit: Unit, asked: &Asked) -> 
     let decide = give::with_id(word(opened, &view.state, unit, asked), &asked.about.id);
     let mut commands = vec![decide, Command::Wake];
     let mut committed = opened.ledger().commit(view, &mut |_| commands.pop(), &actor()).await?;
+    opened.tell(&view.state).await;
     match committed.replies.pop() {
         // Two at the same moment, with one id.
         Some(Err(Reject::Repeated { was })) => Ok(Some(*was)),

@@ -21,7 +21,7 @@ pub async fn run(config: &Config, args: CancelArgs) -> Result<i32, Failure> {
     let id = find_run(opened.ledger(), &args.run).await?;
     let mut view = opened.ledger().load(&id).await?;
     let cancel = Command::Cancel { force: args.force, rollback: args.rollback, reason: args.reason };
-    let already = match give(opened.ledger(), &mut view, cancel, &args.id).await? {
+    let already = match give(&opened, &mut view, cancel, &args.id).await? {
         Ok(()) => !give::changed(&view, &args.id),
         // Whoever gave it may not have lived to carry it out.
         Err(Reject::Repeated { was }) if view.state.status.is_terminal() || view.state.cancelled().is_none() => {

@@ -1,7 +1,7 @@
 //! Looking on while a run goes to its end, whoever carries it there: a process of this machine, or the workers of a
 //! cluster. What somebody asks for meanwhile is a command on the ledger, like anybody else's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use runward_engine::run::group::Permit;
@@ -13,6 +13,7 @@ use runward_workers::driver::Ask;
 use super::drive::{named, screen};
 use crate::actor::actor;
 use crate::args::RunFormat;
+use crate::cluster::waits_for_worker;
 use crate::copies::Outputs;
 use crate::failure::Failure;
 use crate::open::Opened;
@@ -23,6 +24,8 @@ use crate::view::{Screen, Showing, words};
 const HAND_OVER: Duration = Duration::from_secs(1);
 /// How often a follower looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often is looked who is there to do what is ready.
+const COUNT_EVERY: Duration = Duration::from_secs(2);
 /// How long a database may be away before whoever follows a run gives up looking. The run itself is not touched by it.
 const AWAY_MAX: Duration = Duration::from_secs(300);
 
@@ -63,7 +66,7 @@ pub async fn follow(opened: &Opened, id: &RunId, showing: Showing, stake: Stake)
         screen.only_look(opened.home().is_some());
     }
     let mut hands = Hands { keys: asks.then(|| Keys::new(screen.is_live())), asked: Vec::new() };
-    let mut follower = Follower { opened, view, family: Family::default(), stays, cancelled: None, away: None };
+    let mut follower = Follower { opened, view, family: Family::default(), stays, cancelled: None, away: None, lack: Lack::default() };
     loop {
         let looked = {
             let looking = follower.look(&mut screen);
@@ -153,6 +156,7 @@ struct Follower<'a> {
     cancelled: Option<bool>,
     /// Since when the database is away.
     away: Option<Instant>,
+    lack: Lack,
 }
 
 impl Follower<'_> {
@@ -179,6 +183,7 @@ impl Follower<'_> {
             screen.waiting(state, &ledger.group(&group.name).await?);
         }
         self.family.look(self.opened, state, screen).await?;
+        self.lack.look(self.opened, state, &self.family, screen).await?;
         screen.tick();
         Ok(if self.is_over() { Going::Ended(Verdict::of(state)) } else { Going::On })
     }
@@ -202,6 +207,7 @@ impl Follower<'_> {
         match self.opened.ledger().commit(&mut self.view, &mut |_| cancel.take(), &actor()).await {
             Ok(mut committed) => {
                 self.cancelled = Some(force);
+                self.opened.tell(&self.view.state).await;
                 screen.changed(&self.view.state, &committed.news);
                 match committed.replies.pop().unwrap_or(Ok(())) {
                     Ok(()) if self.view.state.status.is_terminal() => {}
@@ -236,6 +242,47 @@ impl Follower<'_> {
         }
         self.away = away;
         Ok(Going::On)
+    }
+}
+
+/// Labels that nobody has who is there, as far as it was said.
+#[derive(Default)]
+struct Lack {
+    looked: Option<Instant>,
+    /// Found at the last look: who is about to come, or about to take it, deserves a second one.
+    found: BTreeSet<Vec<String>>,
+    said: BTreeSet<Vec<String>>,
+}
+
+impl Lack {
+    /// Says once what a run waits for that no worker has.
+    async fn look(
+        &mut self,
+        opened: &Opened,
+        state: &RunState,
+        family: &Family,
+        screen: &mut Screen,
+    ) -> Result<(), LedgerError> {
+        let Some(cluster) = opened.cluster() else { return Ok(()) };
+        if self.looked.is_some_and(|at| at.elapsed() < COUNT_EVERY) {
+            return Ok(());
+        }
+        self.looked = Some(Instant::now());
+        let waits = |state: &RunState| !todo(state).claims.is_empty();
+        let states: Vec<&RunState> =
+            family.0.values().map(|view| &view.state).chain([state]).filter(|state| waits(state)).collect();
+        if states.is_empty() {
+            self.found.clear();
+            return Ok(());
+        }
+        let members = cluster.members().await?;
+        let lacks: BTreeSet<Vec<String>> = states.iter().flat_map(|state| members.lacks(state)).collect();
+        for labels in lacks.intersection(&self.found).filter(|labels| !self.said.contains(*labels)) {
+            screen.note(&waits_for_worker(labels));
+        }
+        self.said.extend(lacks.intersection(&self.found).cloned());
+        self.found = lacks;
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use runward_engine::run::given::Given;
 use runward_engine::run::{Command, Reject, RunId};
-use runward_store::{Ledger, LedgerError, RunView, command};
+use runward_store::{LedgerError, RunView, command};
 use serde_json::json;
 
 use super::run::carry_on;
@@ -17,12 +17,16 @@ use crate::view::{Showing, words};
 
 /// The answer; that of a command that was already so is the refusal that says so, with an id and without one.
 pub async fn give(
-    ledger: &dyn Ledger,
+    opened: &Opened,
     view: &mut RunView,
     wanted: Command,
     id: &CommandIdArgs,
 ) -> Result<Result<(), Reject>, LedgerError> {
-    command(ledger, view, with_id(wanted, id), &actor()).await
+    let reply = command(opened.ledger(), view, with_id(wanted, id), &actor()).await?;
+    if reply.is_ok() {
+        opened.tell(&view.state).await;
+    }
+    Ok(reply)
 }
 
 pub fn with_id(wanted: Command, id: &CommandIdArgs) -> Command {
@@ -75,7 +79,7 @@ pub async fn again(
     showing: Showing,
 ) -> Result<i32, Failure> {
     let run = view.state.id.clone();
-    match give(opened.ledger(), view, wanted, id).await? {
+    match give(opened, view, wanted, id).await? {
         Err(Reject::Repeated { was }) if showing.format != RunFormat::Json => {
             eprintln!("{}", first_answer(&run, &was));
         }

@@ -19,7 +19,7 @@ pub async fn run(config: &Config, args: OverrideArgs) -> Result<i32, Failure> {
     let id = find_run(opened.ledger(), &args.run).await?;
     let mut view = opened.ledger().load(&id).await?;
     let wanted = Command::OverrideWindow { reason: args.reason };
-    let changed = match give(opened.ledger(), &mut view, wanted, &args.id).await? {
+    let changed = match give(&opened, &mut view, wanted, &args.id).await? {
         Ok(()) => give::changed(&view, &args.id),
         Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),
         Err(Reject::AlreadyOverridden { .. }) => false,

@@ -16,7 +16,7 @@ pub async fn run(config: &Config, args: PauseArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let id = find_run(opened.ledger(), &args.run).await?;
     let mut view = opened.ledger().load(&id).await?;
-    let changed = match give(opened.ledger(), &mut view, Command::Pause { reason: args.reason }, &args.id).await? {
+    let changed = match give(&opened, &mut view, Command::Pause { reason: args.reason }, &args.id).await? {
         Ok(()) => give::changed(&view, &args.id),
         Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),
         Err(Reject::AlreadyPaused { .. }) => false,

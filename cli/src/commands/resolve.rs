@@ -33,7 +33,7 @@ pub async fn run(config: &Config, args: ResolveArgs) -> Result<i32, Failure> {
     };
     let resolve = Command::Resolve { unit, resolution, reason: args.reason };
     let mut already = false;
-    match give(opened.ledger(), &mut view, resolve, &args.id).await? {
+    match give(&opened, &mut view, resolve, &args.id).await? {
         Ok(()) if give::changed(&view, &args.id) => {}
         Ok(()) | Err(Reject::AlreadyResolved { .. }) => already = true,
         Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),

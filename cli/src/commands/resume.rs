@@ -66,6 +66,7 @@ async fn again(opened: &Opened, view: &mut RunView, args: &ResumeArgs, format: R
     if let Some(Err(reject)) = committed.replies.pop() {
         return Err(refused(reject, &view.state.id));
     }
+    opened.tell(&view.state).await;
     let resumed = committed.news.iter().find_map(|recorded| match &recorded.event {
         Event::RunResumed { reset, from, .. } => Some((reset, from)),
         _ => None,

@@ -37,7 +37,7 @@ pub async fn run(config: &Config, args: &RetryArgs) -> Result<i32, Failure> {
         refuse_child(&opened, &view.state).await?;
     }
     let retry = retry(&view, args)?;
-    let reply = give(opened.ledger(), &mut view, retry, &args.id).await?;
+    let reply = give(&opened, &mut view, retry, &args.id).await?;
     reply.map_err(|reject| refused(reject, &id))?;
     // A driver that had nothing left to wait for may have gone just before.
     let Some(seat) = seat.or_else(|| opened.seat(&id).ok()) else {

@@ -22,13 +22,13 @@ pub async fn run(config: &Config, args: &RollbackArgs) -> Result<i32, Failure> {
     match begin::take(&opened, &id, &args.id).await? {
         Wheel::Given(mut view) => give::again(&opened, &mut view, rollback, &args.id, args.detach, showing).await,
         Wheel::Mine(seat, mut view) => {
-            give(opened.ledger(), &mut view, rollback, &args.id).await?.map_err(|reject| refused(reject, &id))?;
+            give(&opened, &mut view, rollback, &args.id).await?.map_err(|reject| refused(reject, &id))?;
             begin::go(&opened, seat, view, args.detach, showing).await
         }
         Wheel::Taken(view, taken) if view.state.is_at_rest() => Err(taken.into()),
         // What is to be said is that it is not over; if it is by now, the word counts, and somebody drives it.
         Wheel::Taken(mut view, _) => {
-            give(opened.ledger(), &mut view, rollback, &args.id).await?.map_err(|reject| refused(reject, &id))?;
+            give(&opened, &mut view, rollback, &args.id).await?.map_err(|reject| refused(reject, &id))?;
             carry_on(&opened, &id, args.detach, showing).await
         }
     }

@@ -96,6 +96,7 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     if let Some(reason) = args.reason {
         override_window::record(&opened, &mut view, reason).await?;
     }
+    opened.tell(&view.state).await;
     begin::go(&opened, seat, view, args.detach, showing).await
 }
 

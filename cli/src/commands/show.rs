@@ -5,11 +5,12 @@ use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::{RolledBack, RunState, Verdict};
 use runward_store::StoredEvent;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::drive::DRIVER_LOG;
 use super::{print_json, print_line};
 use crate::args::{Format, ShowArgs};
+use crate::cluster::waits_for_worker;
 use crate::config::Config;
 use crate::drivers::Driver;
 use crate::failure::Failure;
@@ -30,6 +31,10 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
     }
     let verdict = Verdict::of(&view.state);
     let driver = &opened.driver(&id);
+    let lacks = match (opened.cluster(), verdict) {
+        (Some(cluster), Verdict::Unfinished) => cluster.members().await?.lacks(&view.state),
+        _ => BTreeSet::new(),
+    };
     let members = match &view.state.group {
         Some(group) => opened.ledger().group(&group.name).await?,
         None => Vec::new(),
@@ -44,6 +49,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
             "group": view.state.group.as_ref().map(|group| json!({
                 "name": group.name, "limit": group.limit, "when_busy": group.when_busy, "members": members,
             })),
+            "waits_for_labels": lacks,
             "plan": view.state.plan,
             "planned": view.state.planned,
             "outputs": view.state.outputs,
@@ -84,6 +90,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
                 events.iter().for_each(|event| print_line(&event_line(event)));
             }
             asking(&view.state);
+            lacks.iter().for_each(|labels| print_line(&format!("\n{}", waits_for_worker(labels))));
             next(&opened, &run, driver, verdict, &view.state);
         }
     }
@@ -212,6 +219,9 @@ fn step<'a>(state: &RunState, row: &StepRow, attempts: impl Iterator<Item = &'a 
             line += &format!(", signal {signal}");
         }
         line += &format!(", {}", text::time(attempt.claimed_at));
+        if let Some(host) = &attempt.host {
+            line += &format!(", on {}", text::safe(host));
+        }
         if attempt.watched_by != attempt.session {
             line += ", adopted by a later driver";
         }

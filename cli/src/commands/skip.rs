@@ -18,7 +18,7 @@ pub async fn run(config: &Config, args: SkipArgs) -> Result<i32, Failure> {
     let mut view = opened.ledger().load(&id).await?;
     let unit = find_unit(&view.state, &args.step)?;
     let skip = Command::Skip { unit, reason: args.reason };
-    let changed = match give(opened.ledger(), &mut view, skip, &args.id).await? {
+    let changed = match give(&opened, &mut view, skip, &args.id).await? {
         Ok(()) => give::changed(&view, &args.id),
         Err(Reject::Repeated { was }) => return Ok(give::repeated(&id, &was, args.format)),
         Err(Reject::AlreadySkipped { .. }) => false,

@@ -101,6 +101,7 @@ async fn cancel(opened: &Opened, run: &RunId, force: bool) -> String {
         let mut view = opened.ledger().load(run).await?;
         let cancel = Command::Cancel { force, rollback: false, reason: None };
         let reply = command(opened.ledger(), &mut view, cancel, &actor()).await?;
+        opened.tell(&view.state).await;
         let was = match reply {
             Err(reject) if reject.is_already() => Some(refused(reject, run).summary().to_owned()),
             reply => reply.map(|()| None).map_err(|reject| refused(reject, run))?,

@@ -19,7 +19,7 @@ use crate::sql::ReadError;
 
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 /// The server's clock, in epoch milliseconds: hosts may disagree about theirs.
-const NOW: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+pub(super) const NOW: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 const LOCK_RUN: &str = "SELECT seq, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM runs \
                         WHERE id = $1 FOR NO KEY UPDATE";
 /// A pruning, or a look through everything, may take longer than a step's commit.

@@ -41,6 +41,7 @@ mod care;
 mod change;
 mod errors;
 mod fleet;
+mod health;
 mod locks;
 mod logs;
 #[path = "../sql/past.rs"]
@@ -80,6 +81,7 @@ use crate::ledger::{Announced, Committed, Ledger, NewRun, Next, RunQuery, RunVie
 use crate::sql::ReadError;
 
 pub use care::PostgresStats;
+pub use health::ServerHealth;
 pub use schema::ServerStatus;
 pub use trouble::{ServerError, Trouble};
 
