@@ -71,6 +71,11 @@ pub enum Command {
     Logs(LogsArgs),
     /// Watch runs on a full screen, while they happen; changes nothing, wherever they are driven
     Watch(WatchArgs),
+    /// List who is there in a cluster, what each can do, and what it does now
+    Workers {
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
     /// Stop a run: running steps are ended, `finally` still runs
     Cancel(CancelArgs),
     /// Agree to the plan that a run waits with

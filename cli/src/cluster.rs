@@ -80,6 +80,11 @@ impl Members {
         session.end.is_none() && self.silence(session) < self.silent
     }
 
+    /// Whether nothing is heard of whoever waits for the end of an attempt.
+    pub fn unheard(&self, session: &str) -> bool {
+        !self.sessions.iter().any(|it| it.new.id.0 == session && self.is_there(it))
+    }
+
     /// Workers that take steps now.
     pub fn workers(&self) -> impl Iterator<Item = &Session> {
         self.sessions.iter().filter(|it| self.is_there(it) && !it.draining && it.new.concurrency > 0)

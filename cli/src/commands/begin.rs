@@ -64,17 +64,16 @@ pub async fn go(
     detached: bool,
     showing: Showing,
 ) -> Result<i32, Failure> {
-    let id = &view.state.id;
     match seat {
         Seat::Driver(home, lock) if detached => {
             drop(lock);
-            detach(opened, home, id, showing.format)
+            detach(opened, home, &view.state.id, showing.format)
         }
         Seat::Driver(home, lock) => drive(opened, home, lock, view, showing).await,
         Seat::Onlooker if detached => {
-            named(id, showing.format, None);
+            named(&view.state.id, showing.format, None);
             Ok(0)
         }
-        Seat::Onlooker => follow::to_its_end(opened, id, showing, Stake::Begun).await,
+        Seat::Onlooker => follow::to_its_end(opened, view, showing, Stake::Begun).await,
     }
 }

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::failure::{EXIT_LEDGER, Failure};
 use crate::logging;
 use crate::open::{Opened, Seat, new_claim, new_session, open};
+use crate::outputs::Outputs;
 use crate::view::keys::Keys;
 use crate::view::{Before, Screen, Showing, eta, words};
 
@@ -58,7 +59,7 @@ pub async fn drive(
     driver.warm_up().await?;
     let id = driver.state().id.clone();
     let format = showing.format;
-    let screen = RefCell::new(screen(opened, home, driver.state(), showing).await?);
+    let screen = RefCell::new(screen(opened, &Outputs::Here(home.clone()), driver.state(), showing).await?);
     if screen.borrow().is_live() {
         logging::divert(&home.run(&id).join(DRIVER_LOG));
     }
@@ -83,7 +84,7 @@ pub async fn drive(
 /// What the run is shown on, with everything that happened before already on it.
 pub(super) async fn screen(
     opened: &Opened,
-    home: &Home,
+    outputs: &Outputs,
     state: &RunState,
     showing: Showing,
 ) -> Result<Screen, Failure> {
@@ -95,7 +96,7 @@ pub(super) async fn screen(
             Some(Before { definition, events: events.filter(|recorded| recorded.seq <= state.seq).collect() })
         }
     };
-    let mut screen = Screen::new(home, opened.drivers(), showing);
+    let mut screen = Screen::new(outputs, opened.drivers(), showing);
     if screen.is_live() {
         screen.expect(eta::forecast(opened.ledger(), state).await);
     }

@@ -6,17 +6,19 @@ use std::time::{Duration, Instant};
 
 use runward_engine::run::group::Permit;
 use runward_engine::run::todo::{rests, todo};
-use runward_engine::run::{Command, RunId, RunState, Verdict};
+use runward_engine::run::{Command, Recorded, RunId, RunState, Verdict};
 use runward_store::{LedgerError, RunView};
 use runward_workers::driver::Ask;
 
 use super::drive::{named, screen};
 use crate::actor::actor;
 use crate::args::RunFormat;
+use crate::away::Away;
 use crate::cluster::waits_for_worker;
-use crate::copies::Outputs;
 use crate::failure::Failure;
+use crate::fetch::{Fetcher, Missing};
 use crate::open::Opened;
+use crate::outputs::Outputs;
 use crate::view::keys::Keys;
 use crate::view::{Screen, Showing, words};
 
@@ -26,8 +28,6 @@ const HAND_OVER: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often is looked who is there to do what is ready.
 const COUNT_EVERY: Duration = Duration::from_secs(2);
-/// How long a database may be away before whoever follows a run gives up looking. The run itself is not touched by it.
-const AWAY_MAX: Duration = Duration::from_secs(300);
 
 /// What whoever follows a run has to do with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,26 +47,33 @@ pub enum Followed {
 }
 
 /// Follows a run that the workers of a cluster carry to its end.
-pub async fn to_its_end(opened: &Opened, id: &RunId, showing: Showing, stake: Stake) -> Result<i32, Failure> {
-    loop {
-        if let Followed::Ended(code) = follow(opened, id, showing.clone(), stake).await? {
-            return Ok(code);
-        }
+pub async fn to_its_end(opened: &Opened, view: RunView, showing: Showing, stake: Stake) -> Result<i32, Failure> {
+    match follow(opened, view, showing, stake).await? {
+        Followed::Ended(code) => Ok(code),
+        Followed::Abandoned => unreachable!("nobody abandons a run of a cluster"),
     }
 }
 
-/// Shows a run that others drive, to its end.
-pub async fn follow(opened: &Opened, id: &RunId, showing: Showing, stake: Stake) -> Result<Followed, Failure> {
-    let outputs = Outputs::of(opened)?;
-    let view = opened.ledger().load(id).await?;
+/// Shows a run that others drive, to its end, from where the view has it.
+pub async fn follow(opened: &Opened, view: RunView, showing: Showing, stake: Stake) -> Result<Followed, Failure> {
+    let outputs = Outputs::of(opened);
     let (format, stays) = (showing.format, showing.stays());
-    let mut screen = screen(opened, outputs.home(), &view.state, showing).await?;
+    let mut screen = screen(opened, &outputs, &view.state, showing).await?;
     let asks = opened.home().is_none() && stake == Stake::Begun;
     if !asks {
         screen.only_look(opened.home().is_some());
     }
     let mut hands = Hands { keys: asks.then(|| Keys::new(screen.is_live())), asked: Vec::new() };
-    let mut follower = Follower { opened, view, family: Family::default(), stays, cancelled: None, away: None, lack: Lack::default() };
+    let mut follower = Follower {
+        opened,
+        view,
+        fetcher: Fetcher::new(opened, &outputs),
+        family: Family::default(),
+        stays,
+        cancelled: None,
+        away: Away::default(),
+        lack: Lack::default(),
+    };
     loop {
         let looked = {
             let looking = follower.look(&mut screen);
@@ -82,11 +89,15 @@ pub async fn follow(opened: &Opened, id: &RunId, showing: Showing, stake: Stake)
         let going = match looked {
             None => Going::Left,
             Some(Ok(going)) => going,
-            Some(Err(error)) => follower.trouble(error, &mut screen)?,
+            Some(Err(error)) => {
+                follower.trouble(error, &mut screen)?;
+                Going::On
+            }
         };
         match going {
             Going::On => {}
             Going::Ended(verdict) => {
+                follower.report(&screen).await?;
                 screen.end(&follower.view.state, verdict);
                 return Ok(Followed::Ended(verdict.exit_code()));
             }
@@ -96,11 +107,11 @@ pub async fn follow(opened: &Opened, id: &RunId, showing: Showing, stake: Stake)
             }
             Going::Left => {
                 screen.leave();
-                return Ok(Followed::Ended(left(id, format)));
+                return Ok(Followed::Ended(left(&follower.view.state.id, format)));
             }
         }
         if let Some(force) = hands.cancels() {
-            follower.cancel(force, &mut screen).await;
+            follower.cancel(force, &mut screen).await?;
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -149,13 +160,13 @@ impl Hands {
 struct Follower<'a> {
     opened: &'a Opened,
     view: RunView,
+    fetcher: Fetcher,
     family: Family,
     /// Whether it stays while the run waits for people.
     stays: bool,
     /// What was recorded of what somebody asked for: a cancel, and whether at once.
     cancelled: Option<bool>,
-    /// Since when the database is away.
-    away: Option<Instant>,
+    away: Away,
     lack: Lack,
 }
 
@@ -174,18 +185,27 @@ impl Follower<'_> {
                 return Ok(Going::Abandoned);
             }
         }
-        if let Some(away) = self.away.take() {
-            screen.note(&format!("the database is back after {} s", away.elapsed().as_secs()));
+        if let Some(back) = self.away.back() {
+            screen.note(&back);
         }
         let state = &self.view.state;
-        screen.changed(state, &news);
+        show(&mut self.fetcher, state, &news, screen).await?;
         if let (Some(group), Some(Permit::Waits)) = (&state.group, state.permit()) {
             screen.waiting(state, &ledger.group(&group.name).await?);
         }
-        self.family.look(self.opened, state, screen).await?;
+        self.family.look(self.opened, state, &mut self.fetcher, screen).await?;
         self.lack.look(self.opened, state, &self.family, screen).await?;
         screen.tick();
         Ok(if self.is_over() { Going::Ended(Verdict::of(state)) } else { Going::On })
+    }
+
+    /// Fetches what its report has.
+    async fn report(&mut self, screen: &Screen) -> Result<(), Failure> {
+        let state = &self.view.state;
+        for (claim, bytes) in screen.reports(state) {
+            self.fetcher.end(&state.id, &claim, bytes, false).await?;
+        }
+        Ok(())
     }
 
     /// At its end, or nothing goes on in it before somebody does something.
@@ -199,9 +219,9 @@ impl Follower<'_> {
     }
 
     /// The cancel of somebody who does not want to see its end any more; said again at each look until it is recorded.
-    async fn cancel(&mut self, force: bool, screen: &mut Screen) {
+    async fn cancel(&mut self, force: bool, screen: &mut Screen) -> Result<(), Failure> {
         if self.cancelled.is_some_and(|recorded| recorded >= force) {
-            return;
+            return Ok(());
         }
         let mut cancel = Some(Command::Cancel { force, rollback: false, reason: None });
         match self.opened.ledger().commit(&mut self.view, &mut |_| cancel.take(), &actor()).await {
@@ -217,31 +237,28 @@ impl Follower<'_> {
                     Err(reject) => screen.refused(&reject),
                 }
             }
-            Err(error) if self.away.is_none() => {
-                self.away = Some(Instant::now());
-                screen.note(&format!("the cancel is not recorded yet: {error}; it is tried again, Ctrl-C leaves"));
+            Err(error) => {
+                if !self.away.is_away() {
+                    screen.note("the cancel is not recorded yet: it is tried again, Ctrl-C leaves");
+                }
+                self.trouble(error, screen)?;
             }
-            Err(_) => {}
         }
     }
 
     /// What cannot be read now may be readable at the next look.
-    fn trouble(&mut self, error: LedgerError, screen: &mut Screen) -> Result<Going, Failure> {
-        let short = words::short(&self.view.state.id.0).to_owned();
-        let away = match self.away {
-            _ if !error.passes() => None,
-            Some(since) => Some(since).filter(|since| since.elapsed() < AWAY_MAX),
-            None => {
-                screen.note(&format!("{error}; what runs goes on, and this goes on looking"));
-                Some(Instant::now())
+    fn trouble(&mut self, error: LedgerError, screen: &mut Screen) -> Result<(), Failure> {
+        match self.away.trouble(error) {
+            Ok(said) => said.iter().for_each(|said| screen.note(said)),
+            Err(error) => {
+                screen.leave();
+                let help = error.help().map(|help| format!("{help}\n")).unwrap_or_default();
+                let short = words::short(&self.view.state.id.0);
+                return Err(Failure::from(error)
+                    .help(format!("{help}the run goes on without this: `runward logs -f {short}` follows it")));
             }
-        };
-        if away.is_none() {
-            screen.leave();
-            return Err(Failure::from(error).help(format!("the run goes on without this: `runward logs -f {short}`")));
         }
-        self.away = away;
-        Ok(Going::On)
+        Ok(())
     }
 }
 
@@ -295,6 +312,26 @@ fn left(id: &RunId, format: RunFormat) -> i32 {
     0
 }
 
+/// Shows what happened, with what was printed before it.
+async fn show(
+    fetcher: &mut Fetcher,
+    state: &RunState,
+    news: &[Recorded],
+    screen: &mut Screen,
+) -> Result<(), LedgerError> {
+    let fetched = fetcher.before(state, news, screen.reads()).await;
+    // The news are shown in any case: they are read once.
+    screen.changed(state, news);
+    fetcher.after(news);
+    let short = words::short(&state.id.0);
+    for Missing { unit, host } in fetched? {
+        screen.note(&format!(
+            "the output of {unit} has not arrived whole from {host} yet: `runward logs {short} {unit}` shows what is there"
+        ));
+    }
+    Ok(())
+}
+
 /// The runs that are steps of a run that somebody else drives.
 #[derive(Default)]
 struct Family(BTreeMap<RunId, RunView>);
@@ -310,7 +347,13 @@ impl Family {
     }
 
     /// Shows what is new in those that are not at their end, and in their own.
-    async fn look(&mut self, opened: &Opened, state: &RunState, screen: &mut Screen) -> Result<(), LedgerError> {
+    async fn look(
+        &mut self,
+        opened: &Opened,
+        state: &RunState,
+        fetcher: &mut Fetcher,
+        screen: &mut Screen,
+    ) -> Result<(), LedgerError> {
         let mut ahead: Vec<RunId> = state.children().keys().cloned().collect();
         let under_way = self.0.iter().filter(|(_, view)| !view.state.status.is_terminal());
         ahead.extend(under_way.map(|(id, _)| id.clone()));
@@ -326,7 +369,7 @@ impl Family {
             let Some(view) = self.0.get_mut(&id) else { continue };
             if known {
                 let news = opened.ledger().refresh(view).await?;
-                screen.changed(&view.state, &news);
+                show(fetcher, &view.state, &news, screen).await?;
                 let began: Vec<RunId> = view.state.children().keys().cloned().collect();
                 ahead.extend(began.into_iter().filter(|child| !self.0.contains_key(child)));
             } else {
@@ -341,8 +384,12 @@ impl Family {
 
 /// Shows how a run ended that is over.
 pub async fn show_end(opened: &Opened, state: &RunState, showing: Showing) -> Result<i32, Failure> {
-    let outputs = Outputs::of(opened)?;
+    let outputs = Outputs::of(opened);
     let verdict = Verdict::of(state);
-    screen(opened, outputs.home(), state, showing).await?.end(state, verdict);
+    let mut screen = screen(opened, &outputs, state, showing).await?;
+    for (claim, bytes) in screen.reports(state) {
+        Fetcher::new(opened, &outputs).end(&state.id, &claim, bytes, false).await?;
+    }
+    screen.end(state, verdict);
     Ok(verdict.exit_code())
 }

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runward_engine::run::ids::split_unit_name;
 use runward_engine::run::rows::{self, AttemptRow};
+use runward_engine::run::todo::todo;
 use runward_engine::run::{ClaimId, Part};
 use runward_engine::units::format_size;
-use runward_store::RunView;
+use runward_store::{LedgerError, RunView};
 use runward_workers::home::Home;
+use runward_workers::logs::Remote;
 use runward_workers::supervisor::journal;
 use runward_workers::supervisor::log::{LogItem, LogReader};
 use runward_workers::supervisor::spool::Stream;
@@ -17,14 +19,17 @@ use serde_json::json;
 
 use super::below::{below, known_step};
 use crate::args::{Format, LogsArgs};
+use crate::away::Away;
 use crate::config::Config;
-use crate::copies::Outputs;
 use crate::failure::Failure;
-use crate::open::{find_run, open};
+use crate::open::{Opened, find_run, open};
 use crate::text;
 use crate::view::words;
 
 const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// How long is waited for the rest of what a step has printed on another host when it is over; longer with -f.
+const REST_MAX: Duration = Duration::from_secs(2);
+const REST_MAX_FOLLOWING: Duration = Duration::from_secs(10);
 /// A longer line is shown in pieces: output without a line break must not fill the memory.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -37,27 +42,20 @@ pub async fn run(config: &Config, args: &LogsArgs) -> Result<i32, Failure> {
     if let Some(step) = &args.step {
         known_step(&view, step)?;
     }
-    let outputs = Outputs::of(&opened)?;
-    let mut printer = Printer { args, home: outputs.home(), seen: BTreeSet::new(), readers: Vec::new() };
+    let mut printer = Printer { args, opened: &opened, seen: BTreeSet::new(), readers: Vec::new() };
+    let mut away = Away::default();
     loop {
-        printer.add(&view);
-        let printed = printer.print(&view)?;
-        // A driver may do its last things between two looks; after it is gone, one more look sees all of them.
-        let over = view.state.status.is_terminal()
-            || (!opened.driver(&id).is_there() && opened.ledger().refresh(&mut view).await?.is_empty());
-        if !args.follow || (over && !printed && view.state.live().is_empty()) {
-            break;
-        }
-        if over && view.state.live().is_empty() {
-            continue;
-        }
-        if over && !printed && !still_runs(outputs.home(), &view) {
-            let short = words::short(&id.0);
-            eprintln!("nobody drives this run, and its step is over: `runward resume {short}` carries it on");
-            break;
+        match look(&opened, &mut printer, &mut view).await {
+            Ok(Going::On) => away.back().iter().for_each(|said| eprintln!("! {said}")),
+            Ok(Going::AtOnce) => continue,
+            Ok(Going::Over) => break,
+            Err(Trouble::Ledger(error)) if args.follow => {
+                away.trouble(error)?.iter().for_each(|said| eprintln!("! {said}"));
+            }
+            Err(Trouble::Ledger(error)) => return Err(error.into()),
+            Err(Trouble::Log(failure)) => return Err(failure),
         }
         tokio::time::sleep(LOOK_EVERY).await;
-        opened.ledger().refresh(&mut view).await?;
     }
     printer.finish()?;
     if args.step.is_none() && args.format == Format::Text && !args.raw {
@@ -69,6 +67,54 @@ pub async fn run(config: &Config, args: &LogsArgs) -> Result<i32, Failure> {
         }
     }
     Ok(0)
+}
+
+enum Going {
+    On,
+    /// There is more to read.
+    AtOnce,
+    Over,
+}
+
+/// Why a look came to nothing.
+enum Trouble {
+    Ledger(LedgerError),
+    /// What was printed cannot be read.
+    Log(Failure),
+}
+
+impl From<LedgerError> for Trouble {
+    fn from(error: LedgerError) -> Self {
+        Trouble::Ledger(error)
+    }
+}
+
+/// Prints what is new, and says whether more is to come.
+async fn look(opened: &Opened, printer: &mut Printer<'_>, view: &mut RunView) -> Result<Going, Trouble> {
+    opened.ledger().refresh(view).await?;
+    let (id, short) = (view.state.id.clone(), words::short(&view.state.id.0).to_owned());
+    let driven = opened.driver(&id).is_there();
+    printer.add(view);
+    let printed = printer.print(view).await?;
+    // A driver may do its last things between two looks; after it is gone, one more look sees all of them.
+    let left = !driven && opened.ledger().refresh(view).await?.is_empty();
+    let over = view.state.status.is_terminal() || left;
+    let still = view.state.live().is_empty();
+    Ok(match printer.args.follow {
+        _ if printer.waits() => Going::On,
+        false => Going::Over,
+        true if over && still && printed => Going::AtOnce,
+        true if over && still => Going::Over,
+        true if over && !printed && opened.home().is_some_and(|home| !still_runs(home, view)) => {
+            eprintln!("nobody drives this run, and its step is over: `runward resume {short}` carries it on");
+            Going::Over
+        }
+        true if opened.cluster().is_some() && todo(&view.state).is_idle(&view.state) => {
+            eprintln!("nothing goes on in this run before somebody does something: `runward show {short}` says what");
+            Going::Over
+        }
+        true => Going::On,
+    })
 }
 
 /// Whether any attempt of a run without a driver is alive.
@@ -84,7 +130,7 @@ fn covers(asked: &str, name: &str) -> bool {
 
 struct Printer<'a> {
     args: &'a LogsArgs,
-    home: &'a Home,
+    opened: &'a Opened,
     /// Claims that were opened, or whose output is gone.
     seen: BTreeSet<String>,
     /// Those that may have more to print.
@@ -95,9 +141,38 @@ struct Reading {
     unit: String,
     attempt: u32,
     claim: String,
-    reader: LogReader,
+    reader: Reader,
     partial: Vec<u8>,
     partial_at: i64,
+    /// Where it ran, and since when it is over without all of its output having arrived.
+    host: Option<String>,
+    rest_since: Option<Instant>,
+}
+
+/// What an attempt printed: in the folder of its run, or in the ledger.
+enum Reader {
+    Files(LogReader),
+    Ledger(Box<Remote>),
+}
+
+impl Reader {
+    async fn next(&mut self, unit: &str) -> Result<Option<LogItem>, Trouble> {
+        match self {
+            Reader::Files(reader) => reader
+                .next()
+                .transpose()
+                .map_err(|error| Trouble::Log(Failure::new(1, format!("the log of {unit} cannot be read: {error}")))),
+            Reader::Ledger(remote) => Ok(remote.next().await?),
+        }
+    }
+
+    /// Of an attempt that is over: whether nothing more will come.
+    async fn is_whole(&self) -> Result<bool, LedgerError> {
+        match self {
+            Reader::Files(_) => Ok(true),
+            Reader::Ledger(remote) => remote.is_complete().await,
+        }
+    }
 }
 
 impl Printer<'_> {
@@ -116,27 +191,38 @@ impl Printer<'_> {
             if !of_step || !wanted || !self.seen.insert(row.claim.clone()) {
                 continue;
             }
-            let dir = self.home.attempt(&view.state.id, &ClaimId(row.claim.clone()));
-            if row.log_bytes > row.log_dropped && !dir.exists() {
-                let kept = format_size(row.log_bytes - row.log_dropped);
-                eprintln!("the output of {} is gone: {kept} were kept in {}", row.unit, dir.display());
-            }
-            if let Ok(reader) = LogReader::open(&dir) {
+            if let Some(reader) = self.reader(view, row) {
                 let (unit, attempt, claim) = (row.unit.clone(), row.attempt, row.claim.clone());
-                self.readers.push(Reading { unit, attempt, claim, reader, partial: Vec::new(), partial_at: 0 });
+                let (partial, partial_at) = (Vec::new(), 0);
+                let (host, rest_since) = (row.host.clone(), None);
+                self.readers.push(Reading { unit, attempt, claim, reader, partial, partial_at, host, rest_since });
             }
         }
     }
 
+    fn reader(&self, view: &RunView, row: &AttemptRow) -> Option<Reader> {
+        let (run, claim) = (&view.state.id, ClaimId(row.claim.clone()));
+        if let Some(cluster) = self.opened.cluster() {
+            return Some(Reader::Ledger(Box::new(Remote::new(cluster.fleet(), run.clone(), claim))));
+        }
+        let dir = self.opened.home()?.attempt(run, &claim);
+        if row.log_bytes > row.log_dropped && !dir.exists() {
+            let kept = format_size(row.log_bytes - row.log_dropped);
+            eprintln!("the output of {} is gone: {kept} were kept in {}", row.unit, dir.display());
+        }
+        LogReader::open(&dir).ok().map(Reader::Files)
+    }
+
     /// Prints what is new; false if there was nothing.
-    fn print(&mut self, view: &RunView) -> Result<bool, Failure> {
-        let mut out = std::io::stdout().lock();
+    async fn print(&mut self, view: &RunView) -> Result<bool, Trouble> {
         let mut any = false;
         for mut reading in std::mem::take(&mut self.readers) {
-            while let Some(item) = reading.reader.next() {
+            let live = view.state.live().contains_key(&ClaimId(reading.claim.clone()));
+            // Asked before it is read: what comes in between is not missed.
+            let whole = !live && reading.reader.is_whole().await?;
+            while let Some(item) = reading.reader.next(&reading.unit).await? {
                 any = true;
-                let item = item
-                    .map_err(|error| Failure::new(1, format!("the log of {} cannot be read: {error}", reading.unit)))?;
+                let mut out = std::io::stdout().lock();
                 let written = match self.args.format {
                     Format::Json => reading.json(&mut out, &item),
                     Format::Text if self.args.raw => raw(&mut out, &item, self.args.stdout),
@@ -144,15 +230,36 @@ impl Printer<'_> {
                 };
                 gone_reader_is_no_error(written);
             }
-            if view.state.live().contains_key(&ClaimId(reading.claim.clone())) {
+            if live || !whole && self.waits_for(&mut reading) {
                 self.readers.push(reading);
-            } else if !reading.partial.is_empty() {
+                continue;
+            }
+            if !reading.partial.is_empty() {
                 let line = std::mem::take(&mut reading.partial);
-                gone_reader_is_no_error(reading.line(&mut out, &line));
+                gone_reader_is_no_error(reading.line(&mut std::io::stdout().lock(), &line));
+            }
+            if !whole {
+                let from = reading.host.as_deref().unwrap_or("its host");
+                eprintln!(
+                    "! the output of {} has not arrived whole: the rest is still on {}",
+                    reading.unit,
+                    text::safe(from)
+                );
             }
         }
-        gone_reader_is_no_error(out.flush());
+        gone_reader_is_no_error(std::io::stdout().lock().flush());
         Ok(any)
+    }
+
+    /// Whether the rest of it may well be on its way.
+    fn waits_for(&self, reading: &mut Reading) -> bool {
+        let max = if self.args.follow { REST_MAX_FOLLOWING } else { REST_MAX };
+        reading.rest_since.get_or_insert_with(Instant::now).elapsed() < max
+    }
+
+    /// For the rest of something that is over.
+    fn waits(&self) -> bool {
+        self.readers.iter().any(|reading| reading.rest_since.is_some())
     }
 
     fn finish(&mut self) -> Result<(), Failure> {

@@ -35,6 +35,7 @@ mod skip;
 mod unpause;
 mod validate;
 mod watch;
+mod workers;
 
 use crate::args::{Args, Command};
 use crate::config::{Config, Flags};
@@ -60,6 +61,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Show(args) => show::run(config, &args).await,
         Command::Logs(args) => logs::run(config, &args).await,
         Command::Watch(args) => watch::run(config, &args).await,
+        Command::Workers { format } => workers::run(config, format).await,
         Command::Cancel(args) => cancel::run(config, args).await,
         Command::Approve(args) => approve::approve(config, args).await,
         Command::Reject(args) => approve::reject(config, args).await,

@@ -183,7 +183,7 @@ pub(super) async fn carry_on(opened: &Opened, id: &RunId, detached: bool, showin
                 return Ok(0);
             }
             _ if over => return show_end(opened, &view.state, showing).await,
-            _ => match follow(opened, id, showing.clone(), Stake::None).await? {
+            _ => match follow(opened, view, showing.clone(), Stake::None).await? {
                 Followed::Ended(code) => return Ok(code),
                 Followed::Abandoned => eprintln!("its driver is gone: this process carries it on"),
             },

@@ -31,10 +31,14 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
     }
     let verdict = Verdict::of(&view.state);
     let driver = &opened.driver(&id);
-    let lacks = match (opened.cluster(), verdict) {
-        (Some(cluster), Verdict::Unfinished) => cluster.members().await?.lacks(&view.state),
-        _ => BTreeSet::new(),
+    let cluster = match opened.cluster().filter(|_| run.finished_at.is_none()) {
+        Some(cluster) => Some(cluster.members().await?),
+        None => None,
     };
+    let lacks = cluster.as_ref().map(|members| members.lacks(&view.state)).unwrap_or_default();
+    let unheard = |row: &&AttemptRow| cluster.as_ref().is_some_and(|members| members.unheard(&row.watched_by));
+    let unreachable: BTreeSet<&str> =
+        attempts.iter().filter(|row| row.status == "running").filter(unheard).map(|row| row.claim.as_str()).collect();
     let members = match &view.state.group {
         Some(group) => opened.ledger().group(&group.name).await?,
         None => Vec::new(),
@@ -50,6 +54,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
                 "name": group.name, "limit": group.limit, "when_busy": group.when_busy, "members": members,
             })),
             "waits_for_labels": lacks,
+            "unreachable": unreachable,
             "plan": view.state.plan,
             "planned": view.state.planned,
             "outputs": view.state.outputs,
@@ -80,7 +85,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
                     to_be_skipped(&view.state, &spec.id);
                 }
                 while let Some(row) = rows.next_if(|row| row.position as usize == position) {
-                    step(&view.state, row, by_unit.get(row.unit.as_str()).into_iter().flatten().copied());
+                    step(&view.state, row, by_unit.get(row.unit.as_str()).into_iter().flatten().copied(), &unreachable);
                     to_be_skipped(&view.state, &row.unit);
                     its_runs(&view.state, &row.unit);
                 }
@@ -196,7 +201,12 @@ fn to_be_skipped(state: &RunState, unit: &str) {
     }
 }
 
-fn step<'a>(state: &RunState, row: &StepRow, attempts: impl Iterator<Item = &'a AttemptRow>) {
+fn step<'a>(
+    state: &RunState,
+    row: &StepRow,
+    attempts: impl Iterator<Item = &'a AttemptRow>,
+    unreachable: &BTreeSet<&str>,
+) {
     let took = text::took(row.started_at, row.ended_at);
     let probed = || state.unit_named(&row.unit).and_then(|unit| plain::probed(state, unit));
     let error =
@@ -221,6 +231,9 @@ fn step<'a>(state: &RunState, row: &StepRow, attempts: impl Iterator<Item = &'a 
         line += &format!(", {}", text::time(attempt.claimed_at));
         if let Some(host) = &attempt.host {
             line += &format!(", on {}", text::safe(host));
+        }
+        if unreachable.contains(attempt.claim.as_str()) {
+            line += ", unreachable: nothing is heard of its worker";
         }
         if attempt.watched_by != attempt.session {
             line += ", adopted by a later driver";

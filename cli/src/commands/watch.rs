@@ -11,9 +11,9 @@ use super::drive::start_driver;
 use crate::actor::actor;
 use crate::args::WatchArgs;
 use crate::config::Config;
-use crate::copies::Outputs;
 use crate::failure::Failure;
 use crate::open::{Opened, find_run, open};
+use crate::outputs::Outputs;
 use crate::refusal::refused;
 use crate::text;
 use crate::view::words::{self, Marks};
@@ -29,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub async fn run(config: &Config, args: &WatchArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let mut watch = Watch::new(args.run.is_some());
-    let outputs = Outputs::of(&opened)?;
+    let outputs = Outputs::of(&opened);
     let mut feed = Feed::new(&opened, &outputs);
     if let Some(run) = &args.run {
         feed.open(find_run(opened.ledger(), run).await?, &mut watch).await?;
@@ -39,7 +39,7 @@ pub async fn run(config: &Config, args: &WatchArgs) -> Result<i32, Failure> {
         marks: Marks::of_environment(),
     };
     let mut signals = Signals::new();
-    crate::logging::divert(&outputs.home().root().join("watch.log"));
+    crate::logging::divert(&opened.home().map_or("/dev/null".into(), |home| home.root().join("watch.log")));
     let mut terminal = Terminal::open()?;
     let gone = |error: std::io::Error| Failure::usage(format!("the terminal is gone: {error}"));
     let mut look_at = Instant::now();

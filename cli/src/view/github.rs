@@ -10,20 +10,20 @@ use std::path::{Path, PathBuf};
 use runward_engine::run::state::Attempt;
 use runward_engine::run::{ClaimId, Event, Outcome, Part, Recorded, RunState, Then, Unit, Verdict};
 use runward_engine::runbook::position;
-use runward_workers::home::Home;
 use uuid::Uuid;
 
 use super::out::{self, To};
 use super::{Before, plain, printed, summary};
+use crate::outputs::Outputs;
 use crate::text;
 
 /// Output shown of one attempt; all of it is kept.
-const SHOWN_BYTES_MAX: u64 = 256 * 1024;
+pub const SHOWN_BYTES_MAX: u64 = 256 * 1024;
 /// The last lines that stand in an annotation.
 const ANNOTATED_LINES: usize = 8;
 
 pub struct Github {
-    home: Home,
+    outputs: Outputs,
     quiet: bool,
     file: Option<PathBuf>,
     /// The file as annotations name it, and the text the run is pinned to.
@@ -32,8 +32,8 @@ pub struct Github {
 }
 
 impl Github {
-    pub fn new(home: Home, quiet: bool, file: Option<PathBuf>) -> Github {
-        Github { home, quiet, file, runbook: None, errors: 0 }
+    pub fn new(outputs: Outputs, quiet: bool, file: Option<PathBuf>) -> Github {
+        Github { outputs, quiet, file, runbook: None, errors: 0 }
     }
 
     pub fn begin(&mut self, state: &RunState, before: Option<Before>) {
@@ -109,7 +109,7 @@ impl Github {
     /// Everything of one attempt in one piece. Returns its last lines.
     fn group(&self, state: &RunState, recorded: &Recorded, unit: &str, claim: &ClaimId) -> Vec<String> {
         let attempt = state.unit_named(unit).and_then(|unit| attempt_of(state, unit, claim));
-        let lines = printed::last_lines(&self.home, state, claim, SHOWN_BYTES_MAX);
+        let lines = printed::last_lines(&self.outputs, state, claim, SHOWN_BYTES_MAX);
         let sentence = plain::sentence(state, recorded, attempt.map(|attempt| attempt.claimed_at));
         let mut group = format!("::group::{}\n", escaped(&title(unit, recorded, attempt)));
         if !lines.is_empty() {

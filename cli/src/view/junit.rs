@@ -10,10 +10,10 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event as Xml};
 use runward_engine::run::rows::units;
 use runward_engine::run::state::UnitState;
-use runward_engine::run::{RunState, StepStatus, Unit, Verdict};
-use runward_workers::home::Home;
+use runward_engine::run::{ClaimId, RunState, StepStatus, Unit, Verdict};
 
 use super::{plain, printed, words};
+use crate::outputs::Outputs;
 use crate::text;
 
 /// Output shown of one step, of one that did not succeed, and of all steps together, in bytes.
@@ -36,8 +36,8 @@ struct Case {
 }
 
 /// The whole report as a document.
-pub fn report(home: &Home, state: &RunState, verdict: Verdict) -> String {
-    let mut cases = cases(home, state);
+pub fn report(outputs: &Outputs, state: &RunState, verdict: Verdict) -> String {
+    let mut cases = cases(outputs, state);
     let none_bad = !cases.iter().any(|case| matches!(case.ended, Ended::Failure { .. } | Ended::Error { .. }));
     if verdict != Verdict::Succeeded && none_bad {
         // Cancelled, or out of time between two steps: a report without a failure would be green.
@@ -163,7 +163,27 @@ fn bad(writer: &mut Writer<Vec<u8>>, element: &str, kind: &str, message: &str) -
     Ok(())
 }
 
-fn cases(home: &Home, state: &RunState) -> Vec<Case> {
+/// Attempts whose ends the report has, as long as there is room.
+pub fn reads(state: &RunState) -> Vec<(ClaimId, u64)> {
+    let mut room = PRINTED_BYTES_MAX_ALL as u64;
+    let printed = units(state).filter_map(|unit| {
+        let found = state.unit(unit)?;
+        let last = found.attempts.last().filter(|last| last.log.bytes > 0)?;
+        Some((last.claim.clone(), limit(&ended(state, unit, found))))
+    });
+    let fits = |(_, bytes): &(ClaimId, u64)| {
+        let fits = room > 0;
+        room = room.saturating_sub(*bytes);
+        fits
+    };
+    printed.take_while(fits).collect()
+}
+
+fn limit(ended: &Ended) -> u64 {
+    if matches!(ended, Ended::Well) { PRINTED_BYTES_MAX } else { PRINTED_BYTES_MAX_FAILED }
+}
+
+fn cases(outputs: &Outputs, state: &RunState) -> Vec<Case> {
     let mut room = PRINTED_BYTES_MAX_ALL;
     let has_items = |unit: Unit| {
         unit.is_whole() && state.step(unit.step).items.as_ref().is_some_and(|items| !items.units.is_empty())
@@ -173,9 +193,9 @@ fn cases(home: &Home, state: &RunState) -> Vec<Case> {
         .filter_map(|unit| Some((unit, state.unit(unit)?)))
         .map(|(unit, found)| {
             let ended = ended(state, unit, found);
-            let limit = if matches!(ended, Ended::Well) { PRINTED_BYTES_MAX } else { PRINTED_BYTES_MAX_FAILED };
+            let limit = limit(&ended);
             let claim = found.attempts.last().map(|attempt| &attempt.claim).filter(|_| room > 0);
-            let printed = claim.map(|claim| printed::last_lines(home, state, claim, limit)).unwrap_or_default();
+            let printed = claim.map(|claim| printed::last_lines(outputs, state, claim, limit)).unwrap_or_default();
             room = room.saturating_sub(printed.iter().map(String::len).sum());
             Case { name: state.unit_name(unit), seconds: seconds(found.started_at, found.ended_at), ended, printed }
         })

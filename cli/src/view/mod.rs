@@ -29,12 +29,13 @@ use nix::unistd::AccessFlags;
 use runward_engine::plan::Definition;
 use runward_engine::plan::forecast::Forecast;
 use runward_engine::run::group::{Member, Permit};
-use runward_engine::run::{Recorded, Reject, RunId, RunState, Verdict};
-use runward_workers::home::Home;
+use runward_engine::run::{ClaimId, Recorded, Reject, RunId, RunState, Verdict};
 
 use crate::args::{RunFormat, ShowingArgs};
 use crate::drivers::Drivers;
 use crate::failure::Failure;
+use crate::fetch::Reads;
+use crate::outputs::Outputs;
 use github::Github;
 use live::Live;
 use out::To;
@@ -96,8 +97,7 @@ impl Showing {
 /// One of the ways to show a run.
 pub struct Screen {
     kind: Kind,
-    /// Where what the steps print is read.
-    home: Home,
+    outputs: Outputs,
     drivers: Drivers,
     tails: Tails,
     /// The run that is shown, and what holds those that are its steps.
@@ -121,13 +121,13 @@ enum Kind {
 impl Screen {
     pub const TICK: Duration = Duration::from_millis(80);
 
-    pub fn new(home: &Home, drivers: Drivers, showing: Showing) -> Screen {
+    pub fn new(outputs: &Outputs, drivers: Drivers, showing: Showing) -> Screen {
         let terminal = std::io::stdout().is_terminal();
         let kind = match &showing {
             Showing { silent: true, .. } => Kind::Silent,
             Showing { format: RunFormat::Json, .. } => Kind::Json,
             Showing { format: RunFormat::Github, quiet, file, .. } => {
-                Kind::Github(Box::new(Github::new(home.clone(), *quiet, file.clone())))
+                Kind::Github(Box::new(Github::new(outputs.clone(), *quiet, file.clone())))
             }
             Showing { format: RunFormat::Junit, quiet, .. } => Kind::Junit(Plain::new(*quiet, To::Error)),
             _ if terminal && !showing.quiet && std::env::var("TERM").is_ok_and(|term| term != "dumb") => {
@@ -137,13 +137,33 @@ impl Screen {
         };
         Screen {
             kind,
-            home: home.clone(),
+            outputs: outputs.clone(),
             drivers,
-            tails: Tails::new(home.clone()),
+            tails: Tails::new(outputs.clone()),
             root: None,
             held: BTreeMap::new(),
             report: showing.report,
             waited_for: Vec::new(),
+        }
+    }
+
+    /// What has to be there before it is told what happened.
+    pub fn reads(&self) -> Reads {
+        match &self.kind {
+            Kind::Live(_) => Reads { live: true, lines: Some(tail::LAG_BYTES_KEPT), ends: None },
+            Kind::Plain(plain) | Kind::Junit(plain) => {
+                Reads { live: !plain.is_quiet(), lines: Some(tail::LAG_BYTES_KEPT), ends: None }
+            }
+            Kind::Github(_) => Reads { live: false, lines: None, ends: Some(github::SHOWN_BYTES_MAX) },
+            Kind::Json | Kind::Silent => Reads::default(),
+        }
+    }
+
+    /// Attempts whose ends a report has, and how much of each.
+    pub fn reports(&self, state: &RunState) -> Vec<(ClaimId, u64)> {
+        match matches!(self.kind, Kind::Junit(_)) || self.report.is_some() {
+            true => junit::reads(state),
+            false => Vec::new(),
         }
     }
 
@@ -302,12 +322,12 @@ impl Screen {
             Kind::Github(github) => github.end(state, verdict),
             Kind::Junit(plain) => {
                 plain.end(state, verdict);
-                out::tell(junit::report(&self.home, state, verdict));
+                out::tell(junit::report(&self.outputs, state, verdict));
             }
             Kind::Silent => {}
         }
         if let Some(path) = &self.report
-            && let Err(error) = crate::write::atomically(path, junit::report(&self.home, state, verdict).as_bytes())
+            && let Err(error) = crate::write::atomically(path, junit::report(&self.outputs, state, verdict).as_bytes())
         {
             // The run is what counts: its exit code says how it ended.
             say(To::Error, &format!("! the report {} cannot be written: {error}", path.display()));

@@ -100,6 +100,10 @@ impl Plain {
         Some(tail.since)
     }
 
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     pub fn end(&mut self, state: &RunState, verdict: Verdict) {
         ending(state, verdict).iter().for_each(|line| self.say(line));
     }

@@ -1,12 +1,11 @@
 //! What running steps print, as lines.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 
 use runward_engine::run::{ClaimId, RunId, RunState};
-use runward_workers::home::Home;
-use runward_workers::supervisor::log::{LogItem, LogReader};
+use runward_workers::supervisor::log::LogItem;
 
+use crate::outputs::{Outputs, Piece, Source};
 use crate::text;
 
 /// A line longer than this is shown in pieces.
@@ -15,13 +14,12 @@ const LINE_BYTES_MAX: usize = 4096;
 const KEPT: usize = 20;
 /// Of an unfinished line, this many bytes at its end can be shown.
 const OPEN_LINE_BYTES: usize = 1024;
-/// Output beyond this at one look is not read line by line; only its end is.
-const LAG_BYTES_MAX: u64 = 1024 * 1024;
-const LAG_BYTES_KEPT: u64 = 32 * 1024;
+/// Of output that is too much to be read line by line at one look, so much at its end is.
+pub const LAG_BYTES_KEPT: u64 = 32 * 1024;
 
 /// The ends of the output of every attempt that runs.
 pub struct Tails {
-    home: Home,
+    outputs: Outputs,
     tails: BTreeMap<ClaimId, Tail>,
     /// Where the steps of a run that is a step stand: `deploy/`, `deploy/backup[2]/`.
     places: BTreeMap<RunId, String>,
@@ -29,8 +27,7 @@ pub struct Tails {
 
 pub struct Tail {
     pub unit: String,
-    dir: PathBuf,
-    reader: Option<LogReader>,
+    source: Source,
     partial: Vec<u8>,
     /// How many lines are kept, and how much is read of what one look finds too long to read whole.
     kept: usize,
@@ -43,8 +40,8 @@ pub struct Tail {
 }
 
 impl Tails {
-    pub fn new(home: Home) -> Tails {
-        Tails { home, tails: BTreeMap::new(), places: BTreeMap::new() }
+    pub fn new(outputs: Outputs) -> Tails {
+        Tails { outputs, tails: BTreeMap::new(), places: BTreeMap::new() }
     }
 
     /// What stands before the names of a run's steps: nothing, for the run that is shown.
@@ -70,9 +67,9 @@ impl Tails {
     }
 
     pub fn add(&mut self, state: &RunState, claim: &ClaimId, unit: String, since: i64) {
-        let dir = self.home.attempt(&state.id, claim);
+        let source = self.outputs.source(&state.id, claim);
         let unit = format!("{}{unit}", self.place(state));
-        self.tails.insert(claim.clone(), Tail::new(dir, unit, since, KEPT, LAG_BYTES_KEPT));
+        self.tails.insert(claim.clone(), Tail::new(source, unit, since, KEPT, LAG_BYTES_KEPT));
     }
 
     pub fn take(&mut self, claim: &ClaimId) -> Option<Tail> {
@@ -89,8 +86,8 @@ impl Tails {
 }
 
 impl Tail {
-    pub fn new(dir: PathBuf, unit: String, since: i64, kept: usize, lag_kept: u64) -> Tail {
-        Tail { unit, dir, reader: None, partial: Vec::new(), kept, lag_kept, last: VecDeque::new(), shown: 0, since }
+    pub fn new(source: Source, unit: String, since: i64, kept: usize, lag_kept: u64) -> Tail {
+        Tail { unit, source, partial: Vec::new(), kept, lag_kept, last: VecDeque::new(), shown: 0, since }
     }
 
     /// What stands on the line that has no end yet, as a terminal would show it.
@@ -103,33 +100,22 @@ impl Tail {
 
     /// Reads what is new, line by line; `whole` gives out an unfinished last line, too.
     pub fn lines(&mut self, whole: bool, mut each: impl FnMut(&str)) {
-        if self.reader.is_none() {
-            self.reader = LogReader::open(&self.dir).ok();
-        }
-        let Tail { reader: Some(reader), partial, last, kept, lag_kept, .. } = self else { return };
+        let Tail { source, partial, last, kept, lag_kept, .. } = self;
         let keep = |line: String, last: &mut VecDeque<String>| {
             if last.len() >= *kept {
                 last.pop_front();
             }
             last.push_back(line);
         };
-        if reader.behind().unwrap_or(0) > LAG_BYTES_MAX
-            && let Ok(skipped @ 1..) = reader.skip_to_last(*lag_kept)
-        {
-            partial.clear();
-            let marker = format!("[{} passed over]", runward_engine::units::format_size(skipped));
-            each(&marker);
-            keep(marker, last);
-        }
         let mut give = |line: &[u8], last: &mut VecDeque<String>| {
             let line = String::from_utf8_lossy(line);
             let line = line.trim_end_matches('\r');
             each(&text::safe(line));
             keep(text::safe(text::overwritten(line)), last);
         };
-        for item in reader.by_ref() {
-            match item {
-                Ok(LogItem::Chunk { bytes, .. }) => {
+        for piece in source.catch_up(*lag_kept).into_iter().chain(source.by_ref()) {
+            match piece {
+                Piece::Item(LogItem::Chunk { bytes, .. }) => {
                     for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
                         partial.extend_from_slice(piece);
                         let ended = partial.pop_if(|byte| *byte == b'\n').is_some();
@@ -144,11 +130,14 @@ impl Tail {
                         }
                     }
                 }
-                Ok(LogItem::Gap { bytes }) => {
+                Piece::PassedOver(bytes) => {
+                    partial.clear();
+                    give(format!("[{} passed over]", runward_engine::units::format_size(bytes)).as_bytes(), last);
+                }
+                Piece::Item(LogItem::Gap { bytes }) => {
                     let marker = format!("[{} were not kept]", runward_engine::units::format_size(bytes));
                     give(marker.as_bytes(), last);
                 }
-                Err(_) => break,
             }
         }
         if whole && !partial.is_empty() {

@@ -8,14 +8,16 @@ use runward_engine::run::rows::RunRow;
 use runward_engine::run::state::Attempt;
 use runward_engine::run::{ClaimId, RunId};
 use runward_store::{LedgerError, RunQuery, RunView};
+use runward_workers::home::Home;
 use runward_workers::supervisor::journal;
 
 use super::model::{About, Driving, Place, RunAbout, RunLine, Scroll, Watch};
 use super::run_page::{RunPage, output_of};
-use crate::copies::Outputs;
 use crate::drivers::Driver;
 use crate::failure::Failure;
+use crate::fetch::Fetcher;
 use crate::open::Opened;
+use crate::outputs::Outputs;
 use crate::view::eta;
 use crate::view::tail::Tail;
 
@@ -36,6 +38,7 @@ const OUTPUT_BYTES_FIRST: u64 = 1024 * 1024;
 pub struct Feed<'a> {
     opened: &'a Opened,
     outputs: &'a Outputs,
+    fetcher: Fetcher,
     newest: Vec<RunRow>,
     unfinished: Vec<RunRow>,
     listed: Option<Instant>,
@@ -49,6 +52,8 @@ pub struct Feed<'a> {
     /// Of the open run.
     forecast: Option<Forecast>,
     output: Option<(ClaimId, Tail, bool)>,
+    /// All of it has arrived here: on one machine it always has.
+    whole: bool,
 }
 
 /// The last time somebody asked who drives a run.
@@ -63,6 +68,7 @@ impl Feed<'_> {
         Feed {
             opened,
             outputs,
+            fetcher: Fetcher::new(opened, outputs),
             newest: Vec::new(),
             unfinished: Vec::new(),
             listed: None,
@@ -73,6 +79,7 @@ impl Feed<'_> {
             open: None,
             forecast: None,
             output: None,
+            whole: true,
         }
     }
 
@@ -117,6 +124,7 @@ impl Feed<'_> {
         }
         changed |= self.look_at_driver(watch);
         self.choose_output(watch);
+        self.fetch_output().await?;
         Ok(self.read_output(watch) | changed)
     }
 
@@ -134,9 +142,12 @@ impl Feed<'_> {
             return false;
         }
         let driving = asked(&mut self.drivers, self.opened, &view.state.id);
-        let attempt = |claim: &ClaimId| self.outputs.home().attempt(&view.state.id, claim);
-        let lives_on = driving == Driving::Nobody
-            && view.state.live().keys().any(|claim| journal::is_alive(&attempt(claim)).unwrap_or(false));
+        let home = self.opened.home().filter(|_| driving == Driving::Nobody);
+        let alive = |home: &Home| {
+            let mut live = view.state.live().keys().map(|claim| home.attempt(&view.state.id, claim));
+            live.any(|attempt| journal::is_alive(&attempt).unwrap_or(false))
+        };
+        let lives_on = home.is_some_and(alive);
         let changed = page.driving != driving || page.lives_on != lives_on;
         (page.driving, page.lives_on) = (driving, lives_on);
         changed
@@ -156,11 +167,21 @@ impl Feed<'_> {
         if watch.place == Place::Log {
             watch.scroll = Scroll::END;
         }
+        self.whole = self.opened.cluster().is_none();
         self.output = found.map(|(name, attempt)| {
-            let dir = self.outputs.home().attempt(&view.state.id, &attempt.claim);
-            let tail = Tail::new(dir, name, attempt.claimed_at, OUTPUT_LINES_MAX, OUTPUT_BYTES_FIRST);
+            self.fetcher.forget(&attempt.claim);
+            let source = self.outputs.source(&view.state.id, &attempt.claim);
+            let tail = Tail::new(source, name, attempt.claimed_at, OUTPUT_LINES_MAX, OUTPUT_BYTES_FIRST);
             (attempt.claim, tail, false)
         });
+    }
+
+    async fn fetch_output(&mut self) -> Result<(), Failure> {
+        if let (Some((claim, _, false)), Some(view)) = (&self.output, &self.open) {
+            self.whole = self.fetcher.is_whole(&view.state.id, claim).await?;
+            self.fetcher.fetch(&view.state.id, claim, OUTPUT_BYTES_FIRST).await?;
+        }
+        Ok(())
     }
 
     fn read_output(&mut self, watch: &mut Watch) -> bool {
@@ -169,7 +190,7 @@ impl Feed<'_> {
             return false;
         }
         // What is over is read once more, and then never again.
-        *over = !view.state.live().contains_key(claim);
+        *over = self.whole && !view.state.live().contains_key(claim);
         let mut any = false;
         tail.lines(*over, |_| any = true);
         let open_line = tail.open_line();
