@@ -70,6 +70,11 @@ impl Cluster {
 }
 
 impl Members {
+    #[cfg(test)]
+    pub fn none() -> Members {
+        Members { now: 0, sessions: Vec::new(), silent: Duration::from_secs(30) }
+    }
+
     /// How long it was not heard of.
     pub fn silence(&self, session: &Session) -> Duration {
         Duration::from_millis(u64::try_from(self.now - session.heard_at).unwrap_or(0))

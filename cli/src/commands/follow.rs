@@ -224,26 +224,27 @@ impl Follower<'_> {
             return Ok(());
         }
         let mut cancel = Some(Command::Cancel { force, rollback: false, reason: None });
-        match self.opened.ledger().commit(&mut self.view, &mut |_| cancel.take(), &actor()).await {
-            Ok(mut committed) => {
-                self.cancelled = Some(force);
-                self.opened.tell(&self.view.state).await;
-                screen.changed(&self.view.state, &committed.news);
-                match committed.replies.pop().unwrap_or(Ok(())) {
-                    Ok(()) if self.view.state.status.is_terminal() => {}
-                    Ok(()) if force => screen.note("cancelled at once: the workers kill what runs; Ctrl-C leaves"),
-                    Ok(()) => screen.note("cancelled: the workers end what runs; Ctrl-C again ends it at once"),
-                    Err(reject) if reject.is_already() => {}
-                    Err(reject) => screen.refused(&reject),
-                }
-            }
+        let committed = self.opened.ledger().commit(&mut self.view, &mut |_| cancel.take(), &actor()).await;
+        let mut committed = match committed {
+            Ok(committed) => committed,
             Err(error) => {
                 if !self.away.is_away() {
                     screen.note("the cancel is not recorded yet: it is tried again, Ctrl-C leaves");
                 }
-                self.trouble(error, screen)?;
+                return self.trouble(error, screen);
             }
+        };
+        self.cancelled = Some(force);
+        self.opened.tell(&self.view.state).await;
+        let _ = show(&mut self.fetcher, &self.view.state, &committed.news, screen).await; // the next look says so
+        match committed.replies.pop().unwrap_or(Ok(())) {
+            Ok(()) if self.view.state.status.is_terminal() => {}
+            Ok(()) if force => screen.note("cancelled at once: the workers kill what runs; Ctrl-C leaves"),
+            Ok(()) => screen.note("cancelled: the workers end what runs; Ctrl-C again ends it at once"),
+            Err(reject) if reject.is_already() => {}
+            Err(reject) => screen.refused(&reject),
         }
+        Ok(())
     }
 
     /// What cannot be read now may be readable at the next look.

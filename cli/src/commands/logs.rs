@@ -37,7 +37,6 @@ pub async fn run(config: &Config, args: &LogsArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let id = find_run(opened.ledger(), &args.run).await?;
     let (mut view, step) = below(&opened, opened.ledger().load(&id).await?, args.step.clone()).await?;
-    let id = view.state.id.clone();
     let args = &LogsArgs { step, ..args.clone() };
     if let Some(step) = &args.step {
         known_step(&view, step)?;

@@ -48,6 +48,7 @@ pub async fn run(config: &Config, args: ResolveArgs) -> Result<i32, Failure> {
             let next = match view.state.status {
                 RunStatus::Succeeded => "the run succeeded".to_owned(),
                 status if status.is_terminal() => format!("the run {status}; `runward resume {short}` tries again"),
+                _ if opened.cluster().is_some() => "the run goes on".to_owned(),
                 _ => format!("`runward resume {short}` carries the run on"),
             };
             let what = match view.state.resolved(unit).filter(|_| already) {

@@ -4,6 +4,7 @@
 //! created, migrated or repaired; what is tried (a durable write, a step) leaves nothing behind.
 
 mod check;
+mod cluster;
 mod ledger;
 mod program;
 mod runs;
@@ -31,12 +32,17 @@ pub async fn examine(config: &Config, loaded: &Result<Config, Failure>) -> Vec<C
         home = if folder.there { Home::open(&folder.path).ok() } else { None };
     }
     if let Some(home) = &home {
-        let (ledger, usable) = ledger::ledger(&home.ledger()).await;
-        checks.push(ledger);
-        if usable {
-            checks.push(runs::waiting(home).await);
+        if config.settings.database.is_none() {
+            let (ledger, usable) = ledger::ledger(&home.ledger()).await;
+            checks.push(ledger);
+            if usable {
+                checks.push(runs::waiting(home).await);
+            }
         }
         checks.extend([runs::supervisors(home), runs::kept(home)]);
+    }
+    if let Some(database) = &config.settings.database {
+        checks.extend(cluster::examine_cluster(database, &config.settings).await);
     }
     let ground = folder.filter(state::Folder::usable).map_or_else(std::env::temp_dir, |folder| folder.path);
     checks.extend([steps::bash(), steps::sh(), steps::supervisor(&ground).await]);

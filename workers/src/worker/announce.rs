@@ -12,7 +12,7 @@ use crate::queue::redis::{Address, Pace, RedisQueue};
 use crate::queue::{Hint, Queue};
 
 /// What the names of all keys in Redis begin with.
-const PREFIX: &str = "runward";
+pub const PREFIX: &str = "runward";
 
 /// The queue of a cluster. Opens no connection yet.
 pub fn queue_of(address: Address) -> Arc<dyn Queue> {

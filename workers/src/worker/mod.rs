@@ -3,7 +3,7 @@
 mod announce;
 pub mod pace;
 
-pub use announce::{announce, queue_of};
+pub use announce::{PREFIX, announce, queue_of};
 pub use pace::Pace;
 
 /// The clock of this machine, which may differ from that of the ledger.

@@ -7,9 +7,11 @@
 //! - `supervise`: one worker a label, for ever; `generation`: one life of it
 //! - `gate`: no more than there are slots; `bell`: when to look
 //! - `address`, `keys`: where
+//! - `examine`: how it is, for the doctor
 
 mod address;
 mod bell;
+mod examine;
 mod gate;
 mod generation;
 mod keys;
@@ -26,6 +28,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use address::{Address, BadAddress};
+pub use examine::{RedisServer, RedisStatus, examine};
 
 use self::generation::Delivery;
 use self::keys::Keys;
