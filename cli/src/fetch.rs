@@ -1,6 +1,5 @@
 //! Fetches from the ledger of a cluster what steps print on other hosts, for those who look on.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use runward_workers::logs::Remote;
 use tokio::time::Instant;
 
 use crate::open::Opened;
-use crate::outputs::{End, Fetched, LAG_BYTES_MAX, Outputs, Piece};
+use crate::outputs::{End, LAG_BYTES_MAX, Outputs, Piece, Shared};
 
 /// Attempts looked at in one look: with more, their turn comes with the next.
 const AT_ONCE: usize = 32;
@@ -34,7 +33,7 @@ pub struct Reads {
 
 /// On one machine there is nothing to fetch.
 pub struct Fetcher {
-    from: Option<(Arc<dyn Fleet>, Rc<RefCell<Fetched>>)>,
+    from: Option<(Arc<dyn Fleet>, Shared)>,
     remotes: BTreeMap<ClaimId, Remote>,
     turn: usize,
 }

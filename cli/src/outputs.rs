@@ -19,8 +19,11 @@ pub const LAG_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Clone)]
 pub enum Outputs {
     Here(Home),
-    Fetched(Rc<RefCell<Fetched>>),
+    Fetched(Shared),
 }
+
+/// Filled by whoever fetches, emptied by whoever shows.
+pub type Shared = Rc<RefCell<Fetched>>;
 
 /// What was fetched and is not read yet.
 #[derive(Default)]
@@ -51,7 +54,7 @@ pub enum Piece {
 /// The output of one attempt, from its beginning, as it comes.
 pub enum Source {
     Files { dir: PathBuf, reader: Option<LogReader> },
-    Fetched { from: Rc<RefCell<Fetched>>, claim: ClaimId },
+    Fetched { from: Shared, claim: ClaimId },
 }
 
 impl Outputs {

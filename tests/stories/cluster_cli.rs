@@ -1,8 +1,11 @@
 //! The commands against a cluster, from a host that drives nothing itself: a ledger in Postgres, and workers elsewhere.
 
-use std::process::Command;
+use std::fs::File;
+use std::process::{Child, Command, Stdio};
 
-use runward_services::Postgres;
+use nix::sys::signal::{Signal as Sent, kill};
+use nix::unistd::Pid;
+use runward_services::{Postgres, Signal};
 use serde_json::Value;
 
 use crate::harness::{Done, Scene, finish};
@@ -41,6 +44,14 @@ fn host<'a>(scene: &'a Scene, postgres: &Postgres) -> Host<'a> {
     let host = Host { scene, url: postgres.database("runward") };
     host.expect(0, &["db", "migrate"]);
     host
+}
+
+fn log(scene: &Scene, name: &str) -> File {
+    File::create(scene.path(name)).unwrap()
+}
+
+fn interrupt(child: &Child) {
+    kill(Pid::from_raw(child.id() as i32), Sent::SIGINT).unwrap();
 }
 
 const TWO: &str = "steps:\n  - id: a\n    run: touch done\n  - id: b\n    needs: [a]\n    run: echo there\n";
@@ -105,4 +116,45 @@ fn what_is_about_the_folders_of_one_machine_says_so() {
         let refused = host.expect(2, args);
         assert!(refused.stderr.contains("RUNWARD_DATABASE_URL"), "{args:?}: {}", refused.stderr);
     }
+}
+
+#[test]
+fn a_run_that_nobody_can_take_says_so_and_what_helps() {
+    let (scene, postgres) = (Scene::new(), Postgres::start());
+    let host = host(&scene, &postgres);
+    scene.file("gpu.yaml", "steps:\n  - id: a\n    runs-on: [linux, gpu]\n    run: touch done\n");
+    let mut following = host.command(&["run", "gpu.yaml"]);
+    let mut following = following.stdout(Stdio::null()).stderr(log(&scene, "followed.err")).spawn().unwrap();
+    scene.wait_for("followed.err", "runward worker --labels gpu,linux");
+    interrupt(&following);
+    assert_eq!(following.wait().unwrap().code(), Some(4), "{}", scene.read("followed.err"));
+    let said = scene.read("followed.err");
+    assert_eq!(said.matches("waits for a worker with the labels gpu, linux").count(), 1, "{said}");
+    host.expect(0, &["run", "gpu.yaml", "--detach"]);
+    let page = host.expect(0, &["show", "last"]).stdout;
+    assert!(page.contains("waits for a worker with the labels gpu, linux: none is there"), "{page}");
+    assert_eq!(host.json(&["show", "last"])["waits_for_labels"], serde_json::json!([["gpu", "linux"]]));
+    assert!(host.expect(0, &["workers"]).stdout.contains("no worker is there"));
+    let doctor = host.expect(0, &["doctor"]).stdout;
+    assert!(doctor.contains("none takes steps") && doctor.contains("-> runward worker --labels gpu,linux"), "{doctor}");
+    assert!(doctor.contains("none configured") && doctor.contains("schema "), "{doctor}");
+}
+
+#[test]
+fn whoever_follows_a_run_sees_a_restart_of_the_database_through() {
+    let (scene, mut postgres) = (Scene::new(), Postgres::start());
+    let host = host(&scene, &postgres);
+    scene.file("two.yaml", TWO);
+    let mut following = host.command(&["run", "two.yaml"]);
+    let mut following =
+        following.stdout(log(&scene, "followed.out")).stderr(log(&scene, "followed.err")).spawn().unwrap();
+    scene.wait_for("followed.out", "two: run ");
+    postgres.stop(Signal::Kill);
+    scene.wait_for("followed.err", "this goes on looking");
+    let away = host.expect(9, &["runs"]);
+    assert!(away.stderr.contains("cannot be reached") && away.stderr.contains("pg_isready"), "{}", away.stderr);
+    postgres.start_again();
+    scene.wait_for("followed.err", "the database is back");
+    host.expect(0, &["cancel", "last"]);
+    assert_eq!(following.wait().unwrap().code(), Some(4), "{}", scene.read("followed.err"));
 }

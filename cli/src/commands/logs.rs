@@ -11,7 +11,7 @@ use runward_engine::run::{ClaimId, Part};
 use runward_engine::units::format_size;
 use runward_store::{LedgerError, RunView};
 use runward_workers::home::Home;
-use runward_workers::logs::Remote;
+use runward_workers::logs::{Remote, Rest};
 use runward_workers::supervisor::journal;
 use runward_workers::supervisor::log::{LogItem, LogReader};
 use runward_workers::supervisor::spool::Stream;
@@ -165,11 +165,11 @@ impl Reader {
         }
     }
 
-    /// Of an attempt that is over: whether nothing more will come.
+    /// Of an attempt that is over, and whose output was read: whether nothing more will come.
     async fn is_whole(&self) -> Result<bool, LedgerError> {
         match self {
             Reader::Files(_) => Ok(true),
-            Reader::Ledger(remote) => remote.is_complete().await,
+            Reader::Ledger(remote) => Ok(remote.rest(true).await? == Rest::Whole),
         }
     }
 }
@@ -217,8 +217,6 @@ impl Printer<'_> {
         let mut any = false;
         for mut reading in std::mem::take(&mut self.readers) {
             let live = view.state.live().contains_key(&ClaimId(reading.claim.clone()));
-            // Asked before it is read: what comes in between is not missed.
-            let whole = !live && reading.reader.is_whole().await?;
             while let Some(item) = reading.reader.next(&reading.unit).await? {
                 any = true;
                 let mut out = std::io::stdout().lock();
@@ -229,6 +227,7 @@ impl Printer<'_> {
                 };
                 gone_reader_is_no_error(written);
             }
+            let whole = !live && reading.reader.is_whole().await?;
             if live || !whole && self.waits_for(&mut reading) {
                 self.readers.push(reading);
                 continue;
