@@ -15,7 +15,7 @@ use crate::actor::actor;
 use crate::args::RunFormat;
 use crate::away::Away;
 use crate::cluster::waits_for_worker;
-use crate::failure::Failure;
+use crate::failure::{EXIT_LEDGER, Failure};
 use crate::fetch::{Fetcher, Missing};
 use crate::open::Opened;
 use crate::outputs::Outputs;
@@ -107,7 +107,7 @@ pub async fn follow(opened: &Opened, view: RunView, showing: Showing, stake: Sta
             }
             Going::Left => {
                 screen.leave();
-                return Ok(Followed::Ended(left(&follower.view.state.id, format)));
+                return Ok(Followed::Ended(follower.left(hands.cancels(), format)));
             }
         }
         if let Some(force) = hands.cancels() {
@@ -247,6 +247,25 @@ impl Follower<'_> {
         Ok(())
     }
 
+    /// Says what becomes of the run, and how it is seen again.
+    fn left(&self, asked: Option<bool>, format: RunFormat) -> i32 {
+        let id = &self.view.state.id;
+        let (follow, show) = (format!("`runward logs -f {}`", words::short(&id.0)), words::short(&id.0));
+        if asked.is_none() {
+            named(id, format, None);
+            if format != RunFormat::Json {
+                eprintln!("the run goes on; {follow} follows it");
+            }
+            return 0;
+        }
+        if self.cancelled.is_some() {
+            eprintln!("the run is cancelled, and the workers are at it; {follow} follows it");
+            return Verdict::Cancelled.exit_code();
+        }
+        eprintln!("the cancel is not recorded, and the run goes on: `runward cancel {show}` when the database is back");
+        EXIT_LEDGER
+    }
+
     /// What cannot be read now may be readable at the next look.
     fn trouble(&mut self, error: LedgerError, screen: &mut Screen) -> Result<(), Failure> {
         match self.away.trouble(error) {
@@ -302,15 +321,6 @@ impl Lack {
         self.found = lacks;
         Ok(())
     }
-}
-
-/// Says that the run goes on, and how it is seen again.
-fn left(id: &RunId, format: RunFormat) -> i32 {
-    named(id, format, None);
-    if format != RunFormat::Json {
-        eprintln!("the run goes on; `runward logs -f {}` follows it", words::short(&id.0));
-    }
-    0
 }
 
 /// Shows what happened, with what was printed before it.
