@@ -10,6 +10,7 @@ use runward_engine::plan::Definition;
 use runward_engine::run::command::Report;
 use runward_engine::run::event::{LogDigest, Outcome};
 use runward_engine::run::outputs::Outputs;
+use runward_engine::run::place::Place;
 use runward_engine::run::{ClaimId, Command, RunId, RunState, Unit};
 use runward_store::{Ledger, NewRun, PostgresLedger, SqliteLedger};
 
@@ -22,9 +23,11 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let place = std::env::args().nth(1);
-    let url = place.clone().filter(|place| place.starts_with("postgres://"));
-    let folder = place.filter(|_| url.is_none()).map_or_else(std::env::temp_dir, Into::into);
+    let of = std::env::args().nth(1);
+    let url = of.clone().filter(|of| of.starts_with("postgres://"));
+    let folder = of.filter(|_| url.is_none()).map_or_else(std::env::temp_dir, Into::into);
+    // On Postgres as a member of a cluster does it.
+    let place = url.as_ref().map(|_| Place { home: "home".into(), host: "host".into() });
     let dir = folder.join("runward-commit-cost");
     std::fs::create_dir_all(&dir)?;
     let ledger: Box<dyn Ledger> = match url {
@@ -82,7 +85,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             commands.push(Command::Settle { claim: claim(step - 1), report: Box::new(report) });
         }
         let unit = Unit::step(step);
-        commands.push(Command::Claim { unit, claim: claim(step), session: "s".into(), boot: "b".into(), place: None });
+        commands.push(Command::Claim {
+            unit,
+            claim: claim(step),
+            session: "s".into(),
+            boot: "b".into(),
+            place: place.clone(),
+        });
         let start = Instant::now();
         let mut next = |_: &RunState| (!commands.is_empty()).then(|| commands.remove(0));
         ledger.commit(&mut view, &mut next, "bench").await?;

@@ -11,7 +11,7 @@ use runward_engine::run::{ClaimId, Part};
 use runward_engine::units::format_size;
 use runward_store::{LedgerError, RunView};
 use runward_workers::home::Home;
-use runward_workers::logs::{Remote, Rest};
+use runward_workers::logs::Remote;
 use runward_workers::supervisor::journal;
 use runward_workers::supervisor::log::{LogItem, LogReader};
 use runward_workers::supervisor::spool::Stream;
@@ -169,7 +169,7 @@ impl Reader {
     async fn is_whole(&self) -> Result<bool, LedgerError> {
         match self {
             Reader::Files(_) => Ok(true),
-            Reader::Ledger(remote) => Ok(remote.rest(true).await? == Rest::Whole),
+            Reader::Ledger(remote) => remote.is_whole().await,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::errors::passes;
 use crate::sql::ReadError;
@@ -31,7 +31,11 @@ impl Tries {
             return Err(error);
         }
         let ReadError::Database(error) = error else { return Ok(()) };
-        warn!(%error, tries = self.made, "Postgres: trying again");
+        // A line that breaks comes in numbers, and whoever asked says so if it does not come back.
+        match error.as_database_error() {
+            Some(_) => warn!(%error, tries = self.made, "Postgres: trying again"),
+            None => debug!(%error, tries = self.made, "Postgres: trying again"),
+        }
         tokio::time::sleep(self.wait()).await;
         Ok(())
     }

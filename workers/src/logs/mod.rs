@@ -11,5 +11,5 @@ mod spooled;
 #[cfg(test)]
 mod tests;
 
-pub use remote::{Remote, Rest};
+pub use remote::Remote;
 pub use shipper::Shipper;

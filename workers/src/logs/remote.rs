@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use runward_engine::run::{ClaimId, RunId};
 use runward_store::{Fleet, LedgerError};
@@ -12,9 +11,6 @@ use crate::supervisor::log::LogItem;
 
 /// Parts that are asked for at once.
 const PARTS: u32 = 8;
-/// For so long the rest of an attempt that has ended is waited for, since something came.
-const PATIENCE: Duration = Duration::from_secs(15);
-
 /// Reads an attempt's output. [`Remote::next`] says `None` at the current end: ask again later to follow a running step.
 pub struct Remote {
     fleet: Arc<dyn Fleet>,
@@ -23,23 +19,11 @@ pub struct Remote {
     /// Behind what is in `waiting`.
     offset: u64,
     waiting: VecDeque<LogItem>,
-    heard: Instant,
-}
-
-/// What there is still to come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rest {
-    /// More, or nobody knows yet.
-    Coming,
-    /// Nothing: everything is there that was kept.
-    Whole,
-    /// Nothing for now, though not everything is there: the machine that has the rest is silent.
-    Missing,
 }
 
 impl Remote {
     pub fn new(fleet: Arc<dyn Fleet>, run: RunId, claim: ClaimId) -> Remote {
-        Remote { fleet, run, claim, offset: 0, waiting: VecDeque::new(), heard: Instant::now() }
+        Remote { fleet, run, claim, offset: 0, waiting: VecDeque::new() }
     }
 
     pub async fn next(&mut self) -> Result<Option<LogItem>, LedgerError> {
@@ -73,14 +57,10 @@ impl Remote {
         Ok(to - from)
     }
 
-    /// Whether to ask again, at the current end. `ended`: the end of the attempt is on the record.
-    pub async fn rest(&self, ended: bool) -> Result<Rest, LedgerError> {
+    /// Whether everything that was kept is read, and nothing more will come.
+    pub async fn is_whole(&self) -> Result<bool, LedgerError> {
         let shipped = self.fleet.shipped(&self.run, &self.claim).await?;
-        Ok(match shipped.complete {
-            true if shipped.to <= self.offset() => Rest::Whole,
-            false if ended && self.heard.elapsed() > PATIENCE => Rest::Missing,
-            _ => Rest::Coming,
-        })
+        Ok(shipped.complete && shipped.to <= self.offset())
     }
 
     async fn fetch(&mut self) -> Result<(), LedgerError> {
@@ -93,7 +73,6 @@ impl Remote {
                 ))
             })?;
             self.waiting.extend(items);
-            self.heard = Instant::now();
         }
         Ok(())
     }

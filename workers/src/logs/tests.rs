@@ -167,7 +167,7 @@ async fn what_a_step_prints_is_followed_elsewhere_and_ends_with_it() {
                 break;
             }
         }
-        assert_eq!(remote.rest(false).await.unwrap(), Rest::Coming);
+        assert!(!remote.is_whole().await.unwrap());
     }
     spool.append(Stream::Err, b"three");
     scene.settles().await;
@@ -178,7 +178,7 @@ async fn what_a_step_prints_is_followed_elsewhere_and_ends_with_it() {
     for item in read_here {
         assert_eq!(again.next().await.unwrap(), Some(item), "the same items as beside the spool");
     }
-    assert_eq!((again.next().await.unwrap(), again.rest(true).await.unwrap()), (None, Rest::Whole));
+    assert!(again.next().await.unwrap().is_none() && again.is_whole().await.unwrap());
     assert_eq!(again.offset(), 13);
     let mut last = scene.remote();
     assert_eq!((last.skip_to_last(7).await.unwrap(), read(&mut last).await.0), (6, b"o three".to_vec()));
@@ -218,7 +218,7 @@ async fn output_waits_here_while_the_ledger_is_away() {
     scene.settles().await;
     shipper.settled(&scene.run, &scene.claim);
     shipper.drained().await;
-    assert_eq!(scene.remote().rest(true).await.unwrap(), Rest::Coming, "not read yet");
+    assert!(!scene.remote().is_whole().await.unwrap(), "it is there, and not read yet");
     assert_eq!(read(&mut scene.remote()).await.0, b"while you were away");
 }
 
@@ -248,7 +248,7 @@ async fn the_ledger_keeps_no_more_of_an_attempt_than_its_spool() {
             }
         }
     }
-    assert_eq!((at, remote.rest(true).await.unwrap()), (wanted.len(), Rest::Whole));
+    assert_eq!((at, remote.is_whole().await.unwrap()), (wanted.len(), true));
 }
 
 #[tokio::test]
