@@ -26,6 +26,8 @@ mod check;
 mod children;
 #[path = "stories/cluster_cli.rs"]
 mod cluster_cli;
+#[path = "stories/cluster_trouble.rs"]
+mod cluster_trouble;
 #[path = "stories/code_base.rs"]
 mod code_base;
 #[path = "stories/command_ids.rs"]

@@ -1,13 +1,13 @@
 //! A cluster, as those see it who give it commands: its ledger, its queue, and who is there to carry them out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use runward_engine::run::RunState;
 use runward_engine::run::place::Offer;
 use runward_engine::run::todo::todo;
-use runward_store::fleet::{Fleet, Session};
+use runward_engine::run::{RunId, RunState};
+use runward_store::fleet::{Attended, Fleet, Session};
 use runward_store::{LedgerError, PostgresLedger};
 use runward_workers::queue::Queue;
 use runward_workers::worker::{Pace, announce, queue_of};
@@ -21,6 +21,13 @@ const TELLING_MAX: Duration = Duration::from_secs(1);
 pub struct Cluster {
     pub ledger: Arc<PostgresLedger>,
     queue: Option<Arc<dyn Queue>>,
+}
+
+/// The hosts on which attempts of a run are running.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places<'a> {
+    pub heard: BTreeSet<&'a str>,
+    pub unreachable: BTreeSet<&'a str>,
 }
 
 /// Who is there, as of one moment of the ledger's clock.
@@ -85,9 +92,29 @@ impl Members {
         session.end.is_none() && self.silence(session) < self.silent
     }
 
+    /// Where each run has running attempts, by these.
+    pub fn places<'a>(&'a self, attended: &'a [Attended]) -> BTreeMap<&'a RunId, Places<'a>> {
+        let mut places: BTreeMap<&RunId, Places<'_>> = BTreeMap::new();
+        for attempt in attended {
+            let host = self.sessions.iter().rev().find(|it| Some(&it.new.home) == attempt.home.as_ref());
+            let host = host.map_or("?", |session| session.new.host.as_str());
+            let place = places.entry(&attempt.run).or_default();
+            match self.unheard(&attempt.watched_by.0) {
+                true => place.unreachable.insert(host),
+                false => place.heard.insert(host),
+            };
+        }
+        places
+    }
+
     /// Whether nothing is heard of whoever waits for the end of an attempt.
     pub fn unheard(&self, session: &str) -> bool {
         !self.sessions.iter().any(|it| it.new.id.0 == session && self.is_there(it))
+    }
+
+    /// Whether somebody is there who works in this state folder.
+    pub fn hears(&self, home: &str) -> bool {
+        self.sessions.iter().any(|it| it.new.home.0 == home && self.is_there(it))
     }
 
     /// Workers that take steps now.

@@ -11,36 +11,36 @@ use serde_json::Value;
 use crate::harness::{Done, Scene, finish};
 
 /// A host whose configuration names the database. It has no state folder, and gets none.
-struct Host<'a> {
-    scene: &'a Scene,
-    url: String,
+pub struct Host<'a> {
+    pub scene: &'a Scene,
+    pub url: String,
 }
 
 impl Host<'_> {
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.scene.runward();
         command.env("RUNWARD_DATABASE_URL", &self.url).args(args);
         command
     }
 
-    fn run(&self, args: &[&str]) -> Done {
+    pub fn run(&self, args: &[&str]) -> Done {
         finish(&mut self.command(args))
     }
 
-    fn expect(&self, code: i32, args: &[&str]) -> Done {
+    pub fn expect(&self, code: i32, args: &[&str]) -> Done {
         let done = self.run(args);
         assert_eq!(done.code, code, "{args:?}\n{}\n{}", done.stdout, done.stderr);
         done
     }
 
-    fn json(&self, args: &[&str]) -> Value {
+    pub fn json(&self, args: &[&str]) -> Value {
         let args: Vec<&str> = args.iter().copied().chain(["--format", "json"]).collect();
         let done = self.expect(0, &args);
         serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}\n{}", done.stdout))
     }
 }
 
-fn host<'a>(scene: &'a Scene, postgres: &Postgres) -> Host<'a> {
+pub fn host<'a>(scene: &'a Scene, postgres: &Postgres) -> Host<'a> {
     let host = Host { scene, url: postgres.database("runward") };
     host.expect(0, &["db", "migrate"]);
     host
@@ -54,7 +54,7 @@ fn interrupt(child: &Child) {
     kill(Pid::from_raw(child.id() as i32), Sent::SIGINT).unwrap();
 }
 
-const TWO: &str = "steps:\n  - id: a\n    run: touch done\n  - id: b\n    needs: [a]\n    run: echo there\n";
+pub const TWO: &str = "steps:\n  - id: a\n    run: touch done\n  - id: b\n    needs: [a]\n    run: echo there\n";
 
 #[test]
 fn a_run_is_recorded_from_anywhere_and_nothing_is_started_here() {

@@ -27,9 +27,8 @@ use crate::text;
 use crate::view::words;
 
 const LOOK_EVERY: Duration = Duration::from_millis(150);
-/// How long is waited for the rest of what a step has printed on another host when it is over; longer with -f.
-const REST_MAX: Duration = Duration::from_secs(2);
-const REST_MAX_FOLLOWING: Duration = Duration::from_secs(10);
+/// How long is waited for the rest of what a step has printed on another host, when it is over.
+const REST_MAX: Duration = Duration::from_secs(15);
 /// A longer line is shown in pieces: output without a line break must not fill the memory.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -143,9 +142,10 @@ struct Reading {
     reader: Reader,
     partial: Vec<u8>,
     partial_at: i64,
-    /// Where it ran, and since when it is over without all of its output having arrived.
-    host: Option<String>,
-    rest_since: Option<Instant>,
+    /// Where it ran: the state folder, and the name of the machine.
+    place: Option<(String, String)>,
+    /// Since when it is over, and the rest of its output on its way.
+    over_since: Option<Instant>,
 }
 
 /// What an attempt printed: in the folder of its run, or in the ledger.
@@ -193,8 +193,17 @@ impl Printer<'_> {
             if let Some(reader) = self.reader(view, row) {
                 let (unit, attempt, claim) = (row.unit.clone(), row.attempt, row.claim.clone());
                 let (partial, partial_at) = (Vec::new(), 0);
-                let (host, rest_since) = (row.host.clone(), None);
-                self.readers.push(Reading { unit, attempt, claim, reader, partial, partial_at, host, rest_since });
+                let place = row.home.clone().zip(row.host.clone());
+                self.readers.push(Reading {
+                    unit,
+                    attempt,
+                    claim,
+                    reader,
+                    partial,
+                    partial_at,
+                    place,
+                    over_since: None,
+                });
             }
         }
     }
@@ -228,7 +237,8 @@ impl Printer<'_> {
                 gone_reader_is_no_error(written);
             }
             let whole = !live && reading.reader.is_whole().await?;
-            if live || !whole && self.waits_for(&mut reading) {
+            let waits = !live && !whole && self.waits_for(&mut reading).await?;
+            if live || waits {
                 self.readers.push(reading);
                 continue;
             }
@@ -237,27 +247,25 @@ impl Printer<'_> {
                 gone_reader_is_no_error(reading.line(&mut std::io::stdout().lock(), &line));
             }
             if !whole {
-                let from = reading.host.as_deref().unwrap_or("its host");
-                eprintln!(
-                    "! the output of {} has not arrived whole: the rest is still on {}",
-                    reading.unit,
-                    text::safe(from)
-                );
+                let host = reading.place.as_ref().map_or("its host".to_owned(), |(_, host)| text::safe(host));
+                let unit = &reading.unit;
+                eprintln!("! the output of {unit} has not arrived whole: the rest is still on {host}");
             }
         }
         gone_reader_is_no_error(std::io::stdout().lock().flush());
         Ok(any)
     }
 
-    /// Whether the rest of it may well be on its way.
-    fn waits_for(&self, reading: &mut Reading) -> bool {
-        let max = if self.args.follow { REST_MAX_FOLLOWING } else { REST_MAX };
-        reading.rest_since.get_or_insert_with(Instant::now).elapsed() < max
+    /// Whether the rest of it is on its way: not for ever, and only if somebody is there who could send it.
+    async fn waits_for(&self, reading: &mut Reading) -> Result<bool, LedgerError> {
+        let (Some(cluster), Some((home, _))) = (self.opened.cluster(), &reading.place) else { return Ok(false) };
+        let since = *reading.over_since.get_or_insert_with(Instant::now);
+        Ok(since.elapsed() < REST_MAX && cluster.members().await?.hears(home))
     }
 
     /// For the rest of something that is over.
     fn waits(&self) -> bool {
-        self.readers.iter().any(|reading| reading.rest_since.is_some())
+        self.readers.iter().any(|reading| reading.over_since.is_some())
     }
 
     fn finish(&mut self) -> Result<(), Failure> {

@@ -1,13 +1,16 @@
 //! `runward runs`: runs, newest first.
 
+use std::collections::BTreeSet;
+
 use runward_engine::run::RolledBack;
 use runward_engine::run::group::Permit;
 use runward_engine::run::rows::RunRow;
-use runward_store::RunQuery;
+use runward_store::{Fleet, RunQuery};
 use unicode_width::UnicodeWidthStr;
 
 use super::{print_json, print_line};
 use crate::args::{Format, RunsArgs};
+use crate::cluster::Places;
 use crate::config::Config;
 use crate::drivers::Drivers;
 use crate::failure::Failure;
@@ -32,7 +35,12 @@ pub async fn run(config: &Config, args: RunsArgs) -> Result<i32, Failure> {
         return Ok(0);
     }
     let drivers = opened.drivers();
-    let lines: Vec<[String; 6]> = rows.into_iter().map(|row| cells(&drivers, row)).collect();
+    let (members, attended) = match opened.cluster() {
+        Some(cluster) => (Some(cluster.members().await?), cluster.ledger.attended().await?),
+        None => (None, Vec::new()),
+    };
+    let places = members.as_ref().map(|members| members.places(&attended)).unwrap_or_default();
+    let lines: Vec<[String; 6]> = rows.into_iter().map(|row| cells(&drivers, places.get(&row.id), row)).collect();
     table(&lines, terminal_width()).iter().for_each(|line| print_line(line));
     Ok(0)
 }
@@ -40,10 +48,12 @@ pub async fn run(config: &Config, args: RunsArgs) -> Result<i32, Failure> {
 const HEADER: [&str; 6] = ["RUN", "RUNBOOK", "STATUS", "CREATED", "TOOK", "BY"];
 /// In a pipe columns do not move with what is in them.
 const WIDTHS: [usize; 5] = [36, 24, 28, 19, 10];
+/// More are counted.
+const HOSTS_NAMED: usize = 2;
 /// A long name pushes the rest aside.
 const NAME_WIDTH_MAX: usize = 24;
 
-fn cells(drivers: &Drivers, row: RunRow) -> [String; 6] {
+fn cells(drivers: &Drivers, places: Option<&Places<'_>>, row: RunRow) -> [String; 6] {
     let unattended = row.finished_at.is_none() && !drivers.of(&row.id).is_there();
     let asks = row.waits.as_ref().filter(|_| row.finished_at.is_none());
     let status = match (row.held, unattended) {
@@ -52,10 +62,25 @@ fn cells(drivers: &Drivers, row: RunRow) -> [String; 6] {
         (false, true) => format!("{} (no driver)", row.status),
         (false, false) if row.permit == Some(Permit::Waits) && row.status == "queued" => "queued (waits)".to_owned(),
         (false, false) if row.rollback != RolledBack::None => format!("{} ({})", row.status, rolled_back(row.rollback)),
-        (false, false) => row.status,
+        (false, false) => match places {
+            Some(places) => format!("{} ({})", row.status, where_it_runs(places)),
+            None => row.status,
+        },
     };
     let (created, took) = (text::time(row.created_at), text::took(row.started_at, row.finished_at));
     [row.id.0, row.name, status, created, took, row.actor]
+}
+
+/// `on db1`, or `db2 unreachable`.
+fn where_it_runs(places: &Places<'_>) -> String {
+    let some = |hosts: &BTreeSet<&str>| match hosts.len() {
+        n if n > HOSTS_NAMED => format!("{n} hosts"),
+        _ => text::safe(&hosts.iter().copied().collect::<Vec<_>>().join(", ")),
+    };
+    match places.unreachable.is_empty() {
+        true => format!("on {}", some(&places.heard)),
+        false => format!("{} unreachable", some(&places.unreachable)),
+    }
 }
 
 fn rolled_back(rollback: RolledBack) -> &'static str {

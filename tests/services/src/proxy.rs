@@ -53,6 +53,7 @@ struct Rules {
     refusing: bool,
     /// At the next place where the client says this.
     cut_at: Option<(Vec<u8>, Reaches)>,
+    refuse_after: bool,
     /// How often that has happened.
     cuts: u32,
     over: bool,
@@ -119,6 +120,11 @@ impl Proxy {
     /// Ends the next connection in which a client says this, right there.
     pub fn cut_at(&self, words: impl Into<Vec<u8>>, reaches: Reaches) {
         self.shared.change(|rules| rules.cut_at = Some((words.into(), reaches)));
+    }
+
+    /// The same, and from then on every connection is refused, until [`Proxy::accept`].
+    pub fn refuse_from(&self, words: impl Into<Vec<u8>>, reaches: Reaches) {
+        self.shared.change(|rules| (rules.cut_at, rules.refuse_after) = (Some((words.into(), reaches)), true));
     }
 
     /// How often a connection ended by [`Proxy::cut_at`].

@@ -65,6 +65,7 @@ impl Pump {
         said.drain(..said.len().saturating_sub(keep));
         let (_, reaches) = found?;
         rules.cuts += 1;
+        rules.refusing |= std::mem::take(&mut rules.refuse_after);
         self.deaf.store(true, Ordering::SeqCst);
         Some(reaches)
     }
