@@ -24,6 +24,8 @@ mod care;
 mod check;
 #[path = "stories/children.rs"]
 mod children;
+#[path = "stories/cluster.rs"]
+mod cluster;
 #[path = "stories/cluster_cli.rs"]
 mod cluster_cli;
 #[path = "stories/cluster_trouble.rs"]

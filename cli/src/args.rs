@@ -9,11 +9,13 @@ pub use command_id::CommandIdArgs;
 pub use files::*;
 pub use ledger::*;
 pub use operator::*;
+pub use worker::*;
 
 mod command_id;
 mod files;
 mod ledger;
 mod operator;
+mod worker;
 
 /// Runs operations runbooks: durable, at most once, on the record
 #[derive(Debug, Parser)]
@@ -145,6 +147,17 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page of a command, or write all of them
     Man(ManArgs),
+    /// Carry out steps of a cluster on this host
+    ///
+    /// It takes every step whose `runs-on` names nothing but its labels, of all runs on the ledger in Postgres, and starts it
+    /// here. It ends when it is asked to (TERM, Ctrl-C): it takes nothing new, and what runs goes on without it; the next
+    /// worker with the same state folder takes that over, if it comes within 20 s for steps that may be tried again.
+    Worker(WorkerArgs),
+    /// Move the runs of a cluster on between their steps: timers, permits, what a dead worker leaves
+    ///
+    /// Every worker does that, too. A server is for hosts that shall carry out nothing, and for a cluster whose workers come
+    /// and go. Any number can run at once.
+    Server(ServerArgs),
     /// Drive a run that was detached
     #[command(name = "__drive", hide = true)]
     Drive { run: String },

@@ -35,17 +35,18 @@ mod skip;
 mod unpause;
 mod validate;
 mod watch;
+mod worker;
 mod workers;
 
 use crate::args::{Args, Command};
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, Level, Log, Origin, SETTINGS};
 use crate::failure::Failure;
 use crate::text;
 
 pub async fn run(args: Args) -> Result<i32, Failure> {
     let flags = Flags { config: args.config, state: args.state, log_level: args.log_level };
     let config = &config_for(&args.command, &flags)?;
-    crate::logging::start(&config.settings.log);
+    crate::logging::start(&log_for(&args.command, config));
     match args.command {
         Command::Config { command } => config::run(config, &command),
         Command::Init(args) => init::run(&args),
@@ -81,7 +82,19 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         }
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
+        Command::Worker(args) => worker::worker(config, args).await,
+        Command::Server(args) => worker::server(config, args).await,
         Command::Drive { run } => drive::detached(config, &run).await,
+    }
+}
+
+/// A member of a cluster has nobody who watches it: it says what it does, unless it was told how much.
+fn log_for(command: &Command, config: &Config) -> Log {
+    let log = config.settings.log.clone();
+    let told = SETTINGS.iter().any(|setting| setting.key == "log.level" && config.origin(setting) != Origin::Default);
+    match command {
+        Command::Worker(_) | Command::Server(_) if !told => Log { level: Level::Info, ..log },
+        _ => log,
     }
 }
 

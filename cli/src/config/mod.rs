@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use crate::failure::Failure;
 pub use database::DatabaseUrl;
 use table::Takes;
-pub use table::{Level, Log, LogFormat, SETTINGS, Setting, Settings};
+pub use table::{Level, Log, LogFormat, SETTINGS, Setting, Settings, concurrency, label, listen};
 
 /// What the command line says.
 #[derive(Debug, Clone, Default)]

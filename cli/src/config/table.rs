@@ -338,20 +338,20 @@ fn count(texts: &[String]) -> Result<u32, String> {
 }
 
 /// Steps that a worker carries out at once.
-fn concurrency(text: &str) -> Result<NonZeroU32, String> {
+pub fn concurrency(text: &str) -> Result<NonZeroU32, String> {
     let count = text.parse().ok().filter(|count: &NonZeroU32| *count <= CONCURRENCY_MAX);
     count.ok_or_else(|| format!("`{text}` is not a number from 1 to {CONCURRENCY_MAX}"))
 }
 
 /// Where something listens. A name is not looked up: it can mean another place tomorrow.
-fn listen(text: &str) -> Result<SocketAddr, String> {
+pub fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!("`{text}` is not an address and a port: write 127.0.0.1:9180, or 0.0.0.0:9180 to let other hosts ask")
     })
 }
 
 /// What a host is or has, as `runs-on` names it.
-fn label(text: &str) -> Result<String, String> {
+pub fn label(text: &str) -> Result<String, String> {
     match Syntax::Label.check(text) {
         Ok(()) => Ok(text.to_owned()),
         Err((message, help)) => Err(help.map_or(message.clone(), |help| format!("{message}: {help}"))),

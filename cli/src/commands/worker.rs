@@ -1,0 +1,148 @@
+//! `runward worker` and `runward server`: this process as a member of a cluster, until it is asked to end.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runward_store::{LedgerError, PostgresLedger, Trouble};
+use runward_workers::supervisor::journal;
+use runward_workers::worker::{self, Hands, Member, Pace, Stop, Unusable, queue_of};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::actor::actor;
+use crate::args::{MemberArgs, ServerArgs, WorkerArgs};
+use crate::config::{Config, DatabaseUrl};
+use crate::failure::{EXIT_LEDGER, Failure};
+use crate::open::{home, new_claim, new_session};
+use crate::{refusal, text};
+
+/// Between two tries to reach a database that is away.
+const AGAIN: Duration = Duration::from_secs(2);
+
+pub async fn worker(config: &Config, args: WorkerArgs) -> Result<i32, Failure> {
+    let configured = &config.settings.worker;
+    let labels = match args.labels.is_empty() {
+        true => configured.labels.clone(),
+        false => args.labels.into_iter().collect(),
+    };
+    let concurrency = args.concurrency.unwrap_or(configured.concurrency);
+    let concurrency = NonZeroUsize::try_from(concurrency).expect("this is no machine of 16 bits");
+    let hands = Hands { labels, concurrency };
+    member(config, args.member, Some(hands), args.drain_timeout).await
+}
+
+pub async fn server(config: &Config, args: ServerArgs) -> Result<i32, Failure> {
+    member(config, args.member, None, Duration::ZERO).await
+}
+
+async fn member(
+    config: &Config,
+    args: MemberArgs,
+    hands: Option<Hands>,
+    drain_timeout: Duration,
+) -> Result<i32, Failure> {
+    let settings = &config.settings;
+    let Some(database) = &settings.database else {
+        return Err(Failure::usage("a cluster needs a ledger in Postgres: no `database.url` is configured").help(
+            "set RUNWARD_DATABASE_URL=postgres://USER:PASSWORD@HOST/DATABASE, or `database.url` in runward.toml; on one \
+             machine `runward run` needs no worker",
+        ));
+    };
+    let queue = match &settings.redis {
+        Some(redis) => Some(queue_of(redis.address().map_err(|error| Failure::usage(format!("redis.url: {error}")))?)),
+        None => None,
+    };
+    let home = home(settings.state.as_deref())?;
+    let boot = journal::boot_id().map_err(|error| {
+        Failure::new(EXIT_LEDGER, format!("/proc/sys/kernel/random/boot_id cannot be read: {error}"))
+            .help("runward needs a mounted /proc")
+    })?;
+    let (say, mut stop) = watch::channel(Stop::No);
+    listen_to_signals(say)?;
+    let ledger = tokio::select! {
+        ledger = reach(database) => ledger?,
+        _ = stop.wait_for(|stop| *stop > Stop::No) => return Ok(0),
+    };
+    let member = Member {
+        home,
+        ledger: Arc::new(ledger),
+        queue,
+        hands,
+        host: args.name.unwrap_or_else(host),
+        supervisor: PathBuf::from("/proc/self/exe"),
+        actor: actor(),
+        boot,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        new_session,
+        new_claim,
+        log_bytes_max: settings.log_bytes_max,
+        pace: Pace::in_force(),
+        drain_timeout,
+        listen: args.listen.or(settings.worker.listen),
+    };
+    worker::run(member, stop).await?;
+    Ok(0)
+}
+
+/// The ledger, as soon as it is there. What no waiting mends is said at once.
+async fn reach(database: &DatabaseUrl) -> Result<PostgresLedger, Failure> {
+    let mut told = false;
+    loop {
+        match PostgresLedger::open(database.whole()).await {
+            Ok(ledger) => return Ok(ledger),
+            Err(LedgerError::Server(error)) if error.trouble == Trouble::Unreachable => {
+                if !told {
+                    warn!("{error}; it is tried again until it is there");
+                    told = true;
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// The first one asks for an orderly end, the second one for an end.
+fn listen_to_signals(say: watch::Sender<Stop>) -> Result<(), Failure> {
+    let cannot = |error| Failure::new(EXIT_LEDGER, format!("signals cannot be listened to: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    tokio::spawn(async move {
+        for stop in [Stop::Drain, Stop::Now] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            info!("asked to end");
+            let _ = say.send(stop); // it is over already
+        }
+        std::future::pending::<()>().await;
+    });
+    Ok(())
+}
+
+fn host() -> String {
+    nix::unistd::gethostname().ok().map(|host| host.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+impl From<Unusable> for Failure {
+    fn from(error: Unusable) -> Failure {
+        match error {
+            Unusable::Home(error) => error.into(),
+            Unusable::Taken { folder, holder } => Failure::usage(format!(
+                "a member of a cluster lives in the state folder {} already: {}",
+                text::safe(&folder.display().to_string()),
+                refusal::holder(&holder)
+            ))
+            .help(
+                "there is one for each state folder: end that one, or give this one a folder of its own with --state",
+            ),
+            Unusable::Listen { .. } => {
+                Failure::usage(error.to_string()).help("name an address of this host and a free port with --listen")
+            }
+        }
+    }
+}

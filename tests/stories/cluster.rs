@@ -1,0 +1,309 @@
+//! A cluster: one Postgres, workers in state folders of their own, and everything that can happen between them.
+
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use runward_services::Postgres;
+use serde_json::Value;
+
+use crate::harness::{Done, Scene, finish, kill_9, step_of, wait};
+
+/// Divides every pace of the cluster, where a story would wait for half a minute.
+const FAST: &str = "20";
+
+struct Cluster {
+    scene: Scene,
+    _postgres: Postgres,
+    url: String,
+    redis: Option<String>,
+    pace: Option<&'static str>,
+}
+
+/// A member, killed when the story is over.
+struct Member {
+    process: Child,
+    log: String,
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Member {
+    fn kill_9(&mut self) {
+        kill_9(&mut self.process);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.process.id() as i32), signal).expect("it runs");
+    }
+
+    /// Asks it to end, and waits until it has.
+    fn end(self) -> i32 {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    fn wait(mut self) -> i32 {
+        self.process.wait().expect("it ends").code().unwrap_or(-1)
+    }
+}
+
+impl Cluster {
+    fn new() -> Cluster {
+        let (scene, postgres) = (Scene::new(), Postgres::start());
+        let url = postgres.database("runward");
+        let cluster = Cluster { scene, _postgres: postgres, url, redis: None, pace: None };
+        cluster.expect(0, &["db", "migrate"]);
+        cluster
+    }
+
+    fn fast(self) -> Cluster {
+        Cluster { pace: Some(FAST), ..self }
+    }
+
+    /// The binary on the host of the person who asks.
+    fn runward(&self) -> Command {
+        let mut command = self.scene.runward();
+        command.env("RUNWARD_DATABASE_URL", &self.url);
+        if let Some(redis) = &self.redis {
+            command.env("RUNWARD_REDIS_URL", redis);
+        }
+        if let Some(pace) = self.pace {
+            command.env("RUNWARD_TEST_PACE", pace);
+        }
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Done {
+        finish(self.runward().args(args))
+    }
+
+    fn expect(&self, code: i32, args: &[&str]) -> Done {
+        let done = self.run(args);
+        assert_eq!(done.code, code, "{args:?}\n{}\n{}\n{}", done.stdout, done.stderr, self.logs());
+        done
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let args: Vec<&str> = args.iter().copied().chain(["--format", "json"]).collect();
+        let done = self.run(&args);
+        serde_json::from_str(&done.stdout).unwrap_or_else(|_| panic!("{args:?}\n{}{}", done.stdout, done.stderr))
+    }
+
+    /// Triggers a run and leaves it to the workers; its id.
+    fn trigger(&self, args: &[&str]) -> String {
+        let args: Vec<&str> = ["run", "--detach"].iter().chain(args).copied().collect();
+        self.expect(0, &args).stdout.lines().next().unwrap_or_default().trim().to_owned()
+    }
+
+    /// A member in a state folder of its own. A name that was used before is the same host again.
+    fn member(&self, kind: &str, name: &str, args: &[&str]) -> Member {
+        let log = format!("{name}.log");
+        let mut out = std::fs::OpenOptions::new();
+        let out = out.create(true).append(true).open(self.scene.path(&log)).expect("a log");
+        let err = out.try_clone().expect("the same file");
+        let mut command = self.runward();
+        command.env("RUNWARD_STATE", self.state(name)).arg(kind).args(["--name", name]).args(args);
+        let process = command.env("RUNWARD_LOG", "debug").stdout(out).stderr(err).spawn().expect("the binary starts");
+        Member { process, log }
+    }
+
+    fn worker(&self, name: &str, args: &[&str]) -> Member {
+        let before = self.scene.read(&format!("{name}.log")).matches("joined the cluster").count();
+        let worker = self.member("worker", name, args);
+        wait(&format!("{name} to join\n{}", self.logs()), || {
+            self.scene.read(&worker.log).matches("joined the cluster").count() > before
+        });
+        worker
+    }
+
+    fn state(&self, name: &str) -> PathBuf {
+        self.scene.path(&format!("state-{name}"))
+    }
+
+    fn logs(&self) -> String {
+        let entries = std::fs::read_dir(self.scene.path("")).into_iter().flatten().flatten();
+        let logs = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".log"));
+        logs.map(|log| {
+            let name = log.file_name().to_string_lossy().into_owned();
+            format!("--- {name}\n{}", self.scene.read(&name))
+        })
+        .collect()
+    }
+
+    fn status(&self, run: &str) -> String {
+        self.json(&["show", run])["run"]["status"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn wait_for_end(&self, run: &str) -> Value {
+        wait(&format!("run {run} to end\n"), || {
+            ["succeeded", "failed", "cancelled", "timed_out"].contains(&self.status(run).as_str())
+        });
+        self.json(&["show", run])
+    }
+}
+
+#[test]
+fn one_worker_without_redis_is_a_whole_cluster() {
+    let cluster = Cluster::new();
+    cluster.scene.file("x.yaml", "steps:\n  - {id: a, run: echo one}\n  - {id: b, run: echo two}\n");
+    let _worker = cluster.worker("alpha", &[]);
+    cluster.expect(0, &["run", "x.yaml"]);
+    let show = cluster.json(&["show", "last"]);
+    assert_eq!((&show["run"]["status"], &step_of(&show, "b")["status"]), (&"succeeded".into(), &"succeeded".into()));
+}
+
+/// Each start of a step is a line of this file, whoever counts it otherwise.
+const EFFECTS: &str = "params: {dir: {type: path, required: true}}\ndefaults: {env: {DIR: '${{ params.dir }}'}}\n";
+
+/// A step that says that it began, and ends when it may.
+const WAITS: &str = "    run: |\n      echo $RUNWARD_STEP >> \"$DIR/effects\"\n      until test -e \"$DIR/go\"; do sleep 0.05; done\n      echo done with $RUNWARD_STEP\n";
+
+#[test]
+fn two_workers_with_labels_share_a_run() {
+    let cluster = Cluster::new();
+    let step = |id: &str, label: &str| {
+        format!("  - id: {id}\n    needs: []\n    runs-on: [{label}]\n    run: echo {id} >> \"$DIR/effects\"\n")
+    };
+    let last = "  - id: last\n    needs: [on_db, on_web]\n    run: echo last >> \"$DIR/effects\"\n";
+    cluster.scene.file("x.yaml", format!("{EFFECTS}steps:\n{}{}{last}", step("on_db", "db"), step("on_web", "web")));
+    let _db = cluster.worker("dora", &["--labels", "db,linux"]);
+    let _web = cluster.worker("willy", &["--labels", "web"]);
+    let run = cluster.trigger(&["x.yaml", "-p", &cluster.scene.dir()]);
+    let show = cluster.wait_for_end(&run);
+    assert_eq!(show["run"]["status"], "succeeded", "{show}\n{}", cluster.logs());
+    assert_eq!(cluster.scene.read("effects").lines().count(), 3);
+    for (name, step) in [("dora", "on_db"), ("willy", "on_web")] {
+        let log = cluster.scene.read(&format!("{name}.log"));
+        assert!(log.lines().any(|line| line.contains("claimed") && line.contains(step)), "{}", cluster.logs());
+    }
+}
+
+#[test]
+fn a_worker_that_was_killed_in_the_middle_of_a_step_finds_it_again() {
+    let cluster = Cluster::new();
+    cluster.scene.file("x.yaml", format!("{EFFECTS}steps:\n  - id: a\n{WAITS}  - {{id: b, run: echo two}}\n"));
+    let mut worker = cluster.worker("alpha", &[]);
+    let run = cluster.trigger(&["x.yaml", "-p", &cluster.scene.dir()]);
+    cluster.scene.wait_for("effects", "a");
+    worker.kill_9();
+    let _again = cluster.worker("alpha", &[]);
+    wait("the step to be adopted", || cluster.scene.read("alpha.log").contains("adopted"));
+    cluster.scene.file("go", "");
+    let show = cluster.wait_for_end(&run);
+    assert_eq!(show["run"]["status"], "succeeded", "{}", cluster.logs());
+    assert_eq!(cluster.scene.read("effects"), "a\n", "started once");
+}
+
+#[test]
+fn what_runs_goes_on_without_a_worker_that_was_asked_to_end() {
+    let cluster = Cluster::new();
+    cluster.scene.file("x.yaml", format!("{EFFECTS}steps:\n  - id: a\n{WAITS}"));
+    let worker = cluster.worker("alpha", &[]);
+    let run = cluster.trigger(&["x.yaml", "-p", &cluster.scene.dir()]);
+    cluster.scene.wait_for("effects", "a");
+    assert_eq!(worker.end(), 0, "{}", cluster.logs());
+    assert_eq!(cluster.status(&run), "running");
+    cluster.scene.file("go", "");
+    let _again = cluster.worker("alpha", &[]);
+    let show = cluster.wait_for_end(&run);
+    assert_eq!(show["run"]["status"], "succeeded", "{}", cluster.logs());
+    assert_eq!(cluster.scene.read("effects"), "a\n", "started once");
+}
+
+#[test]
+fn a_worker_waits_for_its_steps_if_it_is_told_to() {
+    let cluster = Cluster::new();
+    cluster.scene.file("x.yaml", format!("{EFFECTS}steps:\n  - id: a\n{WAITS}  - {{id: b, run: echo two}}\n"));
+    let worker = cluster.worker("alpha", &["--drain-timeout", "2m"]);
+    let run = cluster.trigger(&["x.yaml", "-p", &cluster.scene.dir()]);
+    cluster.scene.wait_for("effects", "a");
+    worker.signal(Signal::SIGTERM);
+    cluster.scene.wait_for("alpha.log", "waiting for what runs");
+    cluster.scene.file("go", "");
+    assert_eq!(worker.wait(), 0, "{}", cluster.logs());
+    let show = cluster.json(&["show", &run]);
+    assert_eq!(step_of(&show, "a")["status"], "succeeded", "{show}");
+    assert_eq!(step_of(&show, "b")["status"], "ready", "it took nothing new: {show}");
+}
+
+#[test]
+fn the_steps_of_a_worker_that_is_gone_for_good_are_lost_or_run_elsewhere() {
+    let cluster = Cluster::new().fast();
+    let waits = WAITS.replace("test -e \"$DIR/go\"", "test \"$(wc -l < \"$DIR/effects\")\" -ge 3");
+    cluster.scene.file(
+        "x.yaml",
+        format!(
+            "{EFFECTS}steps:\n  - id: again\n    needs: []\n    retry: {{attempts: 2, delay: 10ms}}\n{waits}  - id: once\n    needs: []\n    allow-failure: true\n{WAITS}"
+        ),
+    );
+    let mut gone = cluster.worker("alpha", &[]);
+    let run = cluster.trigger(&["x.yaml", "-p", &cluster.scene.dir()]);
+    wait("both to run", || cluster.scene.read("effects").lines().count() == 2);
+    gone.kill_9();
+    let _other = cluster.worker("beta", &[]);
+    wait("the one that may to run elsewhere", || cluster.scene.read("effects").lines().count() == 3);
+    let status = |unit: &str| step_of(&cluster.json(&["show", &run]), unit)["status"].clone();
+    wait("the other one to be lost", || status("once") == "lost");
+    let show = cluster.wait_for_end(&run);
+    assert_eq!(step_of(&show, "again")["status"], "succeeded", "{show}");
+    let starts = cluster.scene.read("effects");
+    assert_eq!(starts.lines().filter(|line| *line == "once").count(), 1, "{starts}");
+}
+
+#[test]
+fn two_workers_in_one_state_folder_are_refused() {
+    let cluster = Cluster::new();
+    let mut first = cluster.worker("alpha", &[]);
+    let second = finish(cluster.runward().env("RUNWARD_STATE", cluster.state("alpha")).arg("worker"));
+    assert_eq!(second.code, 2, "{}", second.stderr);
+    assert!(
+        second.stderr.contains(&first.process.id().to_string()) && second.stderr.contains("--state"),
+        "{}",
+        second.stderr
+    );
+    first.kill_9();
+    cluster.worker("alpha", &[]);
+}
+
+#[test]
+fn a_worker_without_a_database_says_what_it_needs() {
+    let scene = Scene::new();
+    for kind in ["worker", "server"] {
+        let done = scene.run(&[kind]);
+        assert_eq!(done.code, 2, "{}", done.stderr);
+        assert!(done.stderr.contains("RUNWARD_DATABASE_URL"), "{}", done.stderr);
+    }
+    let done = finish(scene.runward().env("RUNWARD_DATABASE_URL", "postgres:///x").args(["worker", "--labels", "a b"]));
+    assert!(done.code == 2 && done.stderr.contains("`a b` must be letters"), "{}", done.stderr);
+}
+
+#[test]
+fn children_approvals_and_timers_go_on_across_workers() {
+    let cluster = Cluster::new();
+    cluster.scene.file(
+        "child.yaml",
+        "params: {dir: {type: string, required: true}}\nsteps:\n  - id: on_web\n    runs-on: [web]\n    env: {DIR: '${{ params.dir }}'}\n    run: echo child >> \"$DIR/effects\"\n",
+    );
+    cluster.scene.file(
+        "x.yaml",
+        format!(
+            "{EFFECTS}steps:\n  - id: flaky\n    runs-on: [db]\n    retry: {{attempts: 3, delay: 50ms}}\n    run: echo flaky >> \"$DIR/effects\"; test \"$(wc -l < \"$DIR/effects\")\" -ge 2\n  - id: pause\n    wait: {{for: 100ms}}\n  - id: call\n    runbook: ./child.yaml\n    with: {{dir: '${{{{ params.dir }}}}'}}\n  - id: agree\n    approve: {{}}\n  - id: last\n    runs-on: [db]\n    run: echo last >> \"$DIR/effects\"\n"
+        ),
+    );
+    let _db = cluster.worker("dora", &["--labels", "db"]);
+    let _web = cluster.worker("willy", &["--labels", "web"]);
+    let _server = cluster.member("server", "sam", &[]);
+    let run = cluster.trigger(&["x.yaml", "-p", &cluster.scene.dir()]);
+    wait("the approval to be asked for", || step_of(&cluster.json(&["show", &run]), "agree")["status"] == "waiting");
+    cluster.expect(0, &["approve", &run, "agree"]);
+    let show = cluster.wait_for_end(&run);
+    assert_eq!(show["run"]["status"], "succeeded", "{show}\n{}", cluster.logs());
+    assert_eq!(cluster.scene.read("effects"), "flaky\nflaky\nchild\nlast\n");
+}

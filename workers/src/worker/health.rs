@@ -1,0 +1,114 @@
+//! What a member knows of its own state: for `/healthz`, `/readyz` and the log.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use runward_engine::run::SessionId;
+use runward_store::LedgerError;
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use super::Post;
+
+/// A loop that has not moved for so long hangs: each of its rounds has an end, whatever the ledger does.
+const STUCK_AFTER: Duration = Duration::from_secs(180);
+
+#[derive(Default)]
+pub(super) struct Health(RefCell<State>);
+
+#[derive(Default)]
+pub(super) struct State {
+    session: Option<SessionId>,
+    /// When the last sign of life was sent that is confirmed.
+    confirmed: Option<Instant>,
+    /// Since when the ledger does not answer, and what it says.
+    trouble: Option<(Instant, String)>,
+    pub(super) draining: bool,
+    pub(super) moved: Moved,
+}
+
+/// When each loop has come round last.
+#[derive(Default)]
+pub(super) struct Moved {
+    pub(super) beat: Option<Instant>,
+    pub(super) sweep: Option<Instant>,
+    pub(super) reaper: Option<Instant>,
+}
+
+impl Health {
+    pub(super) fn note(&self, what: impl FnOnce(&mut State)) {
+        what(&mut self.0.borrow_mut());
+    }
+
+    pub(super) fn joined(&self, session: &SessionId) {
+        self.answered();
+        let mut state = self.0.borrow_mut();
+        (state.session, state.confirmed) = (Some(session.clone()), Some(Instant::now()));
+    }
+
+    pub(super) fn confirmed(&self, sent: Instant) {
+        self.answered();
+        self.0.borrow_mut().confirmed = Some(sent);
+    }
+
+    pub(super) fn is_confirmed_since(&self, sent: Instant) -> bool {
+        self.0.borrow().confirmed.is_some_and(|confirmed| confirmed >= sent)
+    }
+
+    /// Said once an outage: a database that is away for ten minutes is weather.
+    pub(super) fn ledger_failed(&self, what: &str, error: &LedgerError) {
+        let mut state = self.0.borrow_mut();
+        match &mut state.trouble {
+            Some((_, why)) => *why = error.to_string(),
+            None => {
+                warn!("{what}: {error}; it is tried again until it works, and running steps run on");
+                state.trouble = Some((Instant::now(), error.to_string()));
+            }
+        }
+    }
+
+    fn answered(&self) {
+        if let Some((since, _)) = self.0.borrow_mut().trouble.take() {
+            info!(seconds = since.elapsed().as_secs(), "the ledger answers again");
+        }
+    }
+
+    /// Which loop hangs.
+    pub(super) fn stuck(&self) -> Option<&'static str> {
+        let moved = &self.0.borrow().moved;
+        let loops = [("beat", moved.beat), ("sweep", moved.sweep), ("reaper", moved.reaper)];
+        let hangs = |at: &Option<Instant>| at.is_some_and(|at| at.elapsed() > STUCK_AFTER);
+        loops.iter().find(|(_, at)| hangs(at)).map(|(name, _)| *name)
+    }
+}
+
+/// Whether steps may be expected of it, and everything somebody asks who finds that it is not so.
+pub(super) fn readiness(post: &Post) -> (bool, Value) {
+    let state = post.health.0.borrow();
+    let age = state.confirmed.map(|at| at.elapsed());
+    let ready = age.is_some_and(|age| age < post.pace().lease) && state.trouble.is_none() && !state.draining;
+    let outage = |since: Instant, why: &str| json!({"since_ms": ms(since.elapsed()), "why": why});
+    let redis = post.member.queue.as_ref().map(|queue| match queue.health().outage {
+        Some(away) => json!({"away": outage(away.since, &away.why)}),
+        None => json!({"away": null}),
+    });
+    let hands = post.member.hands.as_ref();
+    let body = json!({
+        "ready": ready,
+        "session": state.session,
+        "home": post.place.home,
+        "host": post.place.host,
+        "labels": hands.map(|hands| &hands.labels),
+        "concurrency": hands.map_or(0, |hands| hands.concurrency.get()),
+        "running": post.slots.as_ref().map_or(0, |slots| slots.taken()),
+        "draining": state.draining,
+        "confirmed_ms_ago": age.map(ms),
+        "ledger": {"away": state.trouble.as_ref().map(|(since, why)| outage(*since, why))},
+        "redis": redis,
+    });
+    (ready, body)
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,169 @@
+//! What the silence of others means: a session that is not heard for long enough is dead, and what it watched is lost.
+//!
+//! Silence is counted on this member's own clock, from one look at the ledger to the next; no clock of another machine is
+//! in it. A look that fails, or comes late, says nothing of what happened meanwhile: then everything is counted anew, so
+//! that a ledger that was away, or a member that was frozen, takes nobody for dead. Every member does this, and nobody
+//! leads: what two of them do at once, one does in vain.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Instant;
+
+use runward_engine::run::place::ANY;
+use runward_engine::run::{ClaimId, Command, RunId, SessionId};
+use runward_store::LedgerError;
+use runward_store::fleet::{Attended, Session};
+use tracing::{info, warn};
+
+use super::Pace;
+use super::tell::Calls;
+use super::term::Term;
+
+/// When a look began, and when its answer was there.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    pub asked: Instant,
+    pub answered: Instant,
+}
+
+/// What was seen so far without a break.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// The beat of each session, and since when it has not moved.
+    sessions: BTreeMap<SessionId, (u64, Instant)>,
+    /// Attempts that nobody watches, and since when.
+    alone: BTreeMap<ClaimId, Alone>,
+    last: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Alone {
+    since: Instant,
+    /// Whether it may live without its worker; not known before its run was read.
+    detached: bool,
+}
+
+impl Observed {
+    /// Nothing is known of the time since the last look.
+    pub fn forget(&mut self) {
+        *self = Observed::default();
+    }
+
+    /// Which sessions are dead.
+    pub fn sessions(&mut self, look: Look, sessions: &[Session], pace: &Pace) -> Vec<(SessionId, u64)> {
+        if self.last.is_some_and(|last| look.answered.saturating_duration_since(last) > pace.late + pace.beat) {
+            self.forget();
+        }
+        self.last = Some(look.answered);
+        let living: Vec<(&SessionId, u64)> =
+            sessions.iter().filter(|session| session.end.is_none()).map(|it| (&it.new.id, it.beat)).collect();
+        let before = std::mem::take(&mut self.sessions);
+        for (id, beat) in &living {
+            let known = before.get(id).filter(|(known, _)| known == beat);
+            self.sessions.insert((*id).clone(), known.copied().unwrap_or((*beat, look.answered)));
+        }
+        let silent = |since: Instant| look.asked.saturating_duration_since(since) >= pace.silent;
+        let dead = self.sessions.iter().filter(|(_, (_, since))| silent(*since));
+        dead.map(|(id, (beat, _))| (id.clone(), *beat)).collect()
+    }
+
+    /// Which attempts to look at: nobody watches them, and those that may live without their worker have done so for long.
+    pub fn abandoned(&mut self, look: Look, attended: &[Attended], sessions: &[Session], pace: &Pace) -> Vec<Attended> {
+        let living: BTreeSet<&SessionId> =
+            sessions.iter().filter(|session| session.end.is_none()).map(|session| &session.new.id).collect();
+        let alone: Vec<&Attended> = attended.iter().filter(|it| !living.contains(&it.watched_by)).collect();
+        let before = std::mem::take(&mut self.alone);
+        for attempt in &alone {
+            let known = before.get(&attempt.claim).copied();
+            self.alone.insert(attempt.claim.clone(), known.unwrap_or(Alone { since: look.answered, detached: false }));
+        }
+        let due = |attempt: &&&Attended| {
+            let Alone { since, detached } = self.alone[&attempt.claim];
+            !detached || look.asked.saturating_duration_since(since) >= pace.lost_after
+        };
+        alone.iter().filter(due).map(|attempt| (**attempt).clone()).collect()
+    }
+
+    /// Whether an abandoned attempt is lost now. One that may live without its worker is waited for first: from the second
+    /// time on it is only abandoned when that is over.
+    pub fn is_lost(&mut self, claim: &ClaimId, strict: bool) -> bool {
+        let Some(alone) = self.alone.get_mut(claim) else { return false };
+        strict || std::mem::replace(&mut alone.detached, true)
+    }
+}
+
+/// Looks, for ever.
+pub(super) async fn watch(term: &Rc<Term>) {
+    let mut observed = Observed::default();
+    loop {
+        if let Err(error) = round(term, &mut observed).await {
+            observed.forget();
+            term.post.health.ledger_failed("the signs of life of the others cannot be read", &error);
+        }
+        term.post.health.note(|state| state.moved.reaper = Some(Instant::now()));
+        tokio::time::sleep(term.post.pace().beat).await;
+    }
+}
+
+async fn round(term: &Rc<Term>, observed: &mut Observed) -> Result<(), LedgerError> {
+    let (ledger, pace) = (term.ledger(), term.post.pace());
+    let asked = Instant::now();
+    // Attempts first: the session that watches one was there before it.
+    let attended = ledger.attended().await?;
+    let mut sessions = ledger.sessions().await?;
+    let look = Look { asked, answered: Instant::now() };
+    if look.answered.saturating_duration_since(asked) > pace.late {
+        observed.forget();
+        return Ok(());
+    }
+    see_to_own(term, &attended);
+    for (session, beat) in observed.sessions(look, &sessions, pace) {
+        // Whoever looks is there, whatever became of its beats.
+        if session != term.session && ledger.bury(&session, beat).await? {
+            warn!(%session, "a member was not heard for {} s: it is taken for dead", pace.silent.as_secs_f32());
+            sessions.retain(|known| known.new.id != session);
+        }
+    }
+    for attempt in observed.abandoned(look, &attended, &sessions, pace) {
+        lose(term, observed, &attempt).await?;
+    }
+    Ok(())
+}
+
+/// What runs in this state folder is this member's to see to, whoever started it.
+fn see_to_own(term: &Rc<Term>, attended: &[Attended]) {
+    if term.draining.get() {
+        return;
+    }
+    let own = attended.iter().filter(|attempt| attempt.home.as_ref() == Some(&term.post.place.home));
+    let runs: BTreeSet<&RunId> = own.map(|attempt| &attempt.run).collect();
+    for run in runs {
+        if !term.is_busy_with(run, ANY) {
+            term.look(run, ANY, None, None);
+        }
+    }
+}
+
+/// Records that nobody knows what became of an attempt, unless somebody has taken it over by then.
+async fn lose(term: &Rc<Term>, observed: &mut Observed, attempt: &Attended) -> Result<(), LedgerError> {
+    let ledger = term.ledger();
+    let mut view = match ledger.load(&attempt.run).await {
+        Err(LedgerError::NoSuchRun(_)) => return Ok(()),
+        view => view?,
+    };
+    let Some((unit, live)) = view.state.live_attempt(&attempt.claim) else { return Ok(()) };
+    if !observed.is_lost(&attempt.claim, view.state.is_strict(unit)) {
+        return Ok(());
+    }
+    let host = live.place.as_ref().map_or("an unknown host", |place| &place.host).to_owned();
+    let evidence = format!("its worker on {host} is not heard any more");
+    let lost = Command::Lose { claim: attempt.claim.clone(), evidence, with: Some(attempt.watched_by.clone()) };
+    let (before, seq) = (Calls::of(&view.state), view.state.seq);
+    let mut once = Some(lost);
+    ledger.commit(&mut view, &mut |_| once.take(), &term.post.member.actor).await?;
+    if view.state.seq > seq {
+        info!(run = %attempt.run, claim = %attempt.claim, host, "lost with its worker");
+        term.spread(&before, &view.state, true);
+    }
+    Ok(())
+}

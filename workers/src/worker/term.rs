@@ -1,0 +1,148 @@
+//! One session of a member: everything it does while the others believe that it lives.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use runward_engine::run::place::{ANY, ENGINE};
+use runward_engine::run::{RunId, SessionId};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::sweep::Vain;
+use super::tell::Told;
+use super::{Post, Stop, keeper, notify, reaper, session, strays, sweep, tell};
+use crate::driver::Ask;
+use crate::queue::{Open, Slots};
+use crate::supervisor::lease::Leases;
+
+/// How long drivers may take to leave their runs. What they leave undone the next ones find.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+/// How often somebody who waits for running steps looks.
+const DRAIN_POLL: Duration = Duration::from_millis(50);
+
+/// How a session ended.
+pub(super) enum End {
+    /// The others have taken it for dead.
+    Silent,
+    Stopped,
+}
+
+pub(super) struct Term {
+    pub(super) post: Rc<Post>,
+    pub(super) session: SessionId,
+    /// Until when its strict steps may live.
+    pub(super) leases: Leases,
+    /// Runs that are driven here, and how to reach who does.
+    pub(super) driven: RefCell<BTreeMap<RunId, mpsc::UnboundedSender<Ask>>>,
+    /// Runs whose children are looked after just now.
+    pub(super) tended: RefCell<BTreeSet<RunId>>,
+    pub(super) visits: RefCell<JoinSet<()>>,
+    pub(super) vain: RefCell<Vain>,
+    pub(super) told: mpsc::UnboundedSender<Told>,
+    pub(super) heard: Cell<Option<mpsc::UnboundedReceiver<Told>>>,
+    /// There may be something to find that the last look has left.
+    pub(super) hungry: Cell<bool>,
+    pub(super) sweep_now: Notify,
+    /// Takes nothing new.
+    pub(super) draining: Cell<bool>,
+}
+
+impl Term {
+    /// `leases`: as its joining has confirmed them.
+    pub(super) fn new(post: Rc<Post>, session: SessionId, leases: Leases) -> Rc<Term> {
+        let (told, heard) = mpsc::unbounded_channel();
+        Rc::new(Term {
+            post,
+            session,
+            leases,
+            driven: RefCell::default(),
+            tended: RefCell::default(),
+            visits: RefCell::default(),
+            vain: RefCell::default(),
+            told,
+            heard: Cell::new(Some(heard)),
+            hungry: Cell::new(false),
+            sweep_now: Notify::new(),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// Until the session is at its end, or the process is to stop.
+    pub(super) async fn live(self: Rc<Term>) -> End {
+        let supervisor = keeper::start(&self).await;
+        let end = tokio::select! {
+            () = session::beat(&self) => End::Silent,
+            () = self.drain() => End::Stopped,
+            () = keeper::keep(&self, supervisor) => End::Stopped,
+            () = self.work() => End::Stopped,
+        };
+        self.leave().await;
+        if matches!(end, End::Stopped) {
+            session::leave(&self).await;
+        }
+        end
+    }
+
+    /// Everything that never ends by itself.
+    async fn work(self: &Rc<Term>) {
+        tokio::join!(strays::end(self), reaper::watch(self), sweep::sweep(self), sweep::listen(self), tell::tell(self),);
+    }
+
+    /// What this member listens to: the steps it can do, while it has room, and everything that is no step.
+    pub(super) fn calls(&self) -> Vec<String> {
+        let mut calls = vec![ENGINE.to_owned()];
+        if let (Some(hands), Some(slots)) = (&self.post.member.hands, &self.post.slots)
+            && slots.free() > 0
+        {
+            calls.push(ANY.to_owned());
+            calls.extend(hands.labels.iter().cloned());
+        }
+        calls
+    }
+
+    pub(super) fn slots(&self) -> Option<&Slots> {
+        self.post.slots.as_ref()
+    }
+
+    /// Returns when it is time to leave.
+    async fn drain(&self) {
+        self.post.asked(Stop::Drain).await;
+        notify::stopping();
+        self.draining.set(true);
+        self.post.health.note(|state| state.draining = true);
+        let Some(slots) = self.slots() else { return };
+        slots.set_open(Open::Closed);
+        let patience = self.post.member.drain_timeout;
+        if slots.taken() == 0 || patience.is_zero() {
+            return;
+        }
+        info!(running = slots.taken(), "taking nothing new, waiting for what runs");
+        // A slot is given back in the commit that records the end; a driver hears that it is to leave after that.
+        let done = async {
+            while slots.taken() > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        };
+        tokio::select! {
+            () = done => {}
+            () = tokio::time::sleep(patience) => info!(running = slots.taken(), "not waiting any longer: it runs on"),
+            () = self.post.asked(Stop::Now) => {}
+        }
+    }
+
+    /// Leaves every run. What runs goes on.
+    async fn leave(&self) {
+        for ask in self.driven.borrow().values() {
+            let _ = ask.send(Ask::Leave); // it is leaving already
+        }
+        let mut visits = self.visits.take();
+        let all = async { while visits.join_next().await.is_some() {} };
+        if tokio::time::timeout(LEAVE_MAX, all).await.is_err() {
+            warn!(visits = visits.len(), "some drivers did not leave in time: they are given up");
+            visits.shutdown().await;
+        }
+    }
+}
