@@ -19,6 +19,8 @@ need make make
 need setsid util-linux
 need stty coreutils
 need redis-server redis-server
+need faketime faketime
+need systemd-analyze systemd
 initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | head -n 1 || true) # Debian keeps it out of the PATH
 need "${initdb:-initdb}" postgresql
 if ! cargo nextest --version >/dev/null 2>&1; then

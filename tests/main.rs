@@ -38,6 +38,8 @@ mod command_ids;
 mod configuration;
 #[path = "stories/database.rs"]
 mod database;
+#[path = "stories/deploy.rs"]
+mod deploy;
 #[path = "stories/docs.rs"]
 mod docs;
 #[path = "stories/doctor.rs"]

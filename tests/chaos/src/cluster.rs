@@ -1,0 +1,250 @@
+//! The processes: Postgres and Redis, each behind a line that breaks, three hosts with a worker, two servers.
+//!
+//! A host is a state folder; whatever has to do with it in its command line, its environment or its working folder runs
+//! on it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use runward_services::{Postgres, Proxy, Redis};
+use tempfile::TempDir;
+
+use crate::Plan;
+
+const DATABASE: &str = "chaos";
+/// A command that answers nothing for so long is stuck.
+const COMMAND_MAX: Duration = Duration::from_secs(60);
+
+pub struct Cluster {
+    pub postgres: Mutex<Postgres>,
+    pub redis: Mutex<Redis>,
+    pub to_postgres: Proxy,
+    pub to_redis: Proxy,
+    pub members: Vec<Member>,
+    folder: Mutex<Option<TempDir>>,
+    path: PathBuf,
+    runward: PathBuf,
+    pace: u32,
+}
+
+/// A worker with its host, or a server.
+pub struct Member {
+    pub name: &'static str,
+    pub is_worker: bool,
+    state: PathBuf,
+    arguments: &'static [&'static str],
+    /// What stands before the program: another clock.
+    clock: &'static [&'static str],
+    process: Mutex<Option<Child>>,
+}
+
+const MEMBERS: [(&str, &[&str], &[&str]); 5] = [
+    ("host1", &["worker", "--labels", "db,web", "--concurrency", "8"], &[]),
+    ("host2", &["worker", "--labels", "db", "--concurrency", "8"], &[]),
+    ("host3", &["worker", "--labels", "web", "--concurrency", "8"], &[]),
+    ("server1", &["server"], &[]),
+    ("server2", &["server"], &["faketime", "-f", "+90s"]),
+];
+
+impl Cluster {
+    pub fn start(plan: &Plan) -> Cluster {
+        let folder = tempfile::Builder::new().prefix("runward-chaos-").tempdir().expect("a temporary folder");
+        let path = folder.path().to_owned();
+        let runbooks = path.join("runbooks");
+        fs::create_dir(&runbooks).expect("a folder");
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks");
+        for file in fs::read_dir(shipped).expect("the runbooks").flatten() {
+            fs::copy(file.path(), runbooks.join(file.file_name())).expect("a runbook");
+        }
+        File::create(path.join("effects")).expect("a file");
+        let postgres = Postgres::start_with(&["max_connections=200"]);
+        postgres.database(DATABASE);
+        let redis = Redis::start();
+        let member = |(name, arguments, clock): (&'static str, _, _)| Member {
+            name,
+            is_worker: name.starts_with("host"),
+            state: path.join(name),
+            arguments,
+            clock,
+            process: Mutex::new(None),
+        };
+        let cluster = Cluster {
+            to_postgres: Proxy::to(postgres.target()),
+            to_redis: Proxy::to(redis.target()),
+            postgres: Mutex::new(postgres),
+            redis: Mutex::new(redis),
+            members: MEMBERS.into_iter().map(member).collect(),
+            folder: Mutex::new(Some(folder)),
+            path,
+            runward: plan.runward.clone(),
+            pace: plan.pace,
+        };
+        let migrated = cluster.say(&["db", "migrate"]);
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        cluster.members.iter().for_each(|member| member.start(&cluster));
+        cluster
+    }
+
+    /// One command of a person at this cluster.
+    pub fn say(&self, arguments: &[&str]) -> Output {
+        let state = self.path.join("person");
+        let mut command = Command::new("timeout");
+        command.arg(COMMAND_MAX.as_secs().to_string()).arg(&self.runward).args(arguments);
+        self.surround(&mut command, &state).stdin(Stdio::null()).output().expect("it can be started")
+    }
+
+    pub fn runbook(&self, name: &str) -> String {
+        self.path.join("runbooks").join(format!("{name}.yaml")).display().to_string()
+    }
+
+    pub fn effects(&self) -> PathBuf {
+        self.path.join("effects")
+    }
+
+    /// Rows of the database, unless it is away.
+    pub fn ask(&self, sql: &str) -> Result<String, String> {
+        locked(&self.postgres).ask(DATABASE, sql)
+    }
+
+    /// Everything runs again, and nothing is in its way.
+    pub fn heal(&self) {
+        for line in [&self.to_postgres, &self.to_redis] {
+            line.delay(Duration::ZERO);
+            line.thaw();
+            line.accept();
+        }
+        for member in &self.members {
+            member.signal_all(Signal::SIGCONT);
+            member.start(self);
+        }
+    }
+
+    /// What is there stays, for whoever looks into it.
+    pub fn keep(&self) {
+        if let Some(folder) = locked(&self.folder).take() {
+            eprintln!("left for you in {}", folder.keep().display());
+        }
+    }
+
+    fn surround<'c>(&self, command: &'c mut Command, state: &Path) -> &'c mut Command {
+        let url = locked(&self.postgres).url_through(&self.to_postgres, DATABASE);
+        let hints = locked(&self.redis).url_through(&self.to_redis);
+        command
+            .current_dir(&self.path)
+            .env("RUNWARD_STATE", state)
+            .env("RUNWARD_DATABASE_URL", url)
+            .env("RUNWARD_REDIS_URL", hints)
+            .env("RUNWARD_TEST_PACE", self.pace.to_string())
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.members.iter().for_each(Member::stop);
+    }
+}
+
+impl Member {
+    /// Starts it, if it does not run.
+    pub fn start(&self, cluster: &Cluster) {
+        let mut process = locked(&self.process);
+        if process.as_mut().is_some_and(|process| matches!(process.try_wait(), Ok(None))) {
+            return;
+        }
+        let log = File::options().append(true).create(true).open(self.state.with_extension("log"));
+        let log = log.expect("a file for what it says");
+        let mut command = match self.clock.split_first() {
+            Some((program, rest)) => {
+                let mut command = Command::new(program);
+                command.args(rest).arg(&cluster.runward);
+                command
+            }
+            None => Command::new(&cluster.runward),
+        };
+        cluster.surround(&mut command, &self.state);
+        command.args(self.arguments).stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("the same file")).stderr(log);
+        *process = Some(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
+    }
+
+    pub fn is_up(&self) -> bool {
+        locked(&self.process).as_mut().is_some_and(|process| matches!(process.try_wait(), Ok(None)))
+    }
+
+    /// The worker or server itself.
+    pub fn signal(&self, signal: Signal) -> bool {
+        let mut process = locked(&self.process);
+        let Some(child) = process.as_mut() else { return false };
+        if !matches!(child.try_wait(), Ok(None)) {
+            return false;
+        }
+        let sent = kill(pid_of(child), signal).is_ok();
+        if signal == Signal::SIGKILL {
+            let _ = child.wait();
+            *process = None;
+        }
+        sent
+    }
+
+    /// Everything that runs there, and nothing but that.
+    pub fn signal_all(&self, signal: Signal) -> usize {
+        let there = self.processes();
+        there.iter().filter(|process| kill(**process, signal).is_ok()).count()
+    }
+
+    /// Its supervisors.
+    pub fn supervisors(&self) -> Vec<Pid> {
+        let folders = fs::read_dir(self.state.join("supervisors")).into_iter().flatten().flatten();
+        let pid = |folder: fs::DirEntry| fs::read_to_string(folder.path().join("supervisor.lock")).ok()?.parse().ok();
+        let there = self.processes();
+        folders.filter_map(pid).map(Pid::from_raw).filter(|pid| there.contains(pid)).collect()
+    }
+
+    /// The worker or server, while it runs.
+    pub fn process(&self) -> Option<Pid> {
+        locked(&self.process).as_ref().map(pid_of)
+    }
+
+    /// All processes of this host.
+    pub fn processes(&self) -> Vec<Pid> {
+        let own = self.process();
+        let there = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = there.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).map(Pid::from_raw);
+        pids.filter(|pid| Some(*pid) == own || *pid != Pid::this() && self.is_here(*pid)).collect()
+    }
+
+    fn is_here(&self, pid: Pid) -> bool {
+        let state = self.state.display().to_string();
+        let inside = format!("{state}/");
+        let holds = |bytes: Vec<u8>| {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            text.split('\0').any(|word| word.contains(&inside) || word.ends_with(&state))
+        };
+        let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).is_ok_and(holds);
+        let folder = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder.starts_with(&self.state));
+        folder || read("cmdline") || read("environ")
+    }
+
+    /// Until nothing of it is left.
+    fn stop(&self) {
+        let patience = Instant::now() + Duration::from_secs(10);
+        self.signal(Signal::SIGKILL);
+        while self.signal_all(Signal::SIGKILL) > 0 && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(child.id() as i32)
+}
+
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

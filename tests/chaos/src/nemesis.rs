@@ -1,0 +1,247 @@
+//! What is done to the cluster: a list of faults drawn from the seed, each at its time, and the end of those that last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use nix::sys::signal::{Signal, kill};
+use runward_services::{Reaches, Signal as Stop};
+
+use crate::Plan;
+use crate::cluster::{Cluster, Member, locked};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    KillWorker,
+    /// It does not come back for so long that its host is given up.
+    LoseWorker,
+    KillSupervisor,
+    /// Something that is neither worker nor supervisor: a step, or the process that keeps it.
+    KillStep,
+    KillHost,
+    KillServer,
+    FreezeWorker,
+    FreezeHost,
+    FreezeServer,
+    RestartPostgres,
+    CutPostgres,
+    /// The next commit is done, and nobody hears of it.
+    SwallowCommit,
+    FreezePostgres,
+    SlowPostgres,
+    FlushRedis,
+    FreezeRedis,
+    RestartRedis,
+    CutRedis,
+    JunkHints,
+}
+
+/// A share of each in the faults that come.
+const SHARES: [(Fault, u32); 19] = [
+    (Fault::KillWorker, 30),
+    (Fault::LoseWorker, 4),
+    (Fault::KillSupervisor, 12),
+    (Fault::KillStep, 20),
+    (Fault::KillHost, 6),
+    (Fault::KillServer, 12),
+    (Fault::FreezeWorker, 7),
+    (Fault::FreezeHost, 4),
+    (Fault::FreezeServer, 4),
+    (Fault::RestartPostgres, 3),
+    (Fault::CutPostgres, 4),
+    (Fault::SwallowCommit, 6),
+    (Fault::FreezePostgres, 2),
+    (Fault::SlowPostgres, 2),
+    (Fault::FlushRedis, 4),
+    (Fault::FreezeRedis, 2),
+    (Fault::RestartRedis, 2),
+    (Fault::CutRedis, 3),
+    (Fault::JunkHints, 2),
+];
+/// Faults in a second, on average.
+const PER_SECOND: f64 = 1.25;
+const JUNK: usize = 200;
+
+/// What really happened.
+#[derive(Debug, Default)]
+pub struct Faults {
+    pub counts: BTreeMap<Fault, u32>,
+    /// Processes that were killed with -9.
+    pub kills: u32,
+    /// Hosts on which a supervisor or everything was frozen: nobody there could end a step in time.
+    pub frozen: BTreeSet<&'static str>,
+}
+
+pub struct Nemesis<'a> {
+    cluster: &'a Cluster,
+    rng: Rng,
+    began: Instant,
+    coming: Vec<(Duration, Fault)>,
+    /// What ends, and when.
+    ending: Vec<(Duration, End<'a>)>,
+    faults: Faults,
+}
+
+type End<'a> = Box<dyn FnOnce(&'a Cluster) + 'a>;
+
+impl<'a> Nemesis<'a> {
+    pub fn new(cluster: &'a Cluster, plan: &Plan) -> Nemesis<'a> {
+        let mut rng = Rng::with_seed(plan.seed);
+        let lasts = plan.lasts.as_secs_f64();
+        let all: Vec<Fault> = SHARES.iter().flat_map(|(fault, share)| vec![*fault; *share as usize]).collect();
+        let count = (lasts * PER_SECOND) as usize;
+        let mut coming: Vec<(Duration, Fault)> =
+            (0..count).map(|_| (Duration::from_secs_f64(rng.f64() * lasts), all[rng.usize(..all.len())])).collect();
+        // Of those that the shares may leave out.
+        for (fault, least) in [(Fault::RestartPostgres, 3), (Fault::FlushRedis, 2), (Fault::FreezeWorker, 12)] {
+            coming
+                .extend((0..least).map(|n| (Duration::from_secs_f64(lasts * (n as f64 + 0.5) / least as f64), fault)));
+        }
+        coming.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        Nemesis { cluster, rng, began: Instant::now(), coming, ending: Vec::new(), faults: Faults::default() }
+    }
+
+    /// Until everything has come, and everything that lasts is over.
+    pub fn rage(mut self) -> Faults {
+        self.began = Instant::now();
+        loop {
+            let now = self.began.elapsed();
+            let (over, lasting) = self.ending.into_iter().partition(|(at, _)| *at <= now);
+            self.ending = lasting;
+            let over: Vec<(Duration, End<'a>)> = over;
+            over.into_iter().for_each(|(_, end)| end(self.cluster));
+            match self.coming.last() {
+                Some((at, fault)) if *at <= now => {
+                    let fault = *fault;
+                    self.coming.pop();
+                    self.strike(fault);
+                }
+                None if self.ending.is_empty() => return self.faults,
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    fn strike(&mut self, fault: Fault) {
+        let cluster = self.cluster;
+        let hit = match fault {
+            Fault::KillWorker => self.kill(true, 0.0, 1.5),
+            Fault::LoseWorker => self.kill(true, 12.0, 18.0),
+            Fault::KillServer => self.kill(false, 0.0, 2.0),
+            Fault::KillSupervisor => self.kill_supervisor(),
+            Fault::KillStep => self.kill_step(),
+            Fault::KillHost => self.kill_host(),
+            Fault::FreezeWorker => self.freeze(true),
+            Fault::FreezeServer => self.freeze(false),
+            Fault::FreezeHost => self.freeze_host(),
+            Fault::RestartPostgres => {
+                let mut postgres = locked(&cluster.postgres);
+                postgres.stop(Stop::Quit);
+                postgres.start_again();
+                true
+            }
+            Fault::CutPostgres => {
+                cluster.to_postgres.cut();
+                true
+            }
+            Fault::SwallowCommit => {
+                cluster.to_postgres.cut_at("COMMIT", Reaches::TheServer);
+                true
+            }
+            Fault::FreezePostgres => {
+                cluster.to_postgres.freeze();
+                self.later(0.5, 6.0, |cluster| cluster.to_postgres.thaw())
+            }
+            Fault::SlowPostgres => {
+                cluster.to_postgres.delay(Duration::from_millis(150));
+                self.later(1.0, 5.0, |cluster| cluster.to_postgres.delay(Duration::ZERO))
+            }
+            Fault::FlushRedis => locked(&cluster.redis).ask(&["flushall"]).is_ok(),
+            Fault::FreezeRedis => {
+                cluster.to_redis.freeze();
+                self.later(0.5, 6.0, |cluster| cluster.to_redis.thaw())
+            }
+            Fault::RestartRedis => {
+                let mut redis = locked(&cluster.redis);
+                redis.stop(Stop::Kill);
+                redis.start_again();
+                true
+            }
+            Fault::CutRedis => {
+                cluster.to_redis.cut();
+                true
+            }
+            Fault::JunkHints => self.junk(),
+        };
+        if hit {
+            *self.faults.counts.entry(fault).or_default() += 1;
+        }
+    }
+
+    /// True, so that it can end a fault.
+    fn later(&mut self, least: f64, most: f64, end: impl FnOnce(&'a Cluster) + 'a) -> bool {
+        let after = least + self.rng.f64() * (most - least);
+        self.ending.push((self.began.elapsed() + Duration::from_secs_f64(after), Box::new(end)));
+        true
+    }
+
+    fn member(&mut self, is_worker: bool) -> Option<&'a Member> {
+        let up: Vec<&Member> =
+            self.cluster.members.iter().filter(|member| member.is_worker == is_worker && member.is_up()).collect();
+        (!up.is_empty()).then(|| up[self.rng.usize(..up.len())])
+    }
+
+    fn kill(&mut self, is_worker: bool, least: f64, most: f64) -> bool {
+        let Some(member) = self.member(is_worker) else { return false };
+        self.faults.kills += u32::from(member.signal(Signal::SIGKILL));
+        self.later(least, most, |cluster| member.start(cluster))
+    }
+
+    fn kill_supervisor(&mut self) -> bool {
+        let Some(member) = self.member(true) else { return false };
+        let killed = member.supervisors().into_iter().filter(|pid| kill(*pid, Signal::SIGKILL).is_ok()).count();
+        self.faults.kills += killed as u32;
+        killed > 0
+    }
+
+    fn kill_step(&mut self) -> bool {
+        let Some(member) = self.member(true) else { return false };
+        let supervisors = member.supervisors();
+        let mut there = member.processes();
+        let worker = member.process();
+        there.retain(|pid| !supervisors.contains(pid) && Some(*pid) != worker);
+        if there.is_empty() {
+            return false;
+        }
+        let killed = kill(there[self.rng.usize(..there.len())], Signal::SIGKILL).is_ok();
+        self.faults.kills += u32::from(killed);
+        killed
+    }
+
+    fn kill_host(&mut self) -> bool {
+        let Some(member) = self.member(true) else { return false };
+        self.faults.kills += member.signal_all(Signal::SIGKILL) as u32;
+        member.signal(Signal::SIGKILL);
+        self.later(0.5, 12.0, |cluster| member.start(cluster))
+    }
+
+    fn freeze(&mut self, is_worker: bool) -> bool {
+        let Some(member) = self.member(is_worker) else { return false };
+        member.signal(Signal::SIGSTOP);
+        self.later(0.2, 12.0, |_| _ = member.signal(Signal::SIGCONT))
+    }
+
+    fn freeze_host(&mut self) -> bool {
+        let Some(member) = self.member(true) else { return false };
+        self.faults.frozen.insert(member.name);
+        member.signal_all(Signal::SIGSTOP);
+        self.later(0.5, 12.0, |_| _ = member.signal_all(Signal::SIGCONT))
+    }
+
+    fn junk(&mut self) -> bool {
+        let redis = locked(&self.cluster.redis);
+        let lists = redis.ask(&["--scan", "--pattern", "*active*"]).unwrap_or_default();
+        let Some(list) = lists.lines().next() else { return false };
+        (0..JUNK).all(|n| redis.ask(&["rpush", list, &format!("junk.{n}.{}", self.rng.u64(..))]).is_ok())
+    }
+}
