@@ -11,4 +11,6 @@ fn nothing_runs_twice_and_nothing_is_lost_while_everything_is_killed() {
     let report = run(&Plan { runward, seed, lasts: Duration::from_secs(300), pace: 5 });
     println!("{report}");
     assert!(report.violations.is_empty(), "{report}");
+    let enough = report.kills >= 150 && report.freezes >= 20 && report.restarts >= 3 && report.flushes >= 2;
+    assert!(enough, "too little happened:\n{report}");
 }

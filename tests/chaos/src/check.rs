@@ -121,3 +121,93 @@ fn groups(record: &Record, effects: &Effects, faults: &Faults) -> Vec<String> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Unit, number and status of an attempt.
+    type Attempt = (&'static str, u64, &'static str);
+
+    /// What is found of lines of effects and attempts of one run of this runbook.
+    fn found(runbook: &str, lines: &[&str], attempts: &[Attempt]) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("effects");
+        std::fs::write(
+            &file,
+            lines.iter().map(|line| format!("{line} /x/host1/runs/r/workspace\n")).collect::<String>(),
+        )
+        .unwrap();
+        let mut record = Record::default();
+        for run in ["r", "q"] {
+            record.runs.insert(run.to_owned(), json!({"name": runbook, "grp": "g", "status": "succeeded"}));
+        }
+        for (unit, number, status) in attempts {
+            let start = Start { run: "r".to_owned(), unit: (*unit).to_owned(), number: *number };
+            record.attempts.insert(start, json!({"status": status}));
+        }
+        check(&record, &Effects::read(&file), &People::default(), &Faults::default(), &[])
+    }
+
+    #[test]
+    fn what_fits_is_let_pass() {
+        let lines = ["start r a 1 1", "tick r a 1 1", "end r a 1 1", "start r b 1 1"];
+        assert_eq!(found("chain", &lines, &[("a", 1, "succeeded"), ("b", 1, "lost")]), [""; 0]);
+        let again = ["start r long 1 1", "start r long 1 2", "end r long 1 2"];
+        assert_eq!(found("again", &again, &[("long", 1, "lost"), ("long", 2, "succeeded")]), [""; 0]);
+    }
+
+    /// Each kind of violation, as the worst bugs would show.
+    #[test]
+    fn what_does_not_fit_is_found() {
+        let cases: [(&str, &str, &[&str], &[Attempt]); 9] = [
+            (
+                "one attempt began twice",
+                "chain",
+                &["start r a 1 1", "start r a 1 1", "end r a 1 1"],
+                &[("a", 1, "succeeded")],
+            ),
+            (
+                "a step without retry began twice",
+                "chain",
+                &["start r a 1 1", "start r a 1 2"],
+                &[("a", 1, "lost"), ("a", 2, "lost")],
+            ),
+            (
+                "two at once",
+                "again",
+                &["start r long 1 1", "start r long 1 2", "tick r long 1 1"],
+                &[("long", 1, "lost"), ("long", 2, "failed")],
+            ),
+            ("succeeded, and never ended", "chain", &["start r a 1 1"], &[("a", 1, "succeeded")]),
+            ("succeeded, and never began", "chain", &[], &[("a", 1, "succeeded")]),
+            ("never started, and it did", "chain", &["start r a 1 1"], &[("a", 1, "never_started")]),
+            ("not on the record", "chain", &["start r a 1 1"], &[]),
+            ("still running", "chain", &["start r a 1 1"], &[("a", 1, "running")]),
+            ("a torn line", "chain", &["start r"], &[]),
+        ];
+        for (what, runbook, lines, attempts) in cases {
+            assert!(!found(runbook, lines, attempts).is_empty(), "{what}");
+        }
+    }
+
+    #[test]
+    fn runs_of_a_group_that_mix_are_found() {
+        let lines = ["start r a 1 1", "start q a 1 1", "end r a 1 1"];
+        let found = found("alone", &lines, &[("a", 1, "succeeded")]);
+        assert!(found.iter().any(|one| one.contains("group g")), "{found:?}");
+    }
+
+    #[test]
+    fn triggers_are_neither_lost_nor_doubled() {
+        let mut people = People::default();
+        people.acknowledged.insert("k".to_owned(), "r".to_owned());
+        let mut record = Record::default();
+        assert_eq!(triggers(&record, &people).len(), 1, "lost");
+        record.runs.insert("r".to_owned(), json!({"key": "k"}));
+        assert_eq!(triggers(&record, &people).len(), 0);
+        record.runs.insert("q".to_owned(), json!({"key": "k"}));
+        assert_eq!(triggers(&record, &people).len(), 1, "doubled");
+    }
+}

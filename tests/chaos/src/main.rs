@@ -14,7 +14,8 @@ fn main() -> ExitCode {
         eprintln!("usage: runward-chaos RUNWARD [SECONDS] [SEED] [PACE]");
         return ExitCode::from(2);
     };
-    let plan = Plan { runward: runward.into(), seed, lasts: Duration::from_secs(seconds), pace: pace as u32 };
+    let runward = std::path::absolute(runward).unwrap_or_else(|_| runward.into());
+    let plan = Plan { runward, seed, lasts: Duration::from_secs(seconds), pace: pace as u32 };
     let report = run(&plan);
     print!("{report}");
     if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

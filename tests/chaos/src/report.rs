@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use crate::Plan;
 use crate::effects::{Effects, Word};
-use crate::nemesis::Faults;
+use crate::nemesis::{Fault, Faults};
 use crate::people::People;
 use crate::record::Record;
 
 #[derive(Debug)]
 pub struct Report {
     pub violations: Vec<String>,
+    /// Processes killed with -9; members that stood still; restarts of Postgres; Redis emptied.
+    pub kills: u32,
+    pub freezes: u32,
+    pub restarts: u32,
+    pub flushes: u32,
     lines: Vec<(&'static str, String)>,
 }
 
@@ -43,7 +48,15 @@ impl Report {
             ("effects", format!("{} lines, {began} starts", effects.all.len())),
             ("violations", violations.len().to_string()),
         ];
-        Report { violations, lines }
+        let count = |these: &[Fault]| these.iter().filter_map(|fault| faults.counts.get(fault)).sum();
+        Report {
+            kills: faults.kills,
+            freezes: count(&[Fault::FreezeWorker, Fault::FreezeHost, Fault::FreezeServer]),
+            restarts: count(&[Fault::RestartPostgres]),
+            flushes: count(&[Fault::FlushRedis, Fault::RestartRedis]),
+            violations,
+            lines,
+        }
     }
 }
 
