@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use runward_services::Postgres;
+use runward_services::{Postgres, Redis};
 use serde_json::Value;
 
 use crate::harness::{Done, Scene, finish, kill_9, step_of, wait};
@@ -15,7 +15,7 @@ const FAST: &str = "20";
 
 struct Cluster {
     scene: Scene,
-    _postgres: Postgres,
+    postgres: Postgres,
     url: String,
     redis: Option<String>,
     pace: Option<&'static str>,
@@ -58,13 +58,17 @@ impl Cluster {
     fn new() -> Cluster {
         let (scene, postgres) = (Scene::new(), Postgres::start());
         let url = postgres.database("runward");
-        let cluster = Cluster { scene, _postgres: postgres, url, redis: None, pace: None };
+        let cluster = Cluster { scene, postgres, url, redis: None, pace: None };
         cluster.expect(0, &["db", "migrate"]);
         cluster
     }
 
     fn fast(self) -> Cluster {
         Cluster { pace: Some(FAST), ..self }
+    }
+
+    fn with(self, redis: &Redis) -> Cluster {
+        Cluster { redis: Some(redis.url()), ..self }
     }
 
     /// The binary on the host of the person who asks.
@@ -306,4 +310,154 @@ fn children_approvals_and_timers_go_on_across_workers() {
     let show = cluster.wait_for_end(&run);
     assert_eq!(show["run"]["status"], "succeeded", "{show}\n{}", cluster.logs());
     assert_eq!(cluster.scene.read("effects"), "flaky\nflaky\nchild\nlast\n");
+}
+
+/// Two steps, of which each may start once.
+const TWO: &str = "params: {n: {type: string, required: true}, dir: {type: path, required: true}}\ndefaults: {env: {DIR: '${{ params.dir }}', N: '${{ params.n }}'}}\nsteps:\n  - {id: a, run: 'echo a $N >> \"$DIR/effects\"'}\n  - {id: b, run: 'echo b $N >> \"$DIR/effects\"'}\n";
+
+impl Cluster {
+    fn trigger_two(&self, n: usize) -> String {
+        self.trigger(&["x.yaml", "-p", &self.scene.dir(), "-p", &format!("n={n}")])
+    }
+
+    /// Every run has succeeded, and no step has started twice.
+    fn all_are_done_once(&self, runs: &[String]) {
+        for run in runs {
+            let show = self.wait_for_end(run);
+            assert_eq!(show["run"]["status"], "succeeded", "{show}\n{}", self.logs());
+        }
+        let effects = self.scene.read("effects");
+        let mut starts: Vec<&str> = effects.lines().collect();
+        starts.sort_unstable();
+        let all = starts.len();
+        starts.dedup();
+        assert_eq!((starts.len(), all), (runs.len() * 2, runs.len() * 2), "{effects}");
+    }
+}
+
+#[test]
+fn whatever_becomes_of_redis_every_run_finishes() {
+    let mut redis = Redis::start();
+    let cluster = Cluster::new().with(&redis);
+    cluster.scene.file("x.yaml", TWO);
+    let _workers = [cluster.worker("alpha", &[]), cluster.worker("beta", &[])];
+    let mut runs = vec![cluster.trigger_two(0)];
+    redis.command(&["FLUSHALL"]);
+    runs.push(cluster.trigger_two(1));
+    redis.freeze();
+    runs.push(cluster.trigger_two(2));
+    redis.thaw();
+    redis.stop(runward_services::Signal::Kill);
+    runs.push(cluster.trigger_two(3));
+    cluster.all_are_done_once(&runs);
+    redis.start_again();
+    wait("the workers to hear hints again", || cluster.logs().contains("hints are delivered again"));
+    for n in 0..200 {
+        let body = format!("{{\"v\":1,\"run\":\"no-such-run-{n}\",\"label\":\"*\",\"dispatch\":{n}}}");
+        redis.command(&["RPUSH", "runward:hints:%2A:active", &body]);
+    }
+    runs.push(cluster.trigger_two(4));
+    cluster.all_are_done_once(&runs);
+}
+
+#[test]
+fn a_database_that_crashes_under_twenty_runs_loses_none_and_doubles_none() {
+    let mut cluster = Cluster::new();
+    cluster.scene.file("x.yaml", TWO);
+    let _workers = [cluster.worker("alpha", &["--concurrency", "4"]), cluster.worker("beta", &["--concurrency", "4"])];
+    let runs: Vec<String> = (0..20).map(|n| cluster.trigger_two(n)).collect();
+    wait("some of it to be done", || cluster.scene.read("effects").lines().count() > 5);
+    cluster.postgres.stop(runward_services::Signal::Quit);
+    cluster.postgres.start_again();
+    cluster.all_are_done_once(&runs);
+    assert!(!cluster.logs().contains(" lost "), "{}", cluster.logs());
+}
+
+#[test]
+fn a_worker_that_was_frozen_for_too_long_begins_anew_and_a_step_without_retry_is_not_started_again() {
+    let cluster = Cluster::new().fast();
+    cluster.scene.file("x.yaml", format!("{EFFECTS}steps:\n  - id: a\n{WAITS}"));
+    let frozen = cluster.worker("alpha", &[]);
+    let run = cluster.trigger(&["x.yaml", "-p", &cluster.scene.dir()]);
+    cluster.scene.wait_for("effects", "a");
+    frozen.signal(Signal::SIGSTOP);
+    let _server = cluster.member("server", "sam", &[]);
+    cluster.scene.wait_for("sam.log", "taken for dead");
+    frozen.signal(Signal::SIGCONT);
+    cluster.scene.wait_for("alpha.log", "it begins anew");
+    cluster.scene.file("go", "");
+    let show = cluster.wait_for_end(&run);
+    assert_eq!(cluster.scene.read("effects"), "a\n");
+    // On a machine that is slow enough it was given up before it was adopted.
+    let status = step_of(&show, "a")["status"].clone();
+    assert!(status == "succeeded" || status == "lost", "{show}\n{}", cluster.logs());
+}
+
+#[test]
+fn runs_of_one_group_never_overlap_whoever_carries_them_out() {
+    let cluster = Cluster::new();
+    cluster.scene.file(
+        "x.yaml",
+        format!(
+            "concurrency: {{group: one}}\n{EFFECTS}steps:\n  - id: a\n    run: |\n      mkdir \"$DIR/alone\"\n      echo in >> \"$DIR/effects\"\n      rmdir \"$DIR/alone\"\n"
+        ),
+    );
+    let _workers = [cluster.worker("alpha", &[]), cluster.worker("beta", &[])];
+    let runs: Vec<String> = (0..6).map(|_| cluster.trigger(&["x.yaml", "-p", &cluster.scene.dir()])).collect();
+    for run in runs {
+        assert_eq!(cluster.wait_for_end(&run)["run"]["status"], "succeeded", "{}", cluster.logs());
+    }
+    assert_eq!(cluster.scene.read("effects").lines().count(), 6);
+}
+
+#[test]
+fn what_a_step_printed_is_complete_after_its_worker_was_killed() {
+    let cluster = Cluster::new();
+    let prints =
+        WAITS.replace("sleep 0.05", "echo line $((n += 1)); sleep 0.02").replace("run: |\n", "run: |\n      n=0\n");
+    cluster.scene.file("x.yaml", format!("{EFFECTS}steps:\n  - id: a\n{prints}"));
+    let mut worker = cluster.worker("alpha", &[]);
+    let run = cluster.trigger(&["x.yaml", "-p", &cluster.scene.dir()]);
+    cluster.scene.wait_for("effects", "a");
+    wait("some of it to be read", || cluster.run(&["logs", &run]).stdout.contains("line 3"));
+    worker.kill_9();
+    let _again = cluster.worker("alpha", &[]);
+    cluster.scene.wait_for("alpha.log", "adopted");
+    cluster.scene.file("go", "");
+    cluster.wait_for_end(&run);
+    let printed = cluster.expect(0, &["logs", &run, "a", "--raw"]).stdout;
+    let lines: Vec<&str> = printed.lines().collect();
+    let (last, numbered) = lines.split_last().expect("it printed something");
+    assert_eq!(*last, "done with a");
+    numbered.iter().enumerate().for_each(|(n, line)| assert_eq!(*line, format!("line {}", n + 1)));
+}
+
+/// The answer of a member: its status and its body.
+fn ask(port: u16, path: &str) -> Option<(u16, String)> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+#[test]
+fn a_member_says_whether_it_lives_and_whether_steps_may_be_expected_of_it() {
+    let mut cluster = Cluster::new().fast();
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let _worker = cluster.worker("alpha", &["--labels", "db", "--listen", &format!("127.0.0.1:{port}")]);
+    wait("it to be ready", || ask(port, "/readyz").is_some_and(|(status, _)| status == 200));
+    let (_, body) = ask(port, "/readyz").unwrap();
+    let ready: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&ready["labels"][0], &ready["concurrency"]), (&"db".into(), &16.into()), "{body}");
+    cluster.postgres.stop(runward_services::Signal::Quit);
+    wait("it to say that the ledger is away", || ask(port, "/readyz").is_some_and(|(status, _)| status == 503));
+    let (status, _) = ask(port, "/healthz").unwrap();
+    assert_eq!(status, 200, "it lives, and waits");
+    cluster.postgres.start_again();
+    wait("it to be ready again", || ask(port, "/readyz").is_some_and(|(status, _)| status == 200));
+    assert_eq!(ask(port, "/").unwrap().0, 404);
 }

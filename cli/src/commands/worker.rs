@@ -140,6 +140,10 @@ impl From<Unusable> for Failure {
             .help(
                 "there is one for each state folder: end that one, or give this one a folder of its own with --state",
             ),
+            Unusable::Twin { .. } => Failure::usage(error.to_string()).help(
+                "a state folder is never copied to another host: start this one with an empty folder of its own (--state), \
+                 and keep the copy out of the image of the machine",
+            ),
             Unusable::Listen { .. } => {
                 Failure::usage(error.to_string()).help("name an address of this host and a free port with --listen")
             }

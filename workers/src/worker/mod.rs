@@ -103,6 +103,8 @@ pub enum Unusable {
     Home(#[from] HomeError),
     #[error("another member of the cluster lives in the state folder {folder}: process {}", .holder.pid)]
     Taken { folder: PathBuf, holder: Holder },
+    #[error("a member on {host} uses a copy of the state folder {folder}")]
+    Twin { folder: PathBuf, host: String },
     #[error("{address} cannot be listened on: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
 }
@@ -171,26 +173,27 @@ pub async fn run(member: Member, stop: watch::Receiver<Stop>) -> Result<(), Unus
     here.run_until(async {
         tokio::select! {
             () = http::serve(listener, &post) => {}
-            () = sessions(&post) => {}
+            done = sessions(&post) => done?,
         }
         if tokio::time::timeout(LAST_WORDS_MAX, post.shipper.drained()).await.is_err() {
             info!("what some steps printed is not shipped yet: the next member in this state folder does that");
         }
+        info!("the {kind} ends");
+        Ok(())
     })
-    .await;
-    info!("the {kind} ends");
-    Ok(())
+    .await
 }
 
 /// One session after the other: whoever was silent for too long begins anew, and asks what is still its own.
-async fn sessions(post: &Rc<Post>) {
+async fn sessions(post: &Rc<Post>) -> Result<(), Unusable> {
+    session::be_alone(post).await?;
     loop {
         let session = (post.member.new_session)();
-        let Some(leases) = session::join(post, &session).await else { return };
+        let Some(leases) = session::join(post, &session).await else { return Ok(()) };
         notify::ready();
         match Term::new(Rc::clone(post), session, leases).live().await {
             End::Silent => {}
-            End::Stopped => return,
+            End::Stopped => return Ok(()),
         }
     }
 }

@@ -167,3 +167,122 @@ async fn lose(term: &Rc<Term>, observed: &mut Observed, attempt: &Attended) -> R
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use runward_store::fleet::{NewSession, SessionEnd};
+
+    use super::*;
+
+    fn session(id: &str, beat: u64) -> Session {
+        let new = NewSession {
+            id: id.into(),
+            home: "h".into(),
+            host: "db1".to_owned(),
+            pid: 7,
+            boot: "b".to_owned(),
+            version: "1".to_owned(),
+            labels: Vec::new(),
+            concurrency: 1,
+        };
+        Session { new, beat, joined_at: 0, heard_at: 0, draining: false, end: None }
+    }
+
+    fn attended(claim: &str, watched_by: &str) -> Attended {
+        Attended { run: "r".into(), claim: claim.into(), home: None, watched_by: watched_by.into() }
+    }
+
+    /// Looks every five seconds, each of which takes one.
+    struct Clock(Instant);
+
+    impl Clock {
+        fn look(&mut self) -> Look {
+            self.0 += Duration::from_secs(5);
+            Look { asked: self.0, answered: self.0 + Duration::from_secs(1) }
+        }
+    }
+
+    /// How many looks it takes until `a` is dead, if it ever is within so many.
+    fn looks_until_dead(observed: &mut Observed, clock: &mut Clock, beat: impl Fn(u64) -> u64) -> Option<u64> {
+        (1..=20).find(|n| {
+            let sessions = [session("a", beat(*n)), session("b", *n)];
+            observed.sessions(clock.look(), &sessions, &Pace::default()).iter().any(|(id, _)| id.0 == "a")
+        })
+    }
+
+    #[test]
+    fn a_member_is_dead_when_its_beat_has_not_moved_for_all_the_time_of_silence() {
+        let mut clock = Clock(Instant::now());
+        // Seen first at 6 s, and 30 s of it are over at 40 s: counted from the answer to the next question.
+        assert_eq!(looks_until_dead(&mut Observed::default(), &mut clock, |_| 7), Some(8));
+        assert_eq!(looks_until_dead(&mut Observed::default(), &mut clock, |n| n), None, "it beats");
+        assert_eq!(looks_until_dead(&mut Observed::default(), &mut clock, |n| n / 6), None, "it is late, and lives");
+    }
+
+    #[test]
+    fn a_look_that_failed_or_came_late_says_nothing_of_the_time_before() {
+        let mut clock = Clock(Instant::now());
+        let mut observed = Observed::default();
+        let quiet = [session("a", 7)];
+        for _ in 0..7 {
+            assert!(observed.sessions(clock.look(), &quiet, &Pace::default()).is_empty());
+        }
+        observed.forget();
+        assert_eq!(looks_until_dead(&mut observed, &mut clock, |_| 7), Some(8), "counted anew");
+        for _ in 0..3 {
+            observed.sessions(clock.look(), &quiet, &Pace::default());
+        }
+        clock.0 += Duration::from_secs(60); // whoever looks was frozen, or the ledger was away
+        assert_eq!(looks_until_dead(&mut observed, &mut clock, |_| 7), Some(8), "counted anew");
+    }
+
+    #[test]
+    fn a_session_at_its_end_is_not_buried_again() {
+        let mut clock = Clock(Instant::now());
+        let mut observed = Observed::default();
+        let over = [Session { end: Some(SessionEnd::Silent), ..session("a", 7) }];
+        assert!((0..20).all(|_| observed.sessions(clock.look(), &over, &Pace::default()).is_empty()));
+    }
+
+    #[test]
+    fn a_strict_attempt_is_lost_with_its_session_and_a_detached_one_ten_minutes_later() {
+        let mut clock = Clock(Instant::now());
+        let mut observed = Observed::default();
+        let (pace, sessions) = (Pace::default(), [session("alive", 1)]);
+        let all = [attended("strict", "gone"), attended("detached", "gone"), attended("fine", "alive")];
+        let look = clock.look();
+        let abandoned = observed.abandoned(look, &all, &sessions, &pace);
+        let lost: Vec<&str> = abandoned
+            .iter()
+            .filter(|attempt| observed.is_lost(&attempt.claim, attempt.claim.0 == "strict"))
+            .map(|attempt| attempt.claim.0.as_str())
+            .collect();
+        assert_eq!(lost, ["strict"]);
+        let left = [attended("detached", "gone")];
+        let later = (1..).find(|_| {
+            let abandoned = observed.abandoned(clock.look(), &left, &sessions, &pace);
+            abandoned.iter().any(|attempt| observed.is_lost(&attempt.claim, false))
+        });
+        assert_eq!(later, Some(121), "600 s, five at a time");
+    }
+
+    #[test]
+    fn an_attempt_that_somebody_adopts_is_waited_for_anew() {
+        let mut clock = Clock(Instant::now());
+        let mut observed = Observed::default();
+        let (pace, sessions) = (Pace::default(), [session("alive", 1)]);
+        for _ in 0..100 {
+            for attempt in observed.abandoned(clock.look(), &[attended("c", "gone")], &sessions, &pace) {
+                assert!(!observed.is_lost(&attempt.claim, false));
+            }
+        }
+        assert!(observed.abandoned(clock.look(), &[attended("c", "alive")], &sessions, &pace).is_empty());
+        for _ in 0..100 {
+            for attempt in observed.abandoned(clock.look(), &[attended("c", "gone")], &sessions, &pace) {
+                assert!(!observed.is_lost(&attempt.claim, false));
+            }
+        }
+    }
+}

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
-use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +18,6 @@ use crate::queue::{Hint, Offer, Slot, Slots};
 
 /// Rows asked for at once, beside those that are known to be in vain.
 const ROWS: usize = 256;
-/// Hints for what is no step that are looked after at once.
-const ENGINE_AT_ONCE: NonZeroUsize = NonZeroUsize::new(16).expect("it is not 0");
 /// What becomes free is collected for so long before the next look.
 const COLLECT: Duration = Duration::from_millis(5);
 
@@ -44,9 +41,18 @@ pub(super) async fn sweep(term: &Rc<Term>) {
 
 /// A slot has become free, and the last look has left something for it.
 async fn room(term: &Term) {
-    match term.slots() {
-        Some(slots) if term.hungry.get() => slots.freed().await,
-        _ => std::future::pending().await,
+    let hands = async {
+        match term.slots() {
+            Some(slots) => slots.freed().await,
+            None => std::future::pending().await,
+        }
+    };
+    if !term.hungry.get() {
+        return std::future::pending().await;
+    }
+    tokio::select! {
+        () = hands => {}
+        () = term.engine.freed() => {}
     }
 }
 
@@ -54,7 +60,7 @@ async fn look(term: &Rc<Term>) -> Result<(), LedgerError> {
     term.vain.borrow_mut().tidy(Instant::now(), term.post.pace().fruitless_max);
     let limit = ROWS + term.vain.borrow().len();
     let rows = term.post.ledger().ready(&term.calls(), u32::try_from(limit).unwrap_or(u32::MAX)).await?;
-    let mut left = false;
+    term.hungry.set(term.slots().is_some_and(|slots| slots.free() == 0));
     for row in rows {
         if term.is_busy_with(&row.run, &row.call) || !term.vain.borrow_mut().is_worth_it(&row, Instant::now()) {
             continue;
@@ -69,10 +75,9 @@ async fn look(term: &Rc<Term>) -> Result<(), LedgerError> {
                 let (run, call) = (row.run.clone(), row.call.clone());
                 term.look(&run, &call, Some(row), Some(slot));
             }
-            None => left = true,
+            None => term.hungry.set(true),
         }
     }
-    term.hungry.set(left || term.slots().is_some_and(|slots| slots.free() == 0));
     Ok(())
 }
 
@@ -89,7 +94,7 @@ pub(super) async fn listen(term: &Rc<Term>) {
         Offer { labels, slots, take: Arc::new(take) }
     };
     let (_never, stop) = watch::channel(false);
-    let engine = queue.run_worker(offer(vec![ENGINE.to_owned()], Slots::new(ENGINE_AT_ONCE)), stop.clone());
+    let engine = queue.run_worker(offer(vec![ENGINE.to_owned()], term.engine.clone()), stop.clone());
     let steps = async {
         let (Some(hands), Some(slots)) = (&term.post.member.hands, term.slots()) else { return };
         let labels = hands.labels.iter().map(String::as_str).chain([ANY]).map(str::to_owned).collect();

@@ -66,6 +66,8 @@ impl Term {
     /// Tells of what can be done in the run now and could not be before.
     pub(super) fn spread(self: &Rc<Term>, before: &Calls, state: &RunState, here: bool) {
         for label in before.new_in(state) {
+            // The children of a run are not its driver's business.
+            let here = here || label == ENGINE && !state.children().is_empty();
             let slot = self.slots().filter(|_| here && label != ENGINE && self.listens_to(&label));
             let slot = slot.and_then(Slots::try_take);
             if here && (label == ENGINE || slot.is_some()) {
@@ -73,6 +75,9 @@ impl Term {
             } else {
                 let _ = self.told.send(Told::Ready(Hint { run: state.id.clone(), label, dispatch: state.seq }));
             }
+        }
+        if state.group.is_some() && state.status.is_terminal() {
+            self.sweep_now.notify_one(); // its permit is free, and the ledger knows for whom
         }
         if let (Some(parent), true) = (&state.parent, state.status.is_terminal()) {
             let _ = self.told.send(Told::ChildEnded(parent.run.clone()));
@@ -91,8 +96,7 @@ impl Calls {
 
     fn new_in(&self, state: &RunState) -> Vec<String> {
         let now = now_ms();
-        let due = |known: Option<&i64>| known.is_some_and(|since| *since <= now);
-        let after = calls(state).into_iter().filter(|(label, since)| *since <= now && !due(self.0.get(label)));
+        let after = calls(state).into_iter().filter(|(label, since)| *since <= now && self.0.get(label) != Some(since));
         after.map(|(label, _)| label).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// How often somebody who waits for running steps looks.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 
+/// Visits to runs in which no step is to be started, at once.
+const ENGINE_AT_ONCE: NonZeroUsize = NonZeroUsize::new(16).expect("it is not 0");
+
 /// How a session ended.
 pub(super) enum End {
     /// The others have taken it for dead.
@@ -40,6 +44,10 @@ pub(super) struct Term {
     /// Runs whose children are looked after just now.
     pub(super) tended: RefCell<BTreeSet<RunId>>,
     pub(super) visits: RefCell<JoinSet<()>>,
+    /// What comes due soon in runs that were left.
+    pub(super) timers: RefCell<JoinSet<()>>,
+    /// Room for visits that start no step.
+    pub(super) engine: Slots,
     pub(super) vain: RefCell<Vain>,
     pub(super) told: mpsc::UnboundedSender<Told>,
     pub(super) heard: Cell<Option<mpsc::UnboundedReceiver<Told>>>,
@@ -61,6 +69,8 @@ impl Term {
             driven: RefCell::default(),
             tended: RefCell::default(),
             visits: RefCell::default(),
+            timers: RefCell::default(),
+            engine: Slots::new(ENGINE_AT_ONCE),
             vain: RefCell::default(),
             told,
             heard: Cell::new(Some(heard)),
@@ -135,6 +145,7 @@ impl Term {
 
     /// Leaves every run. What runs goes on.
     async fn leave(&self) {
+        self.timers.take().abort_all();
         for ask in self.driven.borrow().values() {
             let _ = ask.send(Ask::Leave); // it is leaving already
         }

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use runward_engine::run::group::Permit;
 use runward_engine::run::place::ENGINE;
@@ -25,6 +25,9 @@ use crate::queue::Slot;
 
 /// How far the clocks of two machines may be apart before something due is taken for something to come.
 const CLOCKS_MS: i64 = 120_000;
+
+/// What comes later than that is found by the sweep.
+const SOON: Duration = Duration::from_secs(30);
 
 /// Whether there was anything to do.
 type Fruit = bool;
@@ -56,8 +59,9 @@ impl Term {
         }
         match call {
             ENGINE => {
+                let Some(slot) = slot.or_else(|| self.engine.try_take()) else { return self.hungry.set(true) };
                 self.tended.borrow_mut().insert(run.clone());
-                visits.spawn_local(visit.engine());
+                visits.spawn_local(visit.engine(slot));
             }
             _ => {
                 let (ask, asks) = mpsc::unbounded_channel();
@@ -92,8 +96,9 @@ impl Drop for Listed<'_> {
 
 impl Visit {
     /// For everything that is no step.
-    async fn engine(self) {
+    async fn engine(self, slot: Slot) {
         let done = self.see_to_engine().await;
+        drop(slot);
         self.ended(done).await;
     }
 
@@ -182,6 +187,7 @@ impl Visit {
         let mut driver = Driver::new(setting, lock, view);
         driver.leave_to_people();
         let end = driver.drive(&mut asks, &seen).await?;
+        term.remember(driver.state());
         debug!(run = %self.run, ?end, fruit = seen.fruit(), "the visit is over");
         Ok(seen.fruit() || end == Drive::Finished)
     }
@@ -220,6 +226,25 @@ impl Term {
 
     pub(super) fn ledger(&self) -> &dyn Fleet {
         self.post.ledger()
+    }
+}
+
+impl Term {
+    /// A run that is left may have a time that comes soon. By a clock of this machine that is not that of the ledger it is
+    /// looked at too early or too late; the sweep is there for that.
+    fn remember(self: &Rc<Self>, state: &RunState) {
+        let Some(at) = todo_for(state, &Offer::Nothing).wake_at else { return };
+        let left = Duration::from_millis(u64::try_from(at.saturating_sub(now_ms())).unwrap_or(0));
+        if left.is_zero() || left > SOON {
+            return;
+        }
+        let (term, run) = (Rc::clone(self), state.id.clone());
+        let mut timers = self.timers.borrow_mut();
+        while timers.try_join_next().is_some() {}
+        timers.spawn_local(async move {
+            tokio::time::sleep(left).await;
+            term.look(&run, ENGINE, None, None);
+        });
     }
 }
 
