@@ -108,6 +108,18 @@ pub enum Mutant {
     WindowIgnored,
     /// A window that has closed never opens again.
     WindowNeverOpens,
+    /// An attempt is lost for the silence of a session that does not watch it any more.
+    LoseUnwatched,
+    /// A driver takes the attempts of other machines for its own.
+    ForeignAttempts,
+    /// A strict attempt outlives its lease.
+    LeaseIgnored,
+    /// The lease of an attempt is given more time by a session that does not watch it.
+    LeaseOfOthers,
+    /// What a worker wanted to start before it hung is started.
+    StartTooLate,
+    /// What may still run on a silent machine is started again elsewhere.
+    SilentIsDead,
 }
 
 /// All of them: each is known to be noticed within the seeds of the tests.

@@ -74,7 +74,7 @@ pub fn decide(state: &RunState, command: &Command, env: &Env) -> Result<Vec<Even
         }
         Command::Lose { claim, evidence, with } => {
             let (unit, attempt) = live(state, claim)?;
-            if with.as_ref().is_some_and(|silent| *silent != attempt.watched_by) {
+            if with.as_ref().is_some_and(|silent| *silent != attempt.watched_by) && !mutated!(LoseUnwatched) {
                 return Err(Reject::Watched { unit: state.unit_name(unit) });
             }
             Ok(vec![loss::lost(state, unit, claim, evidence.clone(), with.is_some(), now)])

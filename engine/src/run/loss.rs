@@ -47,7 +47,7 @@ pub(super) fn cautious(error: Option<String>, caution: Option<String>) -> Option
 
 fn caution(state: &RunState, unit: Unit, attempt: &Attempt, silent: bool) -> Option<String> {
     let place = attempt.place.as_ref()?;
-    if silent && !state.is_strict(unit) {
+    if silent && !state.is_strict(unit) && !mutated!(SilentIsDead) {
         return Some(format!(
             "it may still run on {}, so it is not started again by itself (`lease: detached`)",
             place.host

@@ -6,11 +6,13 @@
 //! supervisors and their subreapers. What is outside: the steps, who note by themselves when they start and how they end.
 //! docs/decisions/0010 says what is left out.
 //!
+//! - [`cluster`]: several machines; what follows is one of them
 //! - [`world`]: clock and events; `drivers`, `keepers`, `people`: who lives in it; `accidents`, [`weather`]: what goes wrong
 //! - `definitions`: random runbooks; `oracle`: what was promised; [`outcome`]: what came of a seed
 //! - [`shrink`]: fewer faults for the same violation; [`many`]: many seeds on all cores
 
 mod accidents;
+pub mod cluster;
 mod definitions;
 mod dice;
 mod disk;

@@ -169,6 +169,11 @@ impl Course {
         live.map(|(_, attempt)| attempt).filter(|attempt| self.owns(attempt))
     }
 
+    /// Those of them that this driver's session watches on the record: others may be given up at any moment.
+    pub fn watched<'s>(&self, state: &'s RunState) -> impl Iterator<Item = &'s Attempt> {
+        self.own(state).filter(|attempt| attempt.watched_by == self.session || mutated!(LeaseOfOthers))
+    }
+
     fn owns(&self, attempt: &Attempt) -> bool {
         self.member.as_ref().is_none_or(|member| member.owns(attempt))
     }

@@ -52,6 +52,11 @@ impl Hands {
         }
     }
 
+    /// There will be no room any more.
+    pub(super) fn are_bound(&self) -> bool {
+        self.slots.as_ref().is_some_and(Slots::is_closed)
+    }
+
     /// Waits for the room that was missing; for ever, if none was.
     pub(super) async fn room(&mut self) {
         match &self.slots {

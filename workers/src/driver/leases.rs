@@ -18,8 +18,10 @@ impl Driver<'_> {
     pub(super) fn keep_alive(&mut self) {
         let Some(leases) = &self.setting.leases else { return };
         let state = &self.view.state;
-        let watched = self.course.own(state).filter(|attempt| attempt.watched_by == self.setting.session);
-        let strict = watched.filter(|it| state.live_attempt(&it.claim).is_some_and(|(unit, _)| state.is_strict(unit)));
+        let strict = self
+            .course
+            .watched(state)
+            .filter(|it| state.live_attempt(&it.claim).is_some_and(|(unit, _)| state.is_strict(unit)));
         let wanted: BTreeMap<&ClaimId, &SessionId> = strict.map(|attempt| (&attempt.claim, &attempt.session)).collect();
         self.kept.retain(|claim, _| wanted.contains_key(claim));
         for (claim, session) in wanted {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use runward_engine::mutated;
 use runward_engine::run::state::Attempt;
 use runward_engine::run::todo::Todo;
 use runward_engine::run::{ClaimId, Offer, Place, RunState, SessionId};
@@ -25,7 +26,7 @@ impl Member {
     }
 
     pub(super) fn owns(&self, attempt: &Attempt) -> bool {
-        attempt.place.as_ref().is_some_and(|place| place.home == self.place.home)
+        attempt.place.as_ref().is_some_and(|place| place.home == self.place.home || mutated!(ForeignAttempts))
     }
 
     /// Whether a permit is still to be asked for in this visit.

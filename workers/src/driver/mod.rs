@@ -249,6 +249,9 @@ impl<'a> Driver<'a> {
             let next = self.course.next(&self.view.state);
             let done = match next {
                 Do::End(end) => return Ok(end),
+                Do::Wait { .. } if self.hands.are_bound() && self.course.own(&self.view.state).next().is_none() => {
+                    return Ok(Drive::Idle);
+                }
                 Do::Wait { .. } if !self.is_member() && self.rests(&children) => return Ok(Drive::Waiting),
                 Do::GiveUp => return Err(trouble.unwrap_or_else(|| DriveError::Supervisor("it failed".to_owned()))),
                 next => self.carry_out(next, &mut children, asks, observer).await,

@@ -115,6 +115,11 @@ impl Slots {
         self.shared.freed.notify_waiters();
     }
 
+    /// Nothing new is taken any more.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.shared.room().open, Open::Closed)
+    }
+
     /// How many are free and given out.
     pub fn free(&self) -> usize {
         let room = self.shared.room();

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cluster;
 mod mutants;
 mod promises;
 mod replay;
