@@ -152,13 +152,18 @@ fn session(line: usize, body: &[String], terminal: &Option<Terminal>, push: &mut
 
 /// Executes a page, and says everything that is not as it says.
 pub fn execute(name: &str) {
+    execute_with(name, &[]);
+}
+
+/// With these variables, for what the page cannot know.
+pub fn execute_with(name: &str, variables: &[(&str, &str)]) {
     let page = fs::read_to_string(repository().join(name)).expect("the page");
     let pieces = read(&page);
     let scene = Scene::new();
     let you = scene.path("you");
     fs::create_dir(&you).expect("a folder");
     let program = script(&scene, &pieces);
-    let done = run(&scene, &program);
+    let done = run(&scene, &program, variables);
     // How fast the disk is today is no part of the page.
     let slow = |line: &&str| line.contains("runward_store::sqlite::pace:");
     let told: String = done.stdout.split_inclusive('\n').filter(|line| !slow(line)).collect();
@@ -201,7 +206,7 @@ fn script(scene: &Scene, pieces: &[Piece]) -> String {
     all
 }
 
-fn run(scene: &Scene, program: &str) -> Done {
+fn run(scene: &Scene, program: &str, variables: &[(&str, &str)]) -> Done {
     let bin = scene.path("bin");
     fs::create_dir(&bin).expect("a folder");
     symlink(env!("CARGO_BIN_EXE_runward"), bin.join("runward")).expect("the binary");
@@ -211,7 +216,7 @@ fn run(scene: &Scene, program: &str) -> Done {
     command.current_dir(scene.path("you")).env_clear().stdin(std::process::Stdio::null());
     command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display()));
     command.env("HOME", scene.path("you")).env("LANG", "C.UTF-8").env("TZ", "UTC").env("TERM", "xterm");
-    command.env("USER", "you").env("SHELL", "/bin/bash");
+    command.env("USER", "you").env("SHELL", "/bin/bash").envs(variables.iter().copied());
     finish(&mut command)
 }
 
