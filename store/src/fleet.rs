@@ -21,7 +21,7 @@ use crate::ledger::Ledger;
 pub struct Ready {
     pub run: RunId,
     pub call: String,
-    /// Since when, in epoch milliseconds of the ledger's clock.
+    /// From when it was, in epoch milliseconds of the ledger's clock; about 0 if at once.
     pub since: i64,
     /// The last event of the run at that moment.
     pub seq: u64,
@@ -106,7 +106,7 @@ pub struct Unshipped {
 
 #[async_trait]
 pub trait Fleet: Ledger {
-    /// What is due now for these calls, the longest due first.
+    /// What is due now for these calls: the oldest runs first, then timers.
     async fn ready(&self, calls: &[String], limit: u32) -> Result<Vec<Ready>, LedgerError>;
 
     /// Nothing could be done there: it comes up again after this time, unless something is recorded in the run before.

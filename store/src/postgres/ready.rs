@@ -1,7 +1,8 @@
 //! Which runs can go on: rows as a function of the state, written with every commit.
 //!
-//! A row says from when. One whose time has come keeps its place in the queue, whatever is recorded; one that somebody
-//! has put off comes up again with the next commit of its run.
+//! A row says from when. What can be done at once is due since 0, and not since some time of the server's clock: one that
+//! is set back hides nothing but timers (F28). A row that somebody has put off comes up again with the next commit of its
+//! run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::fleet::Ready;
 use crate::ledger::Announced;
 use crate::sql::ReadError;
 
-/// What is due now for these calls, the longest due first.
+/// What is due now for these calls: the oldest runs first, then timers.
 pub(super) async fn due(
     connection: &mut PgConnection,
     calls: &[String],

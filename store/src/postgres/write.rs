@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use runward_engine::run::calls::{NOW, calls};
+use runward_engine::run::calls::calls;
 use runward_engine::run::group::Permit;
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use serde_json::{Map, Value};
@@ -221,8 +221,8 @@ fn attempts_of(statement: Statement, attempts: &[AttemptRow]) -> Statement {
 /// All of them, changed or not: what is there is compared with them where it is, so a row that was put off comes up, and
 /// no row stays that another version wrote for another reason.
 fn calls_of(statement: Statement, calls: BTreeMap<String, i64>, now: i64) -> Statement {
-    let since = calls.values().map(|since| if *since == NOW { now } else { *since }).collect::<Vec<_>>();
-    statement.bind(calls.into_keys().collect::<Vec<_>>()).bind(since).bind(now)
+    let (calls, since): (Vec<String>, Vec<i64>) = calls.into_iter().unzip();
+    statement.bind(calls).bind(since).bind(now)
 }
 
 fn column<R, T>(rows: &[R], of: impl Fn(&R) -> T) -> Vec<T> {
