@@ -26,6 +26,8 @@ mod check;
 mod children;
 #[path = "stories/cluster.rs"]
 mod cluster;
+#[path = "stories/cluster_care.rs"]
+mod cluster_care;
 #[path = "stories/cluster_cli.rs"]
 mod cluster_cli;
 #[path = "stories/cluster_trouble.rs"]

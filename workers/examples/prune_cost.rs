@@ -35,7 +35,7 @@ async fn main() -> Outcomes<()> {
         while_somebody_commits(&home.ledger(), RUNS, async { std::thread::sleep(Duration::from_secs(5)) }).await?;
     println!("commits of another process, alone:   {}", summary(quiet));
     let since = Instant::now();
-    let pruner = Pruner { home: &home, ledger: &ledger, actor: "bench".into(), only_look: false };
+    let pruner = Pruner { home: Some(&home), ledger: &ledger, actor: "bench".into(), only_look: false };
     let busy = while_somebody_commits(&home.ledger(), RUNS + 1, async {
         let done = pruner.prune(Retention { older_than_ms: None, keep: Some(20) }, 1_000_000).await.expect("a pruning");
         println!("{} runs pruned in {:?}", done.pruned.len(), since.elapsed());

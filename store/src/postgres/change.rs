@@ -202,6 +202,7 @@ async fn try_administer(pool: &Pool, event: &AdminEvent, actor: &str) -> Result<
     let mut loan = begun.await.map_err(Unrecorded::Failed)?;
     let done = async {
         sqlx::raw_sql(AT_LEISURE).execute(&mut *loan).await?;
+        locks::runs(&mut loan, event.pruned()).await?;
         locks::ledger(&mut loan).await?;
         let now = sqlx::query_scalar(NOW).fetch_one(&mut *loan).await?;
         prune::administer(&mut loan, event.clone(), now, actor).await

@@ -6,6 +6,8 @@
 
 use sqlx::PgConnection;
 
+use crate::administration::PrunedRun;
+
 /// The first half of a lock's number: `rw`, and what it is of.
 const LEDGER: i32 = 0x7277_0001;
 const NAME: i32 = 0x7277_0002;
@@ -29,6 +31,14 @@ pub(super) async fn name(connection: &mut PgConnection, name: &str) -> Result<()
 /// Nobody else takes a permit of this group, or a place in its queue.
 pub(super) async fn group(connection: &mut PgConnection, group: &str) -> Result<(), sqlx::Error> {
     take(connection, ALONE, GROUP, group).await
+}
+
+/// Nobody goes on with these runs meanwhile. In one order, so that two who want the same ones do not wait in a circle.
+pub(super) async fn runs(connection: &mut PgConnection, runs: &[PrunedRun]) -> Result<(), sqlx::Error> {
+    let ids: Vec<&str> = runs.iter().map(|run| run.id.0.as_str()).collect();
+    let sql = "SELECT 1 FROM runs WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+    sqlx::query(sql).bind(ids).execute(connection).await?;
+    Ok(())
 }
 
 const ALONE: &str = "SELECT pg_advisory_xact_lock($1, hashtext($2))";

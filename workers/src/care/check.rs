@@ -2,7 +2,6 @@
 //! each folder against the ledger, each run under way against somebody who drives it. It looks and changes nothing.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::in_use::attempts;
+use super::tidy::run_folders;
 use crate::home::{DriverLock, Home};
 use crate::supervisor::journal::{self, Mark};
 use crate::supervisor::log::{LogItem, LogReader};
@@ -80,11 +80,6 @@ pub async fn check(home: &Home, ledger: &dyn Ledger, damage: Vec<String>) -> Res
         found.stray_folder(home, run, pruned.contains(run));
     }
     Ok(found)
-}
-
-fn run_folders(home: &Home) -> Vec<RunId> {
-    let entries = fs::read_dir(home.root().join("runs")).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).map(RunId).collect()
 }
 
 impl Checkup {

@@ -61,7 +61,9 @@ struct Going {
 
 /// One pruning. `only_look` changes nothing.
 pub struct Pruner<'a> {
-    pub home: &'a Home,
+    /// Where the folders of the runs are, and their drivers. `None`: on the hosts of a cluster, each of which removes its
+    /// own (`super::tidy`); who goes on with a run there has changed its last hash.
+    pub home: Option<&'a Home>,
     pub ledger: &'a dyn Ledger,
     pub actor: String,
     pub only_look: bool,
@@ -86,13 +88,13 @@ impl Pruner<'_> {
 
     /// Folders of runs that the ledger has forgotten already.
     async fn finish_earlier(&self, done: &mut Pruning) -> Result<(), PruneError> {
+        let Some(home) = self.home else { return Ok(()) };
         for entry in self.ledger.administration().await? {
             for run in entry.event.pruned() {
-                if !self.home.run(&run.id).exists() {
-                    continue;
+                if home.run(&run.id).exists() {
+                    done.finished.push(run.id.clone());
+                    self.remove_folder(&run.id, done);
                 }
-                done.finished.push(run.id.clone());
-                self.remove_folder(&run.id, done);
             }
         }
         Ok(())
@@ -105,10 +107,10 @@ impl Pruner<'_> {
         below: &BTreeMap<&RunId, Vec<&RunRow>>,
         done: &mut Pruning,
     ) -> Result<(), PruneError> {
-        let processes = Processes::look(self.home);
+        let processes = self.home.map(Processes::look);
         let mut going = Vec::new();
         for row in batch {
-            match self.family(row, below, &processes).await? {
+            match self.family(row, below, processes.as_ref()).await? {
                 Ok(runs) => going.extend(runs),
                 Err(why) => done.kept.push(Kept { run: row.id.clone(), name: row.name.clone(), why }),
             }
@@ -140,7 +142,7 @@ impl Pruner<'_> {
         &self,
         row: &RunRow,
         below: &BTreeMap<&RunId, Vec<&RunRow>>,
-        processes: &Processes,
+        processes: Option<&Processes>,
     ) -> Result<Result<Vec<Going>, String>, PruneError> {
         let (mut going, mut ahead) = (Vec::new(), vec![row]);
         while let Some(member) = ahead.pop() {
@@ -155,20 +157,14 @@ impl Pruner<'_> {
     }
 
     /// A run that may go, or why it may not.
-    async fn look_at(&self, row: &RunRow, processes: &Processes) -> Result<Result<Going, String>, PruneError> {
-        let driven = |holder: &Holder| Ok(Err(format!("process {} drives it", holder.pid)));
-        let lock = match self.only_look {
-            true => match DriverLock::holder(self.home, &row.id) {
-                Some(holder) => return driven(&holder),
-                None => None,
-            },
-            false => match DriverLock::take(self.home, &row.id, &self.actor) {
-                Ok(lock) => Some(lock),
-                Err(DriverLockError::Taken { holder, .. }) => return driven(&holder),
-                Err(DriverLockError::Home(error)) => return Err(error.into()),
-            },
+    async fn look_at(&self, row: &RunRow, processes: Option<&Processes>) -> Result<Result<Going, String>, PruneError> {
+        let lock = match self.home.map(|home| self.lock(home, &row.id)).transpose()? {
+            Some(Err(why)) => return Ok(Err(why)),
+            Some(Ok(lock)) => lock,
+            None => None,
         };
-        if let Some(user) = processes.user_of(self.home, &row.id) {
+        let user = self.home.zip(processes).and_then(|(home, processes)| processes.user_of(home, &row.id));
+        if let Some(user) = user {
             return Ok(Err(user));
         }
         match check::run(self.ledger, &row.id).await {
@@ -185,10 +181,24 @@ impl Pruner<'_> {
         }
     }
 
+    /// The right to drive the run, or who has it.
+    fn lock(&self, home: &Home, run: &RunId) -> Result<Result<Option<DriverLock>, String>, PruneError> {
+        let driven = |holder: &Holder| Ok(Err(format!("process {} drives it", holder.pid)));
+        if self.only_look {
+            return DriverLock::holder(home, run).map_or(Ok(Ok(None)), |holder| driven(&holder));
+        }
+        match DriverLock::take(home, run, &self.actor) {
+            Ok(lock) => Ok(Ok(Some(lock))),
+            Err(DriverLockError::Taken { holder, .. }) => driven(&holder),
+            Err(DriverLockError::Home(error)) => Err(error.into()),
+        }
+    }
+
     /// Supervisors that were killed leave their folders. A session drives one run, so nobody comes back to them.
     fn forget_supervisors(&self, attempts: &[AttemptRow]) {
+        let Some(home) = self.home else { return };
         for session in attempts.iter().flat_map(|attempt| [&attempt.session, &attempt.watched_by]) {
-            let dir = self.home.supervisor(&session.as_str().into());
+            let dir = home.supervisor(&session.as_str().into());
             if dir.exists() && !Supervisor::is_alive(&dir) {
                 let _ = std::fs::remove_dir_all(&dir); // a few bytes; nothing refers to them
             }
@@ -196,7 +206,7 @@ impl Pruner<'_> {
     }
 
     fn remove_folder(&self, run: &RunId, done: &mut Pruning) {
-        let folder = self.home.run(run);
+        let Some(folder) = self.home.map(|home| home.run(run)) else { return };
         let bytes = size_of(&folder);
         let removed = if self.only_look { Ok(()) } else { remove(&folder) };
         match removed {
@@ -216,7 +226,7 @@ fn batch_len(selected: &[&RunRow]) -> usize {
 }
 
 /// Removes a folder; a step may have left folders in it that nobody may write to.
-fn remove(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+pub(super) fn remove(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
     let attempt = || match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

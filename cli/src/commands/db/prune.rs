@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runward_engine::retention::Retention;
 use runward_engine::units::{format_duration, format_size};
-use runward_store::SqliteLedger;
+use runward_store::{LedgerError, SqliteLedger};
 use runward_workers::care::prune::{Pruner, Pruning};
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use crate::actor::actor;
 use crate::args::{Format, PruneArgs};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::open::open_here;
+use crate::open::{Opened, Place, open};
 use crate::text;
 
 pub async fn run(config: &Config, args: PruneArgs) -> Result<i32, Failure> {
@@ -25,13 +25,13 @@ pub async fn run(config: &Config, args: PruneArgs) -> Result<i32, Failure> {
              or set [retention] in runward.toml",
         ));
     }
-    let opened = open_here(config).await?;
+    let opened = open(config).await?;
     let rule = Retention::new(older_than, keep);
-    let pruner = Pruner { home: &opened.home, ledger: &opened.ledger, actor: actor(), only_look: args.dry_run };
-    let mut done = pruner.prune(rule, chrono::Utc::now().timestamp_millis()).await?;
-    let given_back = match args.dry_run || done.pruned.is_empty() {
-        true => 0,
-        false => reclaim(&opened.ledger, &mut done).await,
+    let pruner = Pruner { home: opened.home(), ledger: opened.ledger(), actor: actor(), only_look: args.dry_run };
+    let mut done = pruner.prune(rule, now(&opened).await?).await?;
+    let given_back = match &opened.place {
+        Place::Here(here) if !args.dry_run && !done.pruned.is_empty() => reclaim(&here.ledger, &mut done).await,
+        _ => 0,
     };
     match args.format {
         Format::Json => {
@@ -39,10 +39,19 @@ pub async fn run(config: &Config, args: PruneArgs) -> Result<i32, Failure> {
         }
         Format::Text => {
             print_line(&format!("rule: {}", words(rule)));
-            show(&done, args.dry_run, given_back);
+            show(&done, args.dry_run);
+            print_line(&sum(&done, args.dry_run, opened.home().map(|_| given_back)));
         }
     }
     Ok(i32::from(!done.problems.is_empty()))
+}
+
+/// By the clock that the runs ended by.
+async fn now(opened: &Opened) -> Result<i64, LedgerError> {
+    match opened.cluster() {
+        Some(cluster) => cluster.ledger.now().await,
+        None => Ok(chrono::Utc::now().timestamp_millis()),
+    }
 }
 
 fn words(rule: Retention) -> String {
@@ -61,7 +70,7 @@ async fn reclaim(ledger: &SqliteLedger, done: &mut Pruning) -> u64 {
     })
 }
 
-fn show(done: &Pruning, dry_run: bool, given_back: u64) {
+fn show(done: &Pruning, dry_run: bool) {
     if dry_run {
         for run in &done.pruned {
             let ended = run.finished_at.map(text::time).unwrap_or_default();
@@ -79,14 +88,24 @@ fn show(done: &Pruning, dry_run: bool, given_back: u64) {
         let left = text::count(done.finished.len() as u64, "folder");
         print_line(&format!("{left} of an earlier, interrupted pruning {verb}"));
     }
+}
+
+/// `given_back`: by the file of the ledger, in bytes; `None` in a cluster.
+fn sum(done: &Pruning, dry_run: bool, given_back: Option<u64>) -> String {
     let events: u64 = done.pruned.iter().map(|run| run.events).sum();
     let (runs, events) = (text::count(done.pruned.len() as u64, "run"), text::count(events, "event"));
     let folders = format_size(done.folder_bytes);
-    print_line(&match dry_run {
-        true => format!("would prune {runs} with {events}, and {folders} of folders; nothing was changed"),
-        false => format!(
-            "pruned {runs} with {events}; given back: {folders} of folders, {} of the ledger",
-            format_size(given_back)
+    match given_back {
+        Some(_) if dry_run => {
+            format!("would prune {runs} with {events}, and {folders} of folders; nothing was changed")
+        }
+        Some(ledger) => {
+            let ledger = format_size(ledger);
+            format!("pruned {runs} with {events}; given back: {folders} of folders, {ledger} of the ledger")
+        }
+        None if dry_run => format!("would prune {runs} with {events}; nothing was changed"),
+        None => format!(
+            "pruned {runs} with {events}; the server reuses the room, and each worker removes its folders within the hour"
         ),
-    });
+    }
 }
