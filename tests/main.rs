@@ -30,6 +30,8 @@ mod cluster;
 mod cluster_care;
 #[path = "stories/cluster_cli.rs"]
 mod cluster_cli;
+#[path = "stories/cluster_logs.rs"]
+mod cluster_logs;
 #[path = "stories/cluster_trouble.rs"]
 mod cluster_trouble;
 #[path = "stories/code_base.rs"]

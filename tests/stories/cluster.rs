@@ -13,8 +13,8 @@ use crate::harness::{Done, Scene, finish, kill_9, step_of, wait};
 /// Divides every pace of the cluster, where a story would wait for half a minute.
 const FAST: &str = "20";
 
-struct Cluster {
-    scene: Scene,
+pub struct Cluster {
+    pub scene: Scene,
     postgres: Postgres,
     url: String,
     redis: Option<String>,
@@ -22,7 +22,7 @@ struct Cluster {
 }
 
 /// A member, killed when the story is over.
-struct Member {
+pub struct Member {
     process: Child,
     log: String,
 }
@@ -35,7 +35,7 @@ impl Drop for Member {
 }
 
 impl Member {
-    fn kill_9(&mut self) {
+    pub fn kill_9(&mut self) {
         kill_9(&mut self.process);
     }
 
@@ -55,7 +55,7 @@ impl Member {
 }
 
 impl Cluster {
-    fn new() -> Cluster {
+    pub fn new() -> Cluster {
         let (scene, postgres) = (Scene::new(), Postgres::start());
         let url = postgres.database("runward");
         let cluster = Cluster { scene, postgres, url, redis: None, pace: None };
@@ -63,7 +63,7 @@ impl Cluster {
         cluster
     }
 
-    fn fast(self) -> Cluster {
+    pub fn fast(self) -> Cluster {
         Cluster { pace: Some(FAST), ..self }
     }
 
@@ -72,7 +72,7 @@ impl Cluster {
     }
 
     /// The binary on the host of the person who asks.
-    fn runward(&self) -> Command {
+    pub fn runward(&self) -> Command {
         let mut command = self.scene.runward();
         command.env("RUNWARD_DATABASE_URL", &self.url);
         if let Some(redis) = &self.redis {
@@ -88,20 +88,20 @@ impl Cluster {
         finish(self.runward().args(args))
     }
 
-    fn expect(&self, code: i32, args: &[&str]) -> Done {
+    pub fn expect(&self, code: i32, args: &[&str]) -> Done {
         let done = self.run(args);
         assert_eq!(done.code, code, "{args:?}\n{}\n{}\n{}", done.stdout, done.stderr, self.logs());
         done
     }
 
-    fn json(&self, args: &[&str]) -> Value {
+    pub fn json(&self, args: &[&str]) -> Value {
         let args: Vec<&str> = args.iter().copied().chain(["--format", "json"]).collect();
         let done = self.run(&args);
         serde_json::from_str(&done.stdout).unwrap_or_else(|_| panic!("{args:?}\n{}{}", done.stdout, done.stderr))
     }
 
     /// Triggers a run and leaves it to the workers; its id.
-    fn trigger(&self, args: &[&str]) -> String {
+    pub fn trigger(&self, args: &[&str]) -> String {
         let args: Vec<&str> = ["run", "--detach"].iter().chain(args).copied().collect();
         self.expect(0, &args).stdout.lines().next().unwrap_or_default().trim().to_owned()
     }
@@ -118,7 +118,7 @@ impl Cluster {
         Member { process, log }
     }
 
-    fn worker(&self, name: &str, args: &[&str]) -> Member {
+    pub fn worker(&self, name: &str, args: &[&str]) -> Member {
         let before = self.scene.read(&format!("{name}.log")).matches("joined the cluster").count();
         let worker = self.member("worker", name, args);
         wait(&format!("{name} to join\n{}", self.logs()), || {
@@ -127,11 +127,11 @@ impl Cluster {
         worker
     }
 
-    fn state(&self, name: &str) -> PathBuf {
+    pub fn state(&self, name: &str) -> PathBuf {
         self.scene.path(&format!("state-{name}"))
     }
 
-    fn logs(&self) -> String {
+    pub fn logs(&self) -> String {
         let entries = std::fs::read_dir(self.scene.path("")).into_iter().flatten().flatten();
         let logs = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".log"));
         logs.map(|log| {
@@ -145,7 +145,7 @@ impl Cluster {
         self.json(&["show", run])["run"]["status"].as_str().unwrap_or_default().to_owned()
     }
 
-    fn wait_for_end(&self, run: &str) -> Value {
+    pub fn wait_for_end(&self, run: &str) -> Value {
         wait(&format!("run {run} to end\n"), || {
             ["succeeded", "failed", "cancelled", "timed_out"].contains(&self.status(run).as_str())
         });
@@ -164,7 +164,7 @@ fn one_worker_without_redis_is_a_whole_cluster() {
 }
 
 /// Each start of a step is a line of this file, whoever counts it otherwise.
-const EFFECTS: &str = "params: {dir: {type: path, required: true}}\ndefaults: {env: {DIR: '${{ params.dir }}'}}\n";
+pub const EFFECTS: &str = "params: {dir: {type: path, required: true}}\ndefaults: {env: {DIR: '${{ params.dir }}'}}\n";
 
 /// A step that says that it began, and ends when it may.
 const WAITS: &str = "    run: |\n      echo $RUNWARD_STEP >> \"$DIR/effects\"\n      until test -e \"$DIR/go\"; do sleep 0.05; done\n      echo done with $RUNWARD_STEP\n";

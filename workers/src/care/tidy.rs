@@ -24,9 +24,14 @@ pub async fn tidy(home: &Home, ledger: &dyn Ledger) -> Result<Vec<RunId>, Ledger
     if gone.is_empty() {
         return Ok(Vec::new());
     }
-    let processes = Processes::look(home);
-    let free = gone.into_iter().filter(|run| processes.user_of(home, run).is_none());
-    Ok(free.filter(|run| goes(home, run)).cloned().collect())
+    let (home, mut gone) = (home.clone(), gone.into_iter().cloned().collect::<Vec<_>>());
+    // What is large takes its time: whoever waits for this has other things to do.
+    let removed = tokio::task::spawn_blocking(move || {
+        let processes = Processes::look(&home);
+        gone.retain(|run| processes.user_of(&home, run).is_none() && goes(&home, run));
+        gone
+    });
+    Ok(removed.await.unwrap_or_default())
 }
 
 /// Under the lock of its driver; nobody makes the folder anew, because the run is no more.

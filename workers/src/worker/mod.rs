@@ -7,7 +7,7 @@
 //! - [`run`]: from start to end of the process; `term`: of one session, as long as the others believe that it lives
 //! - `session`: the signs of life; `reaper`: what the silence of others means
 //! - `sweep`: finds what is ready; `visits`: drives it; `tend`: looks after children; `tell`: says what has changed
-//! - `strays`: ends what the ledger has given up; `keeper`: keeps the supervisor
+//! - `strays`: ends what the ledger has given up; `tidy`: removes what pruned runs have left; `keeper`: keeps the supervisor
 //! - `health`, `http`, `notify`: says how it is
 
 mod announce;
@@ -23,6 +23,7 @@ mod sweep;
 mod tell;
 mod tend;
 mod term;
+mod tidy;
 mod visits;
 
 use std::collections::BTreeSet;
@@ -174,6 +175,7 @@ pub async fn run(member: Member, stop: watch::Receiver<Stop>) -> Result<(), Unus
         tokio::select! {
             () = http::serve(listener, &post) => {}
             done = sessions(&post) => done?,
+            () = tidy::now_and_then(&post) => {}
         }
         if tokio::time::timeout(LAST_WORDS_MAX, post.shipper.drained()).await.is_err() {
             info!("what some steps printed is not shipped yet: the next member in this state folder does that");

@@ -27,6 +27,8 @@ pub struct Pace {
     pub children: Duration,
     /// The longest pause before a run is visited again in which there was nothing to do.
     pub fruitless_max: Duration,
+    /// How often the folders of pruned runs are removed.
+    pub tidy: Duration,
 }
 
 impl Default for Pace {
@@ -42,6 +44,7 @@ impl Default for Pace {
             permit: Duration::from_secs(2),
             children: Duration::from_secs(5),
             fruitless_max: Duration::from_secs(30),
+            tidy: Duration::from_secs(3_600),
         }
     }
 }
@@ -70,6 +73,7 @@ impl Pace {
             permit: self.permit / by,
             children: self.children / by,
             fruitless_max: self.fruitless_max / by,
+            tidy: self.tidy / by,
         }
     }
 }
