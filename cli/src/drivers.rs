@@ -27,6 +27,16 @@ impl Drivers {
     }
 }
 
+impl Drivers {
+    /// What follows when somebody has done what a run waits for.
+    pub fn then(&self, run: &str) -> String {
+        match self {
+            Drivers::Of(_) => format!(", then runward resume {run}"),
+            Drivers::Workers => "; the run goes on by itself".to_owned(),
+        }
+    }
+}
+
 impl Driver {
     pub fn is_there(&self) -> bool {
         *self != Driver::Nobody

@@ -12,7 +12,7 @@ use super::{print_json, print_line};
 use crate::args::{Format, ShowArgs};
 use crate::cluster::waits_for_worker;
 use crate::config::Config;
-use crate::drivers::Driver;
+use crate::drivers::{Driver, Drivers};
 use crate::failure::Failure;
 use crate::open::{Opened, find_run, open};
 use crate::refusal::act;
@@ -290,7 +290,9 @@ fn next(opened: &Opened, run: &RunRow, driver: &Driver, verdict: Verdict, state:
         (Verdict::Unfinished, _, _) => {
             format!("`runward logs -f {short}` follows it, `runward cancel {short}` stops it")
         }
-        _ if state.asks_for_rollback() || state.undo_failed().is_some() => return told(state, verdict),
+        _ if state.asks_for_rollback() || state.undo_failed().is_some() => {
+            return told(state, verdict, &opened.drivers());
+        }
         (Verdict::Unknown, _, None) => {
             format!(
                 "look whether the held step took effect, then: runward resolve {short} STEP --as succeeded|failed|retry"
@@ -306,17 +308,17 @@ fn next(opened: &Opened, run: &RunRow, driver: &Driver, verdict: Verdict, state:
             )
         }
         (Verdict::Busy, ..) => format!("nothing of it was executed; `runward resume {short}` asks its group again"),
-        (Verdict::RolledBack | Verdict::RollbackIncomplete, ..) => return told(state, verdict),
+        (Verdict::RolledBack | Verdict::RollbackIncomplete, ..) => return told(state, verdict, &opened.drivers()),
         (Verdict::Succeeded, ..) => return,
     };
     print_line("");
     print_line(&advice);
 }
 
-fn told(state: &RunState, verdict: Verdict) {
+fn told(state: &RunState, verdict: Verdict, drivers: &Drivers) {
     print_line("");
     plain::taken_back(state).iter().for_each(|line| print_line(line.trim_start()));
-    print_line(&plain::advice(state, verdict));
+    print_line(&plain::advice(state, verdict, drivers));
 }
 
 fn event_json(event: &StoredEvent) -> serde_json::Value {

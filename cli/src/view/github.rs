@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::out::{self, To};
 use super::{Before, plain, printed, summary};
+use crate::drivers::Drivers;
 use crate::outputs::Outputs;
 use crate::text;
 
@@ -88,8 +89,8 @@ impl Github {
         self.runbook = own;
     }
 
-    pub fn end(&mut self, state: &RunState, verdict: Verdict) {
-        let lines = plain::ending(state, verdict);
+    pub fn end(&mut self, state: &RunState, verdict: Verdict, drivers: &Drivers) {
+        let lines = plain::ending(state, verdict, drivers);
         lines.iter().for_each(|text| line(text));
         if verdict != Verdict::Succeeded && self.errors == 0 {
             self.command(
@@ -100,7 +101,7 @@ impl Github {
             );
         }
         if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty())
-            && let Err(error) = summary::append(Path::new(&path), state, verdict)
+            && let Err(error) = summary::append(Path::new(&path), state, verdict, drivers)
         {
             line(&format!("! the step summary {} cannot be written: {error}", path.display()));
         }

@@ -13,6 +13,7 @@ use runward_engine::run::state::UnitState;
 use runward_engine::run::{ClaimId, RunState, StepStatus, Unit, Verdict};
 
 use super::{plain, printed, words};
+use crate::drivers::Drivers;
 use crate::outputs::Outputs;
 use crate::text;
 
@@ -36,12 +37,12 @@ struct Case {
 }
 
 /// The whole report as a document.
-pub fn report(outputs: &Outputs, state: &RunState, verdict: Verdict) -> String {
+pub fn report(outputs: &Outputs, state: &RunState, verdict: Verdict, drivers: &Drivers) -> String {
     let mut cases = cases(outputs, state);
     let none_bad = !cases.iter().any(|case| matches!(case.ended, Ended::Failure { .. } | Ended::Error { .. }));
     if verdict != Verdict::Succeeded && none_bad {
         // Cancelled, or out of time between two steps: a report without a failure would be green.
-        let message = plain::ending(state, verdict).join("\n");
+        let message = plain::ending(state, verdict, drivers).join("\n");
         let ended = Ended::Error { kind: words::verdict(verdict).to_owned(), message };
         cases.push(Case { name: "the run".into(), seconds: seconds(None, None), ended, printed: Vec::new() });
     }

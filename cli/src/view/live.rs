@@ -19,6 +19,7 @@ use super::plain::{self, placed, symbol_of};
 use super::tail::{Tail, Tails};
 use super::waits;
 use super::words::{self, Marks};
+use crate::drivers::Drivers;
 use crate::graph::Tally;
 use crate::text::{self, cells};
 
@@ -163,7 +164,7 @@ impl Live {
         self.draw(tails);
     }
 
-    pub fn end(&mut self, state: &RunState, verdict: Verdict) {
+    pub fn end(&mut self, state: &RunState, verdict: Verdict, drivers: &Drivers) {
         let mut lines = std::mem::take(&mut self.above);
         lines.extend(self.look.frame(state, &self.children, None, None, 0, LAST_LINES_MAX));
         let took = text::took(state.started_at.or(Some(state.created_at)), state.finished_at);
@@ -172,7 +173,7 @@ impl Live {
         lines.push(self.look.paint(symbol_of(verdict), line.trim_end()));
         lines.extend(plain::summary(state));
         lines.extend(plain::taken_back(state));
-        lines.push(format!("  {}", plain::advice(state, verdict)));
+        lines.push(format!("  {}", plain::advice(state, verdict, drivers)));
         self.stay(&lines);
     }
 

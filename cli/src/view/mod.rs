@@ -316,18 +316,19 @@ impl Screen {
             }
         }
         match &mut self.kind {
-            Kind::Live(live) => live.end(state, verdict),
-            Kind::Plain(plain) => plain.end(state, verdict),
+            Kind::Live(live) => live.end(state, verdict, &self.drivers),
+            Kind::Plain(plain) => plain.end(state, verdict, &self.drivers),
             Kind::Json => events::end(state, verdict),
-            Kind::Github(github) => github.end(state, verdict),
+            Kind::Github(github) => github.end(state, verdict, &self.drivers),
             Kind::Junit(plain) => {
-                plain.end(state, verdict);
-                out::tell(junit::report(&self.outputs, state, verdict));
+                plain.end(state, verdict, &self.drivers);
+                out::tell(junit::report(&self.outputs, state, verdict, &self.drivers));
             }
             Kind::Silent => {}
         }
         if let Some(path) = &self.report
-            && let Err(error) = crate::write::atomically(path, junit::report(&self.outputs, state, verdict).as_bytes())
+            && let Err(error) =
+                crate::write::atomically(path, junit::report(&self.outputs, state, verdict, &self.drivers).as_bytes())
         {
             // The run is what counts: its exit code says how it ended.
             say(To::Error, &format!("! the report {} cannot be written: {error}", path.display()));

@@ -9,6 +9,7 @@ use runward_engine::units::{format_duration, format_size};
 use super::out::To;
 use super::tail::{Tail, Tails};
 use super::{waits, words};
+use crate::drivers::Drivers;
 use crate::graph::Tally;
 use crate::text;
 
@@ -104,8 +105,8 @@ impl Plain {
         self.quiet
     }
 
-    pub fn end(&mut self, state: &RunState, verdict: Verdict) {
-        ending(state, verdict).iter().for_each(|line| self.say(line));
+    pub fn end(&mut self, state: &RunState, verdict: Verdict, drivers: &Drivers) {
+        ending(state, verdict, drivers).iter().for_each(|line| self.say(line));
     }
 
     fn echo(&self, tail: &mut Tail, whole: bool) {
@@ -255,7 +256,7 @@ pub fn on_pause(by: &str, reason: Option<&String>) -> String {
 }
 
 /// How it ended, and what to do next.
-pub fn ending(state: &RunState, verdict: Verdict) -> Vec<String> {
+pub fn ending(state: &RunState, verdict: Verdict, drivers: &Drivers) -> Vec<String> {
     let took = text::took(state.started_at.or(Some(state.created_at)), state.finished_at);
     let after = if took.is_empty() { String::new() } else { format!(" after {took}") };
     let symbol = words::symbol(symbol_of(verdict));
@@ -263,13 +264,13 @@ pub fn ending(state: &RunState, verdict: Verdict) -> Vec<String> {
     lines.extend(summary(state));
     lines.extend(taken_back(state));
     if verdict != Verdict::Succeeded {
-        lines.push(format!("  {}", advice(state, verdict)));
+        lines.push(format!("  {}", advice(state, verdict, drivers)));
     }
     lines
 }
 
 /// The command that helps next.
-pub fn advice(state: &RunState, verdict: Verdict) -> String {
+pub fn advice(state: &RunState, verdict: Verdict, drivers: &Drivers) -> String {
     let short = words::short(&state.id.0);
     if let (Verdict::Busy, Some(StopCause::Busy { holders, .. })) = (verdict, &state.stop) {
         let holders: Vec<&str> = holders.iter().take(3).map(|run| words::short(&run.0)).collect();
@@ -277,17 +278,21 @@ pub fn advice(state: &RunState, verdict: Verdict) -> String {
     }
     if let (Verdict::Unfinished, Some(unit)) = (verdict, state.asked().next()) {
         let step = state.unit_name(unit);
-        return format!("runward approve {short} {step} (or reject), then runward resume {short}");
+        return format!("runward approve {short} {step} (or reject){}", drivers.then(short));
     }
     match (verdict, state.held().first()) {
         (Verdict::Succeeded, _) => {
             format!("runward logs {short} (what was printed), runward show {short}")
         }
         (_, Some(unit)) => format!(
-            "runward resolve {short} {} --as succeeded|failed|retry, then runward resume {short}",
-            state.unit_name(*unit)
+            "runward resolve {short} {} --as succeeded|failed|retry{}",
+            state.unit_name(*unit),
+            drivers.then(short)
         ),
-        (Verdict::Unfinished, None) if !state.children().is_empty() => format!("then: runward resume {short}"),
+        (Verdict::Unfinished, None) if !state.children().is_empty() => match drivers {
+            Drivers::Of(_) => format!("then: runward resume {short}"),
+            Drivers::Workers => format!("the run goes on by itself then: runward logs -f {short}"),
+        },
         _ if state.asks_for_rollback() => format!(
             "take back what was done: runward rollback {short}; try again: runward resume {short}; let it stand: \
              runward cancel {short}"

@@ -9,6 +9,7 @@ use runward_engine::run::rows::units;
 use runward_engine::run::{RunState, StepStatus, Unit, Verdict};
 
 use super::{plain, words};
+use crate::drivers::Drivers;
 use crate::graph::Tally;
 use crate::text;
 
@@ -20,17 +21,17 @@ const AFTER_BYTES: usize = 1024;
 const ERROR_CHARS_MAX: usize = 500;
 
 /// Appends to a summary that others may have begun.
-pub fn append(path: &Path, state: &RunState, verdict: Verdict) -> std::io::Result<()> {
+pub fn append(path: &Path, state: &RunState, verdict: Verdict, drivers: &Drivers) -> std::io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
     let room = SUMMARY_BYTES_MAX.saturating_sub(file.metadata()?.len());
-    let page = page(state, verdict, usize::try_from(room).unwrap_or(usize::MAX));
+    let page = page(state, verdict, drivers, usize::try_from(room).unwrap_or(usize::MAX));
     if page.len() as u64 > room {
         return Err(std::io::Error::other("it has reached the 1 MiB that GitHub takes"));
     }
     file.write_all(page.as_bytes())
 }
 
-fn page(state: &RunState, verdict: Verdict, room: usize) -> String {
+fn page(state: &RunState, verdict: Verdict, drivers: &Drivers, room: usize) -> String {
     let took = text::took(state.started_at.or(Some(state.created_at)), state.finished_at);
     let after = if took.is_empty() { String::new() } else { format!(" after {took}") };
     let symbol = words::symbol(plain::symbol_of(verdict));
@@ -51,7 +52,7 @@ fn page(state: &RunState, verdict: Verdict, room: usize) -> String {
     }
     let _ = writeln!(page, "\nRun `{}`, exit code {}.", state.id, verdict.exit_code());
     if verdict != Verdict::Succeeded {
-        let _ = writeln!(page, "Next: {}.", literal(&plain::advice(state, verdict)));
+        let _ = writeln!(page, "Next: {}.", literal(&plain::advice(state, verdict, drivers)));
     }
     page.push('\n');
     page
