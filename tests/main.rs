@@ -32,6 +32,8 @@ mod cluster_care;
 mod cluster_cli;
 #[path = "stories/cluster_logs.rs"]
 mod cluster_logs;
+#[path = "stories/cluster_seen.rs"]
+mod cluster_seen;
 #[path = "stories/cluster_trouble.rs"]
 mod cluster_trouble;
 #[path = "stories/code_base.rs"]

@@ -117,6 +117,12 @@ impl Members {
         self.sessions.iter().any(|it| it.new.home.0 == home && self.is_there(it))
     }
 
+    /// Whether somebody else works in its state folder since, and has taken over what was left.
+    pub fn is_replaced(&self, session: &Session) -> bool {
+        let later = |it: &Session| it.new.home == session.new.home && it.joined_at > session.joined_at;
+        !self.is_there(session) && self.sessions.iter().any(later)
+    }
+
     /// Workers that take steps now.
     pub fn workers(&self) -> impl Iterator<Item = &Session> {
         self.sessions.iter().filter(|it| self.is_there(it) && !it.draining && it.new.concurrency > 0)

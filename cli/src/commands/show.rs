@@ -236,7 +236,7 @@ fn step<'a>(
             line += ", unreachable: nothing is heard of its worker";
         }
         if attempt.watched_by != attempt.session {
-            line += ", adopted by a later driver";
+            line += if attempt.host.is_some() { ", adopted by a later worker" } else { ", adopted by a later driver" };
         }
         if attempt.log_bytes > 0 {
             line += &format!(", {} of output", runward_engine::units::format_size(attempt.log_bytes));

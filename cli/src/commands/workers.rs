@@ -35,8 +35,16 @@ pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
             print_line("no worker is there; `runward worker`, on any host of the cluster, is one");
         }
         Format::Text => {
-            let rows = members.sessions.iter().map(|session| cells(&members, session, &running));
+            // Who has nothing left to do with it is of interest to nobody at night.
+            let gone = |it: &&Session| {
+                ["left", "replaced"].contains(&state(&members, it)) && !running.contains_key(&it.new.id)
+            };
+            let (gone, shown): (Vec<&Session>, Vec<&Session>) = members.sessions.iter().partition(gone);
+            let rows = shown.into_iter().map(|session| cells(&members, session, &running));
             table(&std::iter::once(HEADER.map(str::to_owned)).chain(rows).collect::<Vec<_>>());
+            if !gone.is_empty() {
+                print_line(&format!("and {} that left or began anew, not long ago (--format json)", gone.len()));
+            }
         }
     }
     Ok(0)
@@ -66,6 +74,7 @@ fn as_json(members: &Members, session: &Session, running: &BTreeMap<SessionId, u
 fn state(members: &Members, session: &Session) -> &'static str {
     match session.end {
         Some(SessionEnd::Left) => "left",
+        _ if members.is_replaced(session) => "replaced",
         Some(SessionEnd::Silent) => "gone",
         None if !members.is_there(session) => "silent",
         None if session.draining => "draining",

@@ -175,14 +175,18 @@ fn judge_workers(members: &Members) -> Check {
         labels => format!("{} ({})", session.new.host, labels.join(",")),
     };
     let there: Vec<String> = members.sessions.iter().filter(|it| members.is_there(it)).map(of).collect();
-    let silent: Vec<&Session> =
-        members.sessions.iter().filter(|it| it.end.is_none() && !members.is_there(it)).collect();
+    let silent: Vec<&Session> = members
+        .sessions
+        .iter()
+        .filter(|it| it.end.is_none() && !members.is_there(it) && !members.is_replaced(it))
+        .collect();
     let workers = members.workers().count();
     if !silent.is_empty() {
         let named = |it: &&Session| {
             format!("{} (process {}), for {}", it.new.host, it.new.pid, format_duration(members.silence(it)))
         };
-        let says = format!("silent: {}", some(silent.iter().map(named)));
+        let none = if workers == 0 { "none takes steps: nothing starts; " } else { "" };
+        let says = format!("{none}silent: {}", some(silent.iter().map(named)));
         let fix = "look at that host: its network, its clock, its load; `runward worker` started again there takes its \
                    steps back at once";
         return Check::warn("workers", says, fix);
