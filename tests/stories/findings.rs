@@ -182,7 +182,6 @@ fn unbuilt() -> Vec<(&'static str, u32, String)> {
         step("sql", "sql: {connection: main, query: select 1}"),
         step("notify", "notify: {channel: ops, text: done}"),
         step("host", "host: db1\nrun: touch pwned"),
-        step("lease", "lease: strict\nrun: touch pwned"),
     ]
 }
 

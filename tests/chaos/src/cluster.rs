@@ -38,17 +38,17 @@ pub struct Member {
     pub is_worker: bool,
     state: PathBuf,
     arguments: &'static [&'static str],
-    /// What stands before the program: another clock.
-    clock: &'static [&'static str],
+    /// How far its clock is ahead.
+    ahead: Option<&'static str>,
     process: Mutex<Option<Child>>,
 }
 
-const MEMBERS: [(&str, &[&str], &[&str]); 5] = [
-    ("host1", &["worker", "--labels", "db,web", "--concurrency", "8"], &[]),
-    ("host2", &["worker", "--labels", "db", "--concurrency", "8"], &[]),
-    ("host3", &["worker", "--labels", "web", "--concurrency", "8"], &[]),
-    ("server1", &["server"], &[]),
-    ("server2", &["server"], &["faketime", "-f", "+90s"]),
+const MEMBERS: [(&str, &[&str], Option<&str>); 5] = [
+    ("host1", &["worker", "--labels", "db,web", "--concurrency", "8"], None),
+    ("host2", &["worker", "--labels", "db", "--concurrency", "8"], None),
+    ("host3", &["worker", "--labels", "web", "--concurrency", "8"], None),
+    ("server1", &["server"], None),
+    ("server2", &["server"], Some("+90s")),
 ];
 
 impl Cluster {
@@ -65,12 +65,12 @@ impl Cluster {
         let postgres = Postgres::start_with(&["max_connections=200"]);
         postgres.database(DATABASE);
         let redis = Redis::start();
-        let member = |(name, arguments, clock): (&'static str, _, _)| Member {
+        let member = |(name, arguments, ahead): (&'static str, _, _)| Member {
             name,
             is_worker: name.starts_with("host"),
             state: path.join(name),
             arguments,
-            clock,
+            ahead,
             process: Mutex::new(None),
         };
         let cluster = Cluster {
@@ -159,14 +159,10 @@ impl Member {
         }
         let log = File::options().append(true).create(true).open(self.state.with_extension("log"));
         let log = log.expect("a file for what it says");
-        let mut command = match self.clock.split_first() {
-            Some((program, rest)) => {
-                let mut command = Command::new(program);
-                command.args(rest).arg(&cluster.runward);
-                command
-            }
-            None => Command::new(&cluster.runward),
-        };
+        let mut command = Command::new(&cluster.runward);
+        if let Some(ahead) = self.ahead {
+            command.envs(clock(ahead));
+        }
         cluster.surround(&mut command, &self.state);
         command.args(self.arguments).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("the same file")).stderr(log);
@@ -239,6 +235,21 @@ impl Member {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// The environment of a program whose clock is ahead, as `faketime` sets it. It would stand between us and the program, and be
+/// killed in its place.
+fn clock(ahead: &str) -> Vec<(String, String)> {
+    let shown = Command::new("faketime").args(["-f", ahead, "env"]).output().expect("faketime");
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let set: Vec<(String, String)> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| ["LD_PRELOAD", "FAKETIME"].contains(name))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    assert!(set.iter().any(|(name, _)| name == "LD_PRELOAD"), "faketime does not say what it sets: {text}");
+    set
 }
 
 fn pid_of(child: &Child) -> Pid {
