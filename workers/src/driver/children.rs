@@ -17,9 +17,10 @@ use runward_engine::mutated;
 use runward_engine::plan::Definition;
 use runward_engine::run::acts::Act;
 use runward_engine::run::child::{self, ChildEnd, ChildOutcome, ChildStop};
+use runward_engine::run::decide::decide;
 use runward_engine::run::group::Priority;
 use runward_engine::run::todo::{ChildTodo, todo};
-use runward_engine::run::{Command, Parent, RunId, RunState, RunStatus, Unit};
+use runward_engine::run::{Command, Env, Parent, RunId, RunState, RunStatus, Unit};
 use runward_engine::runbook::calls::calls;
 use runward_engine::runbook::model::{Action, Call, Runbook};
 use runward_engine::runbook::parse;
@@ -129,6 +130,25 @@ impl Wish {
     pub fn of(parent: &RunState, held: bool, stop: Option<ChildStop>) -> Wish {
         let unpaused = parent.unpaused.as_ref().map(|act| act.by.clone());
         Wish { stop, held: held || parent.paused.is_some(), paused: parent.paused.clone(), unpaused }
+    }
+
+    /// What a child has to be told that it does not know yet, and in whose name where a person asked for it.
+    pub fn orders(&self, child: &RunState) -> Vec<(Command, Option<String>)> {
+        let (by, reason) = match &self.paused {
+            Some(act) => (Some(act.by.clone()), act.reason.clone()),
+            None => (self.unpaused.clone(), None),
+        };
+        let pause = Command::PauseWithParent { pause: self.paused.is_some(), reason };
+        let mut orders = vec![(pause, by)];
+        // It may have been told already; to say it again would stop a rollback.
+        let known = |stop: &ChildStop| child.cancel.as_ref().is_some_and(|cancel| cancel.force || !stop.force);
+        if let Some(stop) = self.stop.clone().filter(|stop| !known(stop)) {
+            let cancel = Command::Cancel { force: stop.force, rollback: stop.rollback, reason: Some(stop.reason) };
+            orders.push((cancel, stop.by));
+        }
+        let is_news = |order: &Command| decide(child, order, &Env::default()).is_ok_and(|events| !events.is_empty());
+        orders.retain(|(order, _)| is_news(order));
+        orders
     }
 }
 

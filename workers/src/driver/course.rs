@@ -8,13 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use runward_engine::run::acts::Cancel;
 use runward_engine::run::child::{ChildEnd, ChildStop};
-use runward_engine::run::decide::decide;
 use runward_engine::run::prepare::{Prepared, prepare};
 use runward_engine::run::state::Attempt;
 use runward_engine::run::todo::{Todo, todo, todo_for};
-use runward_engine::run::{ClaimId, Command, Env, Offer, Part, Place, RunId, RunState, SessionId, Unit};
+use runward_engine::run::{ClaimId, Command, Offer, Part, Place, RunId, RunState, SessionId, Unit};
 use runward_engine::runbook::model::Action;
 use runward_engine::runbook::templates::Templates;
 
@@ -356,32 +354,17 @@ impl Course {
     pub fn heed(&mut self, state: &RunState, wish: &Wish, actor: &str) {
         self.due |= self.held && !wish.held;
         self.held = wish.held && !mutated!(HeldChildClaims);
-        self.pause_with_parent(state, wish, actor);
-        let Some(stop) = wish.stop.clone().filter(|stop| self.stopped.as_ref() != Some(stop)) else { return };
-        self.stopped = Some(stop.clone());
-        // An earlier driver may have asked for it already; to ask again would stop a rollback.
-        let asked = |known: &Cancel| known.force || !stop.force;
-        let news = !state.cancel.as_ref().is_some_and(asked);
-        let cancel = Command::Cancel { force: stop.force, rollback: stop.rollback, reason: Some(stop.reason) };
-        if news && decide(state, &cancel, &Env::default()).is_ok() {
-            self.asked(cancel, stop.by.unwrap_or_else(|| actor.to_owned()));
+        let asked = self.stopped == wish.stop;
+        for (order, by) in wish.orders(state) {
+            if !(asked && matches!(order, Command::Cancel { .. })) {
+                self.asked(order, by.unwrap_or_else(|| actor.to_owned()));
+            }
         }
+        self.stopped = wish.stop.clone().or(self.stopped.take());
     }
 
     pub fn is_held(&self) -> bool {
         self.held
-    }
-
-    /// What the parent's pause keeps from beginning begins by itself here: so it is on the record of both.
-    fn pause_with_parent(&mut self, state: &RunState, wish: &Wish, actor: &str) {
-        let (by, reason) = match &wish.paused {
-            Some(act) => (Some(act.by.clone()), act.reason.clone()),
-            None => (wish.unpaused.clone(), None),
-        };
-        let pause = Command::PauseWithParent { pause: wish.paused.is_some(), reason };
-        if decide(state, &pause, &Env::default()).is_ok_and(|events| !events.is_empty()) {
-            self.asked(pause, by.unwrap_or_else(|| actor.to_owned()));
-        }
     }
 
     /// Driving is to end; what runs goes on.

@@ -5,11 +5,9 @@
 
 use std::rc::Rc;
 
-use runward_engine::run::acts::Cancel;
 use runward_engine::run::child::ChildEnd;
-use runward_engine::run::decide::decide;
 use runward_engine::run::todo::{ChildTodo, todo};
-use runward_engine::run::{Command, Env, RunState};
+use runward_engine::run::{Command, RunState};
 use runward_store::{LedgerError, RunView, command};
 
 use super::tell::Calls;
@@ -89,7 +87,7 @@ async fn instruct(
         let by = parent.resumed.as_ref().map_or(actor, |act| &act.by);
         say(term, view, Command::Resume { from: None, reason: None }, by).await?;
     }
-    for (order, by) in orders(&view.state, wish) {
+    for (order, by) in wish.orders(&view.state) {
         say(term, view, order, by.as_ref().unwrap_or(actor)).await?;
     }
     if view.state.seq > seq {
@@ -102,25 +100,4 @@ async fn instruct(
 async fn say(term: &Term, view: &mut RunView, order: Command, by: &str) -> Result<(), LedgerError> {
     let _ = command(term.ledger(), view, order, by).await?;
     Ok(())
-}
-
-/// What a child has to be told that it does not know yet, and in whose name where a person asked for it.
-fn orders(child: &RunState, wish: &Wish) -> Vec<(Command, Option<String>)> {
-    let (by, reason) = match &wish.paused {
-        Some(act) => (Some(act.by.clone()), act.reason.clone()),
-        None => (wish.unpaused.clone(), None),
-    };
-    let pause = Command::PauseWithParent { pause: wish.paused.is_some(), reason };
-    let mut orders = vec![(pause, by)];
-    // It may have been told already; to say it again would stop a rollback.
-    let known = |cancel: &Cancel, force: bool| cancel.force || !force;
-    if let Some(stop) = wish.stop.clone()
-        && !child.cancel.as_ref().is_some_and(|cancel| known(cancel, stop.force))
-    {
-        let cancel = Command::Cancel { force: stop.force, rollback: stop.rollback, reason: Some(stop.reason) };
-        orders.push((cancel, stop.by));
-    }
-    let news = |order: &Command| decide(child, order, &Env::default()).is_ok_and(|events| !events.is_empty());
-    orders.retain(|(order, _)| news(order));
-    orders
 }
