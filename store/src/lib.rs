@@ -17,6 +17,7 @@ mod memory;
 mod postgres;
 mod sql;
 mod sqlite;
+pub mod timetable;
 
 pub use administration::{AdminEntry, AdminEvent, PrunedRun};
 pub use error::LedgerError;

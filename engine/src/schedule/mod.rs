@@ -4,5 +4,6 @@
 
 pub mod calendar;
 pub mod cron;
+pub mod entry;
 pub mod moment;
 pub mod window;
