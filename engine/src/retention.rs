@@ -63,6 +63,7 @@ mod tests {
             held,
             rollback: Default::default(),
             trigger: "test".to_owned(),
+            schedule: None,
             actor: "tester".to_owned(),
             key: None,
             parent: None,

@@ -65,6 +65,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         only_after: None,
         zone: None,
         requester: Vec::new(),
+        tick: None,
     };
     let mut view = ledger.trigger(new).await?.view;
     let mut floor = std::fs::File::create(dir.join("floor"))?;

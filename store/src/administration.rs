@@ -16,9 +16,47 @@ use crate::ledger::RunView;
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AdminEvent {
     /// Runs were removed, by this rule.
-    RunsPruned { rule: Retention, runs: Vec<PrunedRun> },
+    RunsPruned {
+        rule: Retention,
+        runs: Vec<PrunedRun>,
+    },
     /// Somebody looked whether all is well.
-    LedgerChecked { runs: u64, problems: u64 },
+    LedgerChecked {
+        runs: u64,
+        problems: u64,
+    },
+    /// These ticks came to no run.
+    TicksSkipped {
+        ticks: Vec<SkippedTicks>,
+    },
+    /// From now on the ticks of this schedule are skipped.
+    ScheduleDisabled {
+        schedule: String,
+        reason: String,
+    },
+    ScheduleEnabled {
+        schedule: String,
+        reason: String,
+    },
+    /// Ticks that were decided before this moment were removed: those without a run, or whose run was pruned.
+    TicksPruned {
+        before: i64,
+        ticks: u64,
+    },
+}
+
+/// One tick, or many of one schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedTicks {
+    pub schedule: String,
+    /// Of many: the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Of many: the last of them.
+    pub key: String,
+    pub at: i64,
+    pub count: u64,
+    pub reason: String,
 }
 
 /// What stays of a run that was removed.
@@ -73,6 +111,10 @@ impl AdminEvent {
         match self {
             AdminEvent::RunsPruned { .. } => "runs_pruned",
             AdminEvent::LedgerChecked { .. } => "ledger_checked",
+            AdminEvent::TicksSkipped { .. } => "ticks_skipped",
+            AdminEvent::ScheduleDisabled { .. } => "schedule_disabled",
+            AdminEvent::ScheduleEnabled { .. } => "schedule_enabled",
+            AdminEvent::TicksPruned { .. } => "ticks_pruned",
         }
     }
 
@@ -80,7 +122,7 @@ impl AdminEvent {
     pub fn pruned(&self) -> &[PrunedRun] {
         match self {
             AdminEvent::RunsPruned { runs, .. } => runs,
-            AdminEvent::LedgerChecked { .. } => &[],
+            _ => &[],
         }
     }
 

@@ -110,6 +110,7 @@ pub fn new_run(id: &str, key: Option<&str>) -> NewRun {
         only_after: None,
         zone: None,
         requester: Vec::new(),
+        tick: None,
     }
 }
 

@@ -9,6 +9,8 @@ use crate::postgres::{ServerError, Trouble};
 pub enum LedgerError {
     #[error("no run has the id `{0}`")]
     NoSuchRun(RunId),
+    #[error("no server has ever had a schedule `{0}`")]
+    NoSuchSchedule(String),
     #[error("the ledger has no definition {0}")]
     NoSuchDefinition(String),
     #[error("the ledger {path} cannot be opened: {message}")]
@@ -85,6 +87,7 @@ impl LedgerError {
     pub fn help(&self) -> Option<&'static str> {
         match self {
             LedgerError::NoSuchRun(_) => Some("`runward runs` lists the runs"),
+            LedgerError::NoSuchSchedule(_) => Some("`runward schedules` lists them"),
             LedgerError::Corrupt { .. } => Some(
                 "keep the file for analysis, and put a backup in its place or name another state folder with --state; \
                  the logs and results of attempts lie beside it in `runs/` and are not affected",

@@ -13,6 +13,7 @@ use runward_engine::run::{
     Command, Env, Event, Parent, Recorded, Reject, RunId, RunState, apply::apply, create, execute,
 };
 use runward_engine::runbook::{self, model::Runbook};
+use runward_engine::schedule::entry::TickRef;
 use serde_json::{Map, Value};
 
 use crate::administration::{AdminEntry, AdminEvent};
@@ -50,6 +51,8 @@ pub struct NewRun {
     pub zone: Option<String>,
     /// Who asked for it, by every name they are known by, where that is more than the actor's login name.
     pub requester: Vec<String>,
+    /// The tick that it is the run of, where the ledger decided so ([`crate::Timetable::decide`]).
+    pub tick: Option<TickRef>,
 }
 
 /// The newest run of a runbook, and its last event, as somebody saw it. `None`: there was none.
@@ -298,6 +301,7 @@ impl RunView {
             requester: new.requester.clone(),
             group: new.group.clone(),
             priority: new.priority,
+            tick: new.tick.clone(),
         };
         let recorded = create(&mut self.state, created, now, &new.actor);
         recorded.into_iter().map(|recorded| self.chain(recorded)).collect()

@@ -19,7 +19,7 @@ mod sql;
 mod sqlite;
 pub mod timetable;
 
-pub use administration::{AdminEntry, AdminEvent, PrunedRun};
+pub use administration::{AdminEntry, AdminEvent, PrunedRun, SkippedTicks};
 pub use error::LedgerError;
 pub use fleet::Fleet;
 pub use ledger::{
@@ -29,3 +29,4 @@ pub use ledger::{
 pub use memory::{Fate, MemoryLedger, Surroundings};
 pub use postgres::{PostgresLedger, PostgresStats, ServerError, ServerHealth, ServerStatus, Trouble};
 pub use sqlite::{Examined, SqliteLedger, Stats, examine};
+pub use timetable::Timetable;

@@ -76,6 +76,7 @@ fn new_run(source: String) -> NewRun {
         only_after: None,
         zone: None,
         requester: Vec::new(),
+        tick: None,
     }
 }
 

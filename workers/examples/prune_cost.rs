@@ -75,6 +75,7 @@ fn new_run(n: usize) -> NewRun {
         only_after: None,
         zone: None,
         requester: Vec::new(),
+        tick: None,
     }
 }
 

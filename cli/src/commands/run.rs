@@ -72,6 +72,7 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
         only_after: plan.as_ref().map(SavedPlan::last_run),
         zone: system_zone(all(&file).into_iter().map(|file| &file.runbook)),
         requester: crate::person::requester(),
+        tick: None,
     };
     let asked = Asked { name: file.name.clone(), definition: new.definition.hash(), params: new.params.clone() };
     // Before the run exists nobody can drive it; the lock is taken first, so that nobody else ever does.

@@ -55,6 +55,7 @@ impl Story {
             parent: None,
             zone: None,
             requester: Vec::new(),
+            tick: None,
             group: None,
             priority: Default::default(),
         };

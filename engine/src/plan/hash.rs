@@ -66,7 +66,7 @@ pub fn plan_hash(
 }
 
 /// JSON with sorted keys and no spaces, whatever order maps are kept in.
-fn canonical(value: &Value) -> String {
+pub(crate) fn canonical(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
         Value::Object(map) => {

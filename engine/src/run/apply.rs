@@ -44,6 +44,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             requester,
             group,
             priority,
+            tick,
         } => {
             state.name.clone_from(name);
             state.definition.clone_from(definition);
@@ -54,6 +55,7 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             state.seed = *seed;
             state.group.clone_from(group);
             state.priority = *priority;
+            state.tick.clone_from(tick);
             let open = || plan_hash(name, definition, &state.runbook, params, None);
             state.plan = plan.clone().unwrap_or_else(open);
             state.planned.clone_from(planned);

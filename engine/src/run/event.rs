@@ -12,6 +12,7 @@ use super::ids::{ClaimId, HomeId, RunId, SessionId};
 use super::outputs::Outputs;
 use super::rollback::RolledBack;
 use super::state::{RunStatus, StepStatus};
+use crate::schedule::entry::TickRef;
 
 /// An event in its place: `seq` counts from 1 without gaps, `at` is the ledger's clock in epoch milliseconds.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +60,9 @@ pub enum Event {
         group: Option<Group>,
         #[serde(default, skip_serializing_if = "Priority::is_normal")]
         priority: Priority,
+        /// The tick of a schedule that started it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tick: Option<TickRef>,
     },
     /// What follows was asked for in a command that carries an id. `already`: why nothing follows.
     CommandGiven {

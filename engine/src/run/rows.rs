@@ -22,6 +22,9 @@ pub struct RunRow {
     pub waits: Option<String>,
     pub rollback: RolledBack,
     pub trigger: String,
+    /// The schedule that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
     pub actor: String,
     pub key: Option<String>,
     /// The run whose step this one is, and the name of the step.
@@ -92,6 +95,7 @@ pub fn run_row(state: &RunState) -> RunRow {
         waits: super::gates::waits(state),
         rollback: state.rolled_back(),
         trigger: state.trigger.clone(),
+        schedule: state.tick.as_ref().map(|tick| tick.schedule.clone()),
         actor: state.actor.clone(),
         key: state.key.clone(),
         parent: state.parent.as_ref().map(|parent| parent.run.clone()),

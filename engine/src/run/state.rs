@@ -27,6 +27,7 @@ use crate::limits;
 use crate::mutated;
 use crate::plan::params::{HIDDEN, shown};
 use crate::runbook::model::{Runbook, Step, WhenBusy};
+use crate::schedule::entry::TickRef;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -117,6 +118,8 @@ pub struct RunState {
     /// Runs that it must not overlap with. A child has none: it runs under the permit of its parent.
     pub group: Option<Group>,
     pub priority: Priority,
+    /// The tick of a schedule that started it.
+    pub tick: Option<TickRef>,
     /// Commands that carried an id, by it.
     pub given: BTreeMap<String, Given>,
     /// When it took its permit, while it holds one.
@@ -319,6 +322,7 @@ impl RunState {
             zone: Tz::UTC,
             group: None,
             priority: Priority::Normal,
+            tick: None,
             given: BTreeMap::new(),
             permit_at: None,
             status: RunStatus::Queued,

@@ -58,6 +58,7 @@ impl World {
             parent: None,
             zone: None,
             requester: Vec::new(),
+            tick: None,
             group: None,
             priority: Default::default(),
         };

@@ -5,6 +5,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::plan::definition::sha256;
+use crate::plan::hash::canonical;
+
 /// As it is written, with the defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
@@ -83,6 +86,24 @@ pub struct Tick {
     pub zone: String,
     /// 1: the second time that the clocks show it.
     pub fold: u8,
+}
+
+/// The tick that a run was started by, as its record names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TickRef {
+    /// `RUNBOOK/ID`.
+    pub schedule: String,
+    /// [`Tick::key`].
+    pub key: String,
+    pub at: i64,
+}
+
+impl Schedule {
+    /// Which schedule this is: SHA-256 of everything that is said of it.
+    pub fn spec(&self) -> String {
+        let whole = serde_json::to_value(self).expect("a schedule is plain data with string keys");
+        sha256(canonical(&whole).as_bytes())
+    }
 }
 
 impl Tick {

@@ -264,6 +264,7 @@ fn run_of(row: &Row) -> Result<RunRow, sqlx::Error> {
         waits: maybe(row, "waits")?,
         rollback: rolled_back(row)?,
         trigger: text(row, "trigger")?,
+        schedule: None,
         actor: text(row, "actor")?,
         key: maybe(row, "key")?,
         parent: row.try_get::<Option<String>, _>("parent")?.map(RunId),

@@ -102,6 +102,7 @@ impl World {
             only_after: None,
             zone: None,
             requester: vec![REQUESTER.to_owned()],
+            tick: None,
         };
         self.draw_fate();
         match at_once(self.ledger.trigger(new)) {

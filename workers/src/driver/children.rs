@@ -109,6 +109,7 @@ impl Callees {
             only_after: None,
             zone: Some(state.zone.name().to_owned()),
             requester: state.requester.clone(),
+            tick: None,
         })
     }
 }

@@ -134,6 +134,7 @@ fn new_run() -> NewRun {
         only_after: None,
         zone: None,
         requester: Vec::new(),
+        tick: None,
     }
 }
 

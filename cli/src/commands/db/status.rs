@@ -82,7 +82,7 @@ fn folders(sizes: &Sizes) -> String {
 fn check_line(entry: &AdminEntry) -> String {
     let found = match entry.event {
         AdminEvent::LedgerChecked { problems, .. } => text::count(problems, "problem"),
-        AdminEvent::RunsPruned { .. } => String::new(),
+        _ => String::new(),
     };
     format!("{} by {}: {found}", text::time(entry.at), entry.actor)
 }

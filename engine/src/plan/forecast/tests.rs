@@ -114,6 +114,7 @@ impl Story {
             planned: None,
             zone: None,
             requester: Vec::new(),
+            tick: None,
             group: None,
             priority: Default::default(),
         };

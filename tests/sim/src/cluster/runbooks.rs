@@ -37,6 +37,7 @@ pub(super) fn new_run(run: usize, detached: bool, dice: &mut Dice) -> NewRun {
         only_after: None,
         zone: None,
         requester: Vec::new(),
+        tick: None,
     }
 }
 
