@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::bind::{Condition, Document, Expression, JsonTemplate, Reference, ShellScript, Template, UrlTemplate};
 use crate::schedule::calendar::Windows;
+use crate::schedule::entry::Schedule;
 use crate::schedule::window::Window;
 use crate::units::format_duration;
 
@@ -38,6 +39,8 @@ pub struct Runbook {
     pub on_failure: OnFailure,
     /// Glob patterns relative to the runbook's folder, pinned with the definition.
     pub files: Vec<Spanned<String>>,
+    /// When it starts by itself.
+    pub schedules: Vec<Schedule>,
     /// When steps may start.
     pub windows: Windows,
     pub steps: Vec<Step>,

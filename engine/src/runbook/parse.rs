@@ -9,7 +9,7 @@ use super::node::{self, Data, Node};
 use super::places::{Place, Places, Role};
 use super::references::{self, Scope};
 use super::report::{Finding, Report};
-use super::{concurrency, gates, http, params, steps, tables, triggers};
+use super::{concurrency, gates, http, params, schedules, steps, tables, triggers};
 use crate::bind::Reference;
 use crate::limits;
 
@@ -71,6 +71,7 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         name: root.get("name").and_then(Node::text).map(str::to_owned),
         description: root.get("description").and_then(Node::text).map(str::to_owned),
         unread: declared.iter().map(|param| param.name.clone()).filter(|name| !read.params.contains(name)).collect(),
+        schedules: schedules::read(root, &declared),
         params: declared,
         concurrency,
         timeout: steps::time(root.get("timeout")),

@@ -5,13 +5,36 @@
 //!
 //! Day-of-month and day-of-week are joined by OR, unless one of them begins with `*`: then by AND, as in Vixie cron.
 
+use std::ops::Range;
 use std::str::FromStr;
+
+use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeDelta, Timelike};
 
 /// A cron expression that can come due.
 #[derive(Debug, Clone)]
 pub struct Cron {
     /// Due where any of them is.
     parts: Vec<cron::Schedule>,
+    pub minutes: Set,
+    pub hours: Set,
+    pub days: Set,
+    pub months: Set,
+    /// Sunday is 0.
+    pub weekdays: Set,
+    pub join: Join,
+    times_of_day: bool,
+}
+
+/// Numbers from 0 to 63.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Set(u64);
+
+/// How day of month and day of week are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// One of them begins with `*`.
+    And,
+    Or,
 }
 
 /// What is wrong with a cron expression.
@@ -67,31 +90,75 @@ impl Cron {
         let [minute, hour, dom, month, dow] = fields[..] else {
             return Err(CronError::Fields { text: text.into(), found: fields.len() });
         };
-        let minutes = list(&FIELDS[0], minute)?;
-        let hours = list(&FIELDS[1], hour)?;
-        let months = list(&FIELDS[3], month)?;
-        let days = list(&FIELDS[2], dom)?;
-        let weekdays = weekdays(dow)?;
-        let schedule = |days: &str, weekdays: &str| {
+        let minutes = values(&FIELDS[0], minute)?;
+        let hours = values(&FIELDS[1], hour)?;
+        let months = values(&FIELDS[3], month)?;
+        let days = values(&FIELDS[2], dom)?;
+        let weekdays: Set = values(&FIELDS[4], dow)?.iter().map(|day| day % 7).collect();
+        // The crate's week begins with Sunday = 1.
+        let crate_weekdays = weekdays.iter().map(|day| day + 1).collect();
+        let schedule = |days: Option<Set>, weekdays: Option<Set>| {
+            let list = |n: usize, set: Option<Set>| list(&FIELDS[n], set);
+            let (days, weekdays) = (list(2, days), list(4, weekdays));
+            let (minutes, hours, months) = (list(0, Some(minutes)), list(1, Some(hours)), list(3, Some(months)));
             cron::Schedule::from_str(&format!("0 {minutes} {hours} {days} {months} {weekdays}"))
                 .map_err(|error| CronError::Item { field: "cron", item: text.into(), reason: error.to_string() })
         };
-        let parts = if dom.starts_with('*') || dow.starts_with('*') {
-            vec![schedule(&days, &weekdays)?]
+        let (parts, join) = if dom.starts_with('*') || dow.starts_with('*') {
+            (vec![schedule(Some(days), Some(crate_weekdays))?], Join::And)
         } else {
-            vec![schedule(&days, "*")?, schedule("*", &weekdays)?]
+            (vec![schedule(Some(days), None)?, schedule(None, Some(crate_weekdays))?], Join::Or)
         };
-        let cron = Cron { parts };
-        let epoch = chrono::DateTime::<chrono::Utc>::from_timestamp(1_700_000_000, 0).unwrap_or_default();
-        match cron.next_wall(epoch) {
+        let times_of_day = !minute.starts_with('*') && !hour.starts_with('*');
+        let cron = Cron { parts, minutes, hours, days, months, weekdays, join, times_of_day };
+        match cron.first_from(NaiveDateTime::default()) {
             Some(_) => Ok(cron),
             None => Err(CronError::Never { text: text.into() }),
         }
     }
 
-    /// The next due time after `wall`, both of them wall-clock times written as UTC: without zone and summer time.
-    pub fn next_wall(&self, wall: chrono::DateTime<chrono::Utc>) -> Option<chrono::DateTime<chrono::Utc>> {
-        self.parts.iter().filter_map(|part| part.after(&wall).next()).min()
+    /// Whether it names times of day, by Vixie cron's rule: neither minute nor hour begins with `*`. What does not follows the
+    /// clock.
+    pub fn names_times_of_day(&self) -> bool {
+        self.times_of_day
+    }
+
+    /// The first due time from `wall` on, as clocks show it: without zone and summer time.
+    pub fn first_from(&self, wall: NaiveDateTime) -> Option<NaiveDateTime> {
+        let before = wall.checked_sub_signed(TimeDelta::seconds(1))?.and_utc();
+        self.parts.iter().filter_map(|part| part.after(&before).next()).min().map(|due| due.naive_utc())
+    }
+
+    /// How many due times there are from one wall-clock time to before another.
+    pub fn count(&self, from: NaiveDateTime, to: NaiveDateTime) -> u64 {
+        let days = from.date().iter_days().take_while(|day| *day <= to.date());
+        let minutes = |day: NaiveDate| {
+            let first = if day == from.date() { minute_of_day(from) } else { 0 };
+            let end = if day == to.date() { minute_of_day(to) } else { MINUTES_A_DAY };
+            self.minutes_within(first..end)
+        };
+        days.filter(|day| self.has_day(*day)).map(minutes).sum()
+    }
+
+    fn has_day(&self, day: NaiveDate) -> bool {
+        let (of_month, of_week) = (self.days.has(day.day()), self.weekdays.has(day.weekday().num_days_from_sunday()));
+        self.months.has(day.month())
+            && match self.join {
+                Join::And => of_month && of_week,
+                Join::Or => of_month || of_week,
+            }
+    }
+
+    /// How many minutes of a day are due, of those in the range.
+    fn minutes_within(&self, range: Range<u32>) -> u64 {
+        let in_hour = |hour: u32| {
+            let (first, end) = (hour * 60, hour * 60 + 60);
+            match range.start <= first && end <= range.end {
+                true => self.minutes.len(),
+                false => self.minutes.iter().filter(|minute| range.contains(&(first + minute))).count() as u64,
+            }
+        };
+        self.hours.iter().map(in_hour).sum()
     }
 }
 
@@ -107,25 +174,48 @@ fn nickname(text: &str) -> Result<&str, CronError> {
     }
 }
 
-/// The values of a field as the `cron` crate reads them: `*`, or a list of numbers.
-fn list(field: &Field, text: &str) -> Result<String, CronError> {
-    let on = values(field, text)?;
-    if on.len() as u32 == field.max - field.min + 1 {
-        return Ok("*".into());
+const MINUTES_A_DAY: u32 = 1440;
+
+/// The first minute of the day that is not before this time.
+fn minute_of_day(wall: NaiveDateTime) -> u32 {
+    wall.num_seconds_from_midnight().div_ceil(60)
+}
+
+impl Set {
+    pub fn has(self, number: u32) -> bool {
+        self.0 & (1 << number) != 0
     }
-    Ok(on.iter().map(u32::to_string).collect::<Vec<_>>().join(","))
+
+    pub fn len(self) -> u64 {
+        self.0.count_ones().into()
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = u32> {
+        (0..64).filter(move |number| self.has(*number))
+    }
 }
 
-/// The crate's week begins with Sunday = 1.
-fn weekdays(text: &str) -> Result<String, CronError> {
-    let mut on: Vec<u32> = values(&FIELDS[4], text)?.into_iter().map(|day| day % 7 + 1).collect();
-    on.sort_unstable();
-    on.dedup();
-    Ok(if on.len() == 7 { "*".into() } else { on.iter().map(u32::to_string).collect::<Vec<_>>().join(",") })
+impl FromIterator<u32> for Set {
+    fn from_iter<I: IntoIterator<Item = u32>>(numbers: I) -> Set {
+        Set(numbers.into_iter().fold(0, |set, number| set | 1 << number))
+    }
 }
 
-fn values(field: &Field, text: &str) -> Result<Vec<u32>, CronError> {
-    let mut on = std::collections::BTreeSet::new();
+/// The values of a field as the `cron` crate reads them: a list of numbers, or `*` for no set.
+fn list(field: &Field, set: Option<Set>) -> String {
+    let all = u64::from(field.max - field.min + 1).min(if field.names.len() == 7 { 7 } else { u64::MAX });
+    match set {
+        Some(set) if set.len() < all => set.iter().map(|n| n.to_string()).collect::<Vec<_>>().join(","),
+        _ => "*".into(),
+    }
+}
+
+fn values(field: &Field, text: &str) -> Result<Set, CronError> {
+    let mut on = Vec::new();
     for item in text.split(',') {
         let fail = |reason: String| CronError::Item { field: field.name, item: item.into(), reason };
         let (range, step) = match item.split_once('/') {
@@ -175,8 +265,9 @@ mod tests {
     use super::*;
 
     fn next(expression: &str, after: &str) -> String {
-        let after = format!("{after}:00Z").parse().unwrap();
-        Cron::parse(expression).unwrap().next_wall(after).unwrap().format("%Y-%m-%dT%H:%M").to_string()
+        let after: NaiveDateTime = format!("{after}:00").parse().unwrap();
+        let next = Cron::parse(expression).unwrap().first_from(after + TimeDelta::seconds(1));
+        next.unwrap().format("%Y-%m-%dT%H:%M").to_string()
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::plan::definition::sha256;
 use crate::plan::hash::canonical;
@@ -103,6 +104,13 @@ impl Schedule {
     pub fn spec(&self) -> String {
         let whole = serde_json::to_value(self).expect("a schedule is plain data with string keys");
         sha256(canonical(&whole).as_bytes())
+    }
+
+    /// How much later its ticks come, in milliseconds: a part of `jitter`, always the same for this name (`RUNBOOK/ID`).
+    pub fn offset(&self, name: &str) -> i64 {
+        let hash = Sha256::digest(name.as_bytes());
+        let number = hash.iter().take(7).fold(0, |number, byte| number << 8 | i64::from(*byte));
+        number.checked_rem(self.jitter_ms).unwrap_or(0)
     }
 }
 

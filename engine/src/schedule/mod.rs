@@ -4,6 +4,9 @@
 
 pub mod calendar;
 pub mod cron;
+pub mod due;
 pub mod entry;
 pub mod moment;
+pub mod ticks;
 pub mod window;
+pub mod words;
