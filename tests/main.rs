@@ -24,6 +24,8 @@ mod care;
 mod check;
 #[path = "stories/children.rs"]
 mod children;
+#[path = "stories/ci.rs"]
+mod ci;
 #[path = "stories/cluster.rs"]
 mod cluster;
 #[path = "stories/cluster_care.rs"]

@@ -72,6 +72,9 @@ pub enum Command {
     /// Print what the steps of a run printed
     Logs(LogsArgs),
     /// Watch runs on a full screen, while they happen; changes nothing, wherever they are driven
+    ///
+    /// With --format, or a run and no terminal: the lines that `runward run` prints, to the end of the run, and its exit code.
+    /// 8 if it waits for people, or nobody drives it; --stay waits for both.
     Watch(WatchArgs),
     /// List who is there in a cluster, what each can do, and what it does now
     Workers {
@@ -184,7 +187,7 @@ pub enum RunFormat {
     Junit,
 }
 
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 pub struct ShowingArgs {
     /// Show only what goes wrong, and how it ends
     #[arg(short, long)]
@@ -192,8 +195,11 @@ pub struct ShowingArgs {
     #[arg(long, value_enum, default_value = "text")]
     pub format: RunFormat,
     /// Write a JUnit report, too, when it is over
-    #[arg(long, value_name = "FILE", conflicts_with = "detach")]
+    #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Stay while the run waits for people, without a terminal as well
+    #[arg(long)]
+    pub stay: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -262,6 +268,9 @@ pub struct RunArgs {
     /// A repeated call with the same key is the same run: it is followed to its end, never started again
     #[arg(long, value_parser = idempotency_key)]
     pub key: Option<String>,
+    /// Which try of the same job this is: from 2 on, the run of the key is resumed if it failed, once for each number
+    #[arg(long = "try", value_name = "N", requires = "key", value_parser = clap::value_parser!(u64).range(1..))]
+    pub nth_try: Option<u64>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -283,7 +292,7 @@ pub struct RunsArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct ShowArgs {
-    /// The run's id, or its last characters, or `last`
+    /// The run's id, its last characters, `key:KEY`, or `last`
     pub run: String,
     /// Every event as well
     #[arg(long)]
@@ -294,7 +303,7 @@ pub struct ShowArgs {
 
 #[derive(Debug, Clone, ClapArgs)]
 pub struct LogsArgs {
-    /// The run's id, or its last characters, or `last`
+    /// The run's id, its last characters, `key:KEY`, or `last`
     pub run: String,
     /// Only this step, one item of it: `upgrade[3]`, or a step of the run it is: `deploy/backup`
     pub step: Option<String>,
@@ -316,8 +325,20 @@ pub struct LogsArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct WatchArgs {
-    /// The run's id, or its last characters, or `last` [default: all runs]
+    /// The run's id, its last characters, `key:KEY`, or `last` [default: all runs]
     pub run: Option<String>,
+    /// No screen: lines, to the end of the run and with its exit code [default without a terminal: text]
+    #[arg(long, value_enum, requires = "run")]
+    pub format: Option<RunFormat>,
+    /// Show only what goes wrong, and how it ends
+    #[arg(short, long, requires = "format")]
+    pub quiet: bool,
+    /// Write a JUnit report, too, when it is over
+    #[arg(long, value_name = "FILE", requires = "format")]
+    pub report: Option<PathBuf>,
+    /// Stay while the run waits for people, or for somebody who drives it
+    #[arg(long, requires = "run")]
+    pub stay: bool,
 }
 
 fn idempotency_key(text: &str) -> Result<String, String> {

@@ -181,12 +181,23 @@ pub fn zone_name() -> String {
     named.or_else(|| iana_time_zone::get_timezone().ok()).unwrap_or_else(|| "UTC".to_owned())
 }
 
-/// The run somebody means by an id, the beginning or end of one, or `last`.
+/// Stands before the key of a run, where one is named.
+const BY_KEY: &str = "key:";
+
+/// The run somebody means by an id, the beginning or end of one, by the key it was started with, or `last`.
 pub async fn find_run(ledger: &dyn Ledger, text: &str) -> Result<RunId, Failure> {
     if text == "last" {
         let newest = ledger.runs(&RunQuery { limit: Some(1), without_children: true, ..RunQuery::default() }).await?;
         let newest = newest.into_iter().next();
         return newest.map(|row| row.id).ok_or_else(|| Failure::usage("there are no runs yet"));
+    }
+    if let Some(key) = text.strip_prefix(BY_KEY) {
+        let found = ledger.runs(&RunQuery { key: Some(key.to_owned()), ..RunQuery::default() }).await?;
+        let found = found.into_iter().next().map(|row| row.id);
+        return found.ok_or_else(|| {
+            Failure::usage(format!("no run was started with the key `{key}`"))
+                .help("`runward runs` lists the runs; a run has the key that `runward run --key` gave it")
+        });
     }
     if text.len() < 4 {
         return Err(Failure::usage(format!(

@@ -159,7 +159,7 @@ fn without_utf8_or_colour_it_can_be_read_and_without_a_screen_it_says_what_to_us
     terminal.shows("has no full screen");
     let piped = scene.expect(2, &["watch"]);
     assert!(
-        piped.stderr.contains("needs a terminal") && piped.stderr.contains("runward logs -f RUN"),
+        piped.stderr.contains("needs a terminal") && piped.stderr.contains("runward watch RUN --format text"),
         "{}",
         piped.stderr
     );

@@ -44,7 +44,18 @@ pub struct ValidateArgs {
     #[arg(required = true, value_name = "RUNBOOK")]
     pub runbooks: Vec<String>,
     #[arg(long, value_enum, default_value = "text")]
-    pub format: Format,
+    pub format: CheckFormat,
+}
+
+/// How the problems of runbooks are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For people, and an annotation for GitHub Actions at each place
+    Github,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -83,7 +94,7 @@ pub enum GraphFormat {
 
 #[derive(Debug, ClapArgs)]
 pub struct GraphArgs {
-    /// A runbook file, a name under ./runbooks, the id of a run or its last characters, or `last`
+    /// A runbook file, a name under ./runbooks, the id of a run, its last characters, `key:KEY`, or `last`
     #[arg(value_name = "RUNBOOK|RUN")]
     pub of: String,
     #[arg(long, value_enum, default_value = "text")]

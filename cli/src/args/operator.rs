@@ -7,7 +7,7 @@ use super::{CommandIdArgs, Format, ShowingArgs};
 
 #[derive(Debug, ClapArgs)]
 pub struct CancelArgs {
-    /// The run's id, or its last characters, or `last`
+    /// The run's id, its last characters, `key:KEY`, or `last`
     pub run: String,
     /// At once: KILL without grace, and the rollback or the `finally` steps too if they are what runs
     #[arg(long)]
@@ -26,7 +26,7 @@ pub struct CancelArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct PauseArgs {
-    /// The run's id, or its last characters, or `last`
+    /// The run's id, its last characters, `key:KEY`, or `last`
     pub run: String,
     /// Why, for the record and for those who wonder
     #[arg(long)]
@@ -39,7 +39,7 @@ pub struct PauseArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct UnpauseArgs {
-    /// The run's id, or its last characters, or `last`
+    /// The run's id, its last characters, `key:KEY`, or `last`
     pub run: String,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -50,7 +50,7 @@ pub struct UnpauseArgs {
 /// What is decided about, and what follows.
 #[derive(Debug, ClapArgs)]
 pub struct DecideArgs {
-    /// The run's id, or its last characters, or `last`
+    /// The run's id, its last characters, `key:KEY`, or `last`
     pub run: String,
     /// The step that asks, where several do
     pub step: Option<String>,
@@ -86,7 +86,7 @@ pub struct RejectArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct OverrideArgs {
-    /// The run's id, or its last characters, or `last`
+    /// The run's id, its last characters, `key:KEY`, or `last`
     pub run: String,
     /// Why, for the record
     #[arg(long, value_parser = reason)]
@@ -99,7 +99,7 @@ pub struct OverrideArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct SkipArgs {
-    /// The run's id, or its last characters, or `last`
+    /// The run's id, its last characters, `key:KEY`, or `last`
     pub run: String,
     /// The step, or one item of it: `upgrade[3]`
     pub step: String,
@@ -114,7 +114,7 @@ pub struct SkipArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct RetryArgs {
-    /// The run's id, or its last characters, or `last`
+    /// The run's id, its last characters, `key:KEY`, or `last`
     pub run: String,
     /// The step; an item of it, `upgrade[3]`, where the run is not at its end
     pub step: String,
@@ -132,7 +132,7 @@ pub struct RetryArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct ResumeArgs {
-    /// The run's id, or its last characters, or `last`
+    /// The run's id, its last characters, `key:KEY`, or `last`
     pub run: String,
     /// Do this step and all after it once more, even what succeeded
     #[arg(long, value_name = "STEP")]
@@ -151,7 +151,7 @@ pub struct ResumeArgs {
 
 #[derive(Debug, ClapArgs)]
 pub struct RollbackArgs {
-    /// The run's id, or its last characters, or `last`
+    /// The run's id, its last characters, `key:KEY`, or `last`
     pub run: String,
     /// Why, for the record
     #[arg(long)]
@@ -174,7 +174,7 @@ pub enum ResolveAs {
 
 #[derive(Debug, ClapArgs)]
 pub struct ResolveArgs {
-    /// The run's id, or its last characters, or `last`
+    /// The run's id, its last characters, `key:KEY`, or `last`
     pub run: String,
     /// The held step, or item: `upgrade[3]`
     pub step: String,

@@ -12,7 +12,7 @@ use runward_engine::run::{Offer, Recorded, Reject, RunId, RunState, Verdict};
 use runward_store::RunView;
 use runward_workers::driver::{Drive, Driver, Observer, Setting};
 use runward_workers::home::{DriverLock, DriverLockError, Home};
-use runward_workers::supervisor::journal;
+use runward_workers::supervisor::{journal, outlive_job};
 use tokio::sync::mpsc;
 
 use super::print_line;
@@ -73,8 +73,12 @@ pub async fn drive(
     };
     if end == Drive::Left {
         screen.borrow_mut().leave();
+        let cancelled = driver.state().cancel.is_some();
         drop(driver);
-        return detach(opened, home, &id, format);
+        return match cancelled {
+            true => hand_over(opened, home, &id),
+            false => detach(opened, home, &id, format),
+        };
     }
     let verdict = Verdict::of(driver.state());
     screen.borrow_mut().end(driver.state(), verdict);
@@ -155,6 +159,17 @@ pub fn detach(opened: &Opened, home: &Home, id: &RunId, format: RunFormat) -> Re
     Ok(0)
 }
 
+/// Leaves the rest of a cancel to a driver of its own session: whoever ends this process gives it no time.
+fn hand_over(opened: &Opened, home: &Home, id: &RunId) -> Result<i32, Failure> {
+    start_driver(opened, home, id)?;
+    let short = words::short(&id.0);
+    eprintln!(
+        "the run is cancelled, and brought to its end in the background: `runward watch {short}`; at once: `runward cancel \
+         {short} --force`"
+    );
+    Ok(Verdict::Cancelled.exit_code())
+}
+
 /// Starts a driver of its own session for the run, and waits until it owns it. Prints nothing.
 pub fn start_driver(opened: &Opened, home: &Home, id: &RunId) -> Result<u32, Failure> {
     let failed = |error: std::io::Error| {
@@ -163,7 +178,9 @@ pub fn start_driver(opened: &Opened, home: &Home, id: &RunId) -> Result<u32, Fai
     };
     // The same file, although it was perhaps named by a flag; `/dev/null` where there is none.
     let config = opened.config.as_deref().unwrap_or(Path::new("/dev/null"));
-    let mut child = Process::new("/proc/self/exe")
+    let mut command = Process::new("/proc/self/exe");
+    outlive_job(&mut command);
+    let mut child = command
         .arg("--state")
         .arg(home.root())
         .arg("--config")
@@ -192,12 +209,10 @@ pub fn start_driver(opened: &Opened, home: &Home, id: &RunId) -> Result<u32, Fai
 
 /// A report is written when a run is over, and nobody waits for one in the background.
 pub fn refuse_unseen_report(detached: bool, showing: &Showing) -> Result<(), Failure> {
-    match (detached, showing.format) {
-        (true, RunFormat::Junit) => Err(Failure::usage("`--format junit` reports how a run ended: not with --detach")
-            .help(
-                "leave out --detach, or give the run a key: the same call without --detach waits for it and reports",
-            )),
-        _ => Ok(()),
+    match detached && (showing.format == RunFormat::Junit || showing.report.is_some()) {
+        true => Err(Failure::usage("a report says how a run ended: not with --detach")
+            .help("leave out --detach; or `runward watch RUN --format junit`, later, waits for the run and reports")),
+        false => Ok(()),
     }
 }
 

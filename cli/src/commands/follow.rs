@@ -75,6 +75,7 @@ pub async fn follow(opened: &Opened, view: RunView, showing: Showing, stake: Sta
         lack: Lack::default(),
     };
     loop {
+        let recorded = follower.cancelled.is_some();
         let looked = {
             let looking = follower.look(&mut screen);
             tokio::pin!(looking);
@@ -82,7 +83,7 @@ pub async fn follow(opened: &Opened, view: RunView, showing: Showing, stake: Sta
             loop {
                 tokio::select! {
                     looked = &mut looking => break Some(looked),
-                    () = hands.hear() => if hands.leaves() { break None },
+                    () = hands.hear() => if hands.leaves_at_once(recorded) { break None },
                 }
             }
         };
@@ -110,8 +111,13 @@ pub async fn follow(opened: &Opened, view: RunView, showing: Showing, stake: Sta
                 return Ok(Followed::Ended(follower.left(hands.cancels(), format)));
             }
         }
+        // Also for somebody who is about to leave: the cancel they asked for comes first.
         if let Some(force) = hands.cancels() {
             follower.cancel(force, &mut screen).await?;
+        }
+        if hands.leaves() {
+            screen.leave();
+            return Ok(Followed::Ended(follower.left(hands.cancels(), format)));
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -148,6 +154,12 @@ impl Hands {
     fn leaves(&self) -> bool {
         let cancels = self.asked.iter().filter(|ask| matches!(ask, Ask::Cancel { .. })).count();
         cancels > 2 || self.asked.iter().any(|ask| matches!(ask, Ask::Leave))
+    }
+
+    /// The same, for whoever does not wait for a look: a cancel is recorded first, unless they insist.
+    fn leaves_at_once(&self, recorded: bool) -> bool {
+        self.leaves()
+            && (recorded || self.cancels().is_none() || !self.asked.iter().any(|ask| matches!(ask, Ask::Leave)))
     }
 
     /// Whether a cancel was asked for, and at once.

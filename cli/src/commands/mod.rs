@@ -1,6 +1,7 @@
 //! One file per command. Each answers with an exit code, or with a failure that says what to do.
 
 mod approve;
+mod attend;
 mod audit;
 mod begin;
 mod below;

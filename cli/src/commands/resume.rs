@@ -1,6 +1,6 @@
 //! `runward resume`: carries on a run that lost its driver, or tries again what did not succeed.
 
-use runward_engine::run::{Command, Event, StepStatus};
+use runward_engine::run::{Command, Event, RunId, StepStatus};
 use runward_store::RunView;
 
 use super::begin::{self, Wheel};
@@ -20,23 +20,28 @@ pub async fn run(config: &Config, args: &ResumeArgs) -> Result<i32, Failure> {
     refuse_unseen_report(args.detach, &showing)?;
     let opened = open(config).await?;
     let id = find_run(opened.ledger(), &args.run).await?;
-    match begin::take(&opened, &id, &args.id).await? {
+    carry_on(&opened, &id, args, showing).await
+}
+
+/// Whatever `args` call the run, it is this one.
+pub(super) async fn carry_on(opened: &Opened, id: &RunId, args: &ResumeArgs, showing: Showing) -> Result<i32, Failure> {
+    match begin::take(opened, id, &args.id).await? {
         Wheel::Given(mut view) => {
             let resume = resume(&view, args)?;
-            give::again(&opened, &mut view, resume, &args.id, args.detach, showing).await
+            give::again(opened, &mut view, resume, &args.id, args.detach, showing).await
         }
         Wheel::Mine(seat, mut view) => {
-            refuse_child(&opened, &view.state).await?;
+            refuse_child(opened, &view.state).await?;
             if view.state.is_at_rest() || args.from.is_some() || args.id.command_id.is_some() {
-                again(&opened, &mut view, args, showing.format).await?;
+                again(opened, &mut view, args, showing.format).await?;
             }
-            begin::go(&opened, seat, view, args.detach, showing).await
+            begin::go(opened, seat, view, args.detach, showing).await
         }
         Wheel::Taken(view, taken) => {
-            refuse_child(&opened, &view.state).await?;
+            refuse_child(opened, &view.state).await?;
             let goes_on = !view.state.is_at_rest() && args.from.is_none();
             match args.id.command_id.is_some() && goes_on {
-                true => join(&opened, view, args, showing).await,
+                true => join(opened, view, args, showing).await,
                 false => Err(taken.into()),
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use runward_engine::run::group::Priority;
-use runward_engine::run::{RunId, RunState};
+use runward_engine::run::{RunId, RunState, Verdict};
 use runward_engine::runbook::model::Runbook;
 use runward_store::{LedgerError, NewRun, RunQuery};
 use runward_workers::home::DriverLockError;
@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 use super::drive::{named, refuse_unseen_report};
 use super::follow::{Followed, Stake, follow, show_end};
 use super::plan::saved::{SavedPlan, another_run};
-use super::{begin, override_window, params, preview};
+use super::{begin, override_window, params, preview, resume};
 use crate::actor::actor;
-use crate::args::{PriorityName, RunArgs, RunFormat};
+use crate::args::{CommandIdArgs, PriorityName, ResumeArgs, RunArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Opened, Seat, new_run, new_seed, open, system_zone, zone_name};
@@ -92,6 +92,10 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     if !triggered.created {
         seat.forget(&fresh);
         same_job(&view.state, &asked)?;
+        if let Some(args) = tried_again(&view.state, &args) {
+            eprintln!("the run of this key is over; this try resumes it, once");
+            return resume::carry_on(&opened, &view.state.id, &args, showing).await;
+        }
         return existing(&opened, &view.state, args.detach, showing).await;
     }
     if let Some(reason) = args.reason {
@@ -156,6 +160,29 @@ fn same_job(state: &RunState, asked: &Asked) -> Result<(), Failure> {
     let (key, id) = (state.key.as_deref().unwrap_or_default(), &state.id);
     Err(Failure::usage(format!("the key `{key}` belongs to run {id}, {differs}"))
         .help("nothing was started. A new job needs a new key: use a new key, or repeat the call exactly as it was"))
+}
+
+/// How a run of this key is resumed by a call that is not its first try. What nobody knows the end of is for people to say.
+fn tried_again(state: &RunState, args: &RunArgs) -> Option<ResumeArgs> {
+    let nth = args.nth_try.filter(|nth| *nth > 1)?;
+    let (id, known) = (format!("try {nth}"), state.given.contains_key(&format!("try {nth}")));
+    let again = matches!(
+        Verdict::of(state),
+        Verdict::Failed
+            | Verdict::TimedOut
+            | Verdict::Rejected
+            | Verdict::Cancelled
+            | Verdict::Busy
+            | Verdict::RolledBack
+    );
+    (known || again).then(|| ResumeArgs {
+        run: state.id.0.clone(),
+        from: None,
+        reason: Some(format!("try {nth} of the job")),
+        detach: args.detach,
+        showing: args.showing.clone(),
+        id: CommandIdArgs { command_id: Some(id) },
+    })
 }
 
 /// The run that a key already named: shown if it is over, carried on if nobody does, else watched to its end.

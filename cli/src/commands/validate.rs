@@ -1,11 +1,14 @@
 //! `runward validate`: every problem of every file at once.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use super::{print_json, print_line};
-use crate::args::{Format, ValidateArgs};
+use crate::args::{CheckFormat, ValidateArgs};
 use crate::config::Config;
 use crate::failure::{EXIT_USAGE, Failure};
+use crate::view::github;
 use crate::{runbook_file, text};
 
 pub fn run(config: &Config, args: &ValidateArgs) -> Result<i32, Failure> {
@@ -15,7 +18,7 @@ pub fn run(config: &Config, args: &ValidateArgs) -> Result<i32, Failure> {
     for text in &args.runbooks {
         let checked = runbook_file::locate(text, folders).and_then(|path| runbook_file::load(&path, folders));
         match (checked, args.format) {
-            (Ok(file), Format::Text) => {
+            (Ok(file), CheckFormat::Text | CheckFormat::Github) => {
                 let unbuilt = match file.runbook.unbuilt.len() {
                     0 => String::new(),
                     _ => {
@@ -30,24 +33,38 @@ pub fn run(config: &Config, args: &ValidateArgs) -> Result<i32, Failure> {
                     text::count(file.runbook.steps.len() as u64, "step")
                 ));
             }
-            (Ok(file), Format::Json) => {
+            (Ok(file), CheckFormat::Json) => {
                 let unbuilt: Vec<&str> = file.runbook.unbuilt.iter().map(|unbuilt| unbuilt.path.as_str()).collect();
                 results.push(
                     json!({"file": file.path, "name": file.name, "valid": true, "findings": [], "unbuilt": unbuilt}),
                 );
             }
-            (Err(failure), Format::Text) => {
+            (Err(failure), CheckFormat::Text | CheckFormat::Github) => {
                 code = EXIT_USAGE;
+                if args.format == CheckFormat::Github {
+                    annotate(text, &failure, folders);
+                }
                 failure.print();
             }
-            (Err(failure), Format::Json) => {
+            (Err(failure), CheckFormat::Json) => {
                 code = EXIT_USAGE;
                 results.push(json!({"file": text, "valid": false, "findings": failure.findings()}));
             }
         }
     }
-    if args.format == Format::Json {
+    if args.format == CheckFormat::Json {
         print_json(&results);
     }
     Ok(code)
+}
+
+/// Each problem at its place in the file; without a place at the beginning.
+fn annotate(runbook: &str, failure: &Failure, folders: &[PathBuf]) {
+    let file = runbook_file::locate(runbook, folders).unwrap_or_else(|_| runbook.into());
+    for finding in failure.findings() {
+        let words = |key: &str| finding[key].as_str().map(text::safe);
+        let message = [words("message"), words("help")].into_iter().flatten().collect::<Vec<_>>().join("\n");
+        let (line, column) = (finding["line"].as_u64().unwrap_or(1), finding["column"].as_u64().unwrap_or(1));
+        print_line(github::problem(&file, line, column, &text::safe(runbook), &message).trim_end());
+    }
 }

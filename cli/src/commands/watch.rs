@@ -1,4 +1,4 @@
-//! `runward watch`: a full screen that shows runs while they happen.
+//! `runward watch`: a full screen that shows runs while they happen. Lines instead: [`attend`].
 
 use std::time::Duration;
 
@@ -7,15 +7,17 @@ use runward_store::command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
+use super::attend;
 use super::drive::start_driver;
 use crate::actor::actor;
-use crate::args::WatchArgs;
+use crate::args::{RunFormat, ShowingArgs, WatchArgs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Opened, find_run, open};
 use crate::outputs::Outputs;
 use crate::refusal::refused;
 use crate::text;
+use crate::view::Showing;
 use crate::view::words::{self, Marks};
 use crate::watch::draw::Look;
 use crate::watch::feed::Feed;
@@ -27,6 +29,9 @@ use crate::watch::terminal::{Heard, Terminal};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 pub async fn run(config: &Config, args: &WatchArgs) -> Result<i32, Failure> {
+    if let Some(run) = args.run.as_ref().filter(|_| args.format.is_some() || !Terminal::is_there()) {
+        return attend::run(config, run, showing(args)?).await;
+    }
     let opened = open(config).await?;
     let mut watch = Watch::new(args.run.is_some());
     let outputs = Outputs::of(&opened);
@@ -93,6 +98,11 @@ pub async fn run(config: &Config, args: &WatchArgs) -> Result<i32, Failure> {
             () = tokio::time::sleep_until(look_at) => {}
         }
     }
+}
+
+fn showing(args: &WatchArgs) -> Result<Showing, Failure> {
+    let (format, quiet) = (args.format.unwrap_or(RunFormat::Text), args.quiet);
+    Showing::of(&ShowingArgs { quiet, format, report: args.report.clone(), stay: args.stay })
 }
 
 /// Records the cancel; who drives the run carries it out, and where nobody does a driver is started for it.

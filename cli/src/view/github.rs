@@ -5,6 +5,8 @@
 //! A group goes out in one piece: the output of steps that run side by side is never mixed.
 
 use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use runward_engine::run::state::Attempt;
@@ -39,6 +41,7 @@ impl Github {
 
     pub fn begin(&mut self, state: &RunState, before: Option<Before>) {
         line(&plain::beginning(state));
+        hand_on(&format!("run={}\n", state.id));
         let Some(before) = before else { return };
         let path = self.file.clone().unwrap_or_else(|| before.definition.path.clone().into());
         self.runbook = Some((in_workspace(&path), before.definition.source));
@@ -93,18 +96,21 @@ impl Github {
         let lines = plain::ending(state, verdict, drivers);
         lines.iter().for_each(|text| line(text));
         if verdict != Verdict::Succeeded && self.errors == 0 {
+            // Somebody is waited for: nothing is wrong.
+            let kind = if verdict == Verdict::Unfinished { "warning" } else { "error" };
             self.command(
-                "error",
+                kind,
                 &format!("{} {}", state.name, super::words::ended(state, verdict)),
                 &lines[1..].join("\n"),
                 0,
             );
         }
-        if let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty())
-            && let Err(error) = summary::append(Path::new(&path), state, verdict, drivers)
+        if let Some(path) = file_of("GITHUB_STEP_SUMMARY")
+            && let Err(error) = summary::append(&path, state, verdict, drivers)
         {
             line(&format!("! the step summary {} cannot be written: {error}", path.display()));
         }
+        hand_on(&format!("status={}\nexit-code={}\n", state.status.as_str(), verdict.exit_code()));
     }
 
     /// Everything of one attempt in one piece. Returns its last lines.
@@ -147,9 +153,33 @@ impl Github {
             let to = last_line(source, from, column);
             format!("file={},line={from},col={column},endLine={to},", escaped_property(file))
         });
-        let (place, title, message) = (place.unwrap_or_default(), escaped_property(title), escaped(message));
-        out::show(To::Output, format!("::{kind} {place}title={title}::{message}\n"));
+        out::show(To::Output, annotation(kind, &place.unwrap_or_default(), title, message));
     }
+}
+
+/// A file that the runner reads what a step says from.
+fn file_of(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// For the steps after this one, as `steps.ID.outputs.run`; there as soon as the run is, however the job ends.
+fn hand_on(lines: &str) {
+    let Some(path) = file_of("GITHUB_OUTPUT") else { return };
+    let file = OpenOptions::new().append(true).create(true).open(&path);
+    if let Err(error) = file.and_then(|mut file| file.write_all(lines.as_bytes())) {
+        line(&format!("! the outputs {} cannot be written: {error}", path.display()));
+    }
+}
+
+/// A problem in a file of the repository, line and column from 1.
+pub fn problem(file: &Path, line: u64, column: u64, title: &str, message: &str) -> String {
+    let file = escaped_property(&in_workspace(file));
+    annotation("error", &format!("file={file},line={line},col={column},"), title, message)
+}
+
+/// `place`: properties, each with a comma behind it.
+fn annotation(kind: &str, place: &str, title: &str, message: &str) -> String {
+    format!("::{kind} {place}title={}::{}\n", escaped_property(title), escaped(message))
 }
 
 fn attempt_of<'a>(state: &'a RunState, unit: Unit, claim: &ClaimId) -> Option<&'a Attempt> {

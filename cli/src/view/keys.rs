@@ -1,5 +1,8 @@
 //! Signals and keys while a run is watched: Ctrl-C (and TERM) cancels, a second one at once, `d` detaches.
 //!
+//! A CI system that ends a job sends INT, some seconds later TERM, and soon after that KILL. Its TERM is no wish for more force:
+//! what is left of the cancel goes on without this process.
+//!
 //! A lost terminal changes nothing: SIGHUP is received and ignored, and the run goes on.
 
 use std::fs::File;
@@ -18,6 +21,7 @@ pub struct Keys {
     terminate: Option<Signal>,
     hangup: Option<Signal>,
     interrupted: u32,
+    terminated: bool,
     keyboard: Option<Keyboard>,
 }
 
@@ -29,6 +33,7 @@ impl Keys {
             terminate: signal(SignalKind::terminate()).ok(),
             hangup: signal(SignalKind::hangup()).ok(),
             interrupted: 0,
+            terminated: false,
             keyboard: if keyboard { Keyboard::open() } else { None },
         }
     }
@@ -38,7 +43,10 @@ impl Keys {
         loop {
             tokio::select! {
                 () = heard(&mut self.interrupt) => return self.cancel(),
-                () = heard(&mut self.terminate) => return self.cancel(),
+                () = heard(&mut self.terminate) => match std::mem::replace(&mut self.terminated, true) {
+                    false if self.interrupted > 0 => return Ask::Leave,
+                    _ => return self.cancel(),
+                },
                 () = heard(&mut self.hangup) => self.keyboard = None,
                 key = pressed(&mut self.keyboard) => match key {
                     Some(b'd') => return Ask::Leave,

@@ -6,7 +6,7 @@
 
 pub mod eta;
 mod events;
-mod github;
+pub mod github;
 pub mod group;
 mod junit;
 pub mod keys;
@@ -50,6 +50,8 @@ pub struct Showing {
     pub quiet: bool,
     /// Not at all.
     pub silent: bool,
+    /// Not even a run that waits for people is left.
+    pub stay: bool,
     /// Where a JUnit report goes when it is over.
     pub report: Option<PathBuf>,
     /// The runbook's file, where it is known better than from the record.
@@ -76,16 +78,16 @@ impl Showing {
             }
         }
         let (format, quiet, report) = (args.format, args.quiet, args.report.clone());
-        Ok(Showing { format, quiet, silent: false, report, file: None })
+        Ok(Showing { format, quiet, silent: false, stay: args.stay, report, file: None })
     }
 
     pub fn silent() -> Showing {
-        Showing { format: RunFormat::Text, quiet: true, silent: true, report: None, file: None }
+        Showing { format: RunFormat::Text, quiet: true, silent: true, stay: true, report: None, file: None }
     }
 
     /// Whether somebody may be there who sees what a run waits for, or it runs in the background for as long as it takes.
     pub fn stays(&self) -> bool {
-        self.silent || std::io::stdout().is_terminal()
+        self.stay || std::io::stdout().is_terminal()
     }
 
     /// Whether [`Screen::begin`] has to be told what happened before.

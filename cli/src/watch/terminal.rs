@@ -32,10 +32,16 @@ pub struct Terminal {
 }
 
 impl Terminal {
+    /// Whether somebody sees a screen, and can press a key.
+    pub fn is_there() -> bool {
+        stdin().is_terminal() && stdout().is_terminal()
+    }
+
     /// Takes the terminal. Anything else is told what to use instead.
     pub fn open() -> Result<Terminal, Failure> {
-        let instead = "`runward show RUN` prints how a run stands, `runward logs -f RUN` follows what it prints";
-        if !stdin().is_terminal() || !stdout().is_terminal() {
+        let instead = "`runward watch RUN --format text` follows one run, line by line, to its end; `runward runs --unfinished` lists \
+                       what is under way";
+        if !Terminal::is_there() {
             return Err(Failure::usage("`runward watch` needs a terminal").help(instead));
         }
         if std::env::var("TERM").map_or(true, |term| term == "dumb" || term.is_empty()) {

@@ -200,7 +200,8 @@ impl Course {
         if let Some(start) = self.starts.pop_front() {
             return Do::Start(start);
         }
-        if self.leaving {
+        // What somebody asked for before is recorded first: who takes over carries it out.
+        if self.leaving && !self.queue.iter().any(|(_, actor)| actor.is_some()) {
             return Do::End(Drive::Left);
         }
         if let Some(kill) = self.kills.pop_front() {

@@ -102,6 +102,7 @@ impl Supervisor {
         ours.set_nonblocking(true)?;
         let ours = UnixStream::from_std(ours)?;
         let mut command = Command::new(exe);
+        super::outlive_job(&mut command);
         command.arg0("runward").arg("__supervisor").arg(dir).stdin(OwnedFd::from(theirs));
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn()?;

@@ -44,6 +44,20 @@ use nix::sys::stat::{Mode, SFlag, fstat, umask};
 use self::protocol::Reply;
 use self::server::{Served, Server};
 
+/// By these CI systems find what a job left behind, and kill it: GitHub, Jenkins, Azure.
+const JOB_MARKS: &[&str] = &[
+    "RUNNER_TRACKING_ID",
+    "JENKINS_NODE_COOKIE",
+    "JENKINS_SERVER_COOKIE",
+    "HUDSON_SERVER_COOKIE",
+    "VSTS_PROCESS_LOOKUP_ID",
+];
+
+/// For a process that is meant to outlive the job in which it is started.
+pub fn outlive_job(command: &mut std::process::Command) {
+    JOB_MARKS.iter().for_each(|mark| _ = command.env_remove(mark));
+}
+
 /// Runs the supervisor of `dir` and returns the exit code of the process. To be called first thing in `main`, before
 /// any thread exists and any file is open: it closes every descriptor but standard input, which is its first client.
 ///
