@@ -120,6 +120,12 @@ pub enum Mutant {
     StartTooLate,
     /// What may still run on a silent machine is started again elsewhere.
     SilentIsDead,
+    /// A tick that was decided is decided again.
+    TickWithoutKey,
+    /// A run of the schedule that lives is not seen.
+    OverlapUnseen,
+    /// A disabled schedule fires.
+    DisabledFires,
 }
 
 /// All of them: each is known to be noticed within the seeds of the tests.

@@ -118,6 +118,15 @@ impl AdminEvent {
         }
     }
 
+    /// Nothing came of it.
+    pub(crate) fn is_idle(&self) -> bool {
+        match self {
+            AdminEvent::RunsPruned { runs, .. } => runs.is_empty(),
+            AdminEvent::TicksPruned { ticks, .. } => *ticks == 0,
+            _ => false,
+        }
+    }
+
     /// The runs that it removes.
     pub fn pruned(&self) -> &[PrunedRun] {
         match self {

@@ -16,9 +16,11 @@ use serde_json::{Map, json};
 
 mod groups;
 mod races;
+mod timetable;
 
 pub use groups::*;
 pub use races::*;
+pub use timetable::*;
 
 use crate::administration::{AdminEvent, PrunedRun};
 use crate::check;

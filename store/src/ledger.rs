@@ -211,8 +211,12 @@ pub trait Ledger: Send + Sync {
 impl NewRun {
     /// `members`: of its group.
     pub(crate) fn fits(&self, members: &[Member]) -> Result<(), LedgerError> {
+        self.fits_behind(members.iter().filter(|member| member.permit == Permit::Waits).count())
+    }
+
+    /// `queued`: runs that wait for its group.
+    pub(crate) fn fits_behind(&self, queued: usize) -> Result<(), LedgerError> {
         let Some(group) = self.group.as_ref().filter(|group| group.when_busy.waits()) else { return Ok(()) };
-        let queued = members.iter().filter(|member| member.permit == Permit::Waits).count();
         if queued < self.queued_max as usize {
             return Ok(());
         }

@@ -3,6 +3,8 @@
 //! It keeps what the one on disk keeps, in the same way: events with their bodies and hashes, and rows that change with
 //! the units a commit touched. What time it is, and what becomes of a write, its [`Surroundings`] say.
 
+mod timetable;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +15,8 @@ use runward_engine::run::group::Member;
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId, Unit};
 use runward_engine::runbook::model::Runbook;
+
+use self::timetable::Table;
 
 use crate::administration::{self, AdminEntry, AdminEvent, PrunedRun};
 use crate::chain;
@@ -67,6 +71,7 @@ struct Inner {
     runbooks: BTreeMap<String, Arc<Runbook>>,
     blobs: BTreeMap<String, Vec<u8>>,
     administration: Vec<AdminEntry>,
+    timetable: Table,
 }
 
 #[derive(Debug)]
@@ -167,6 +172,28 @@ impl MemoryRun {
 }
 
 impl Inner {
+    /// A new run.
+    fn record(&mut self, new: NewRun, view: &mut RunView, now: i64) {
+        let events = view.begin(&new, &seal(), now);
+        let run = MemoryRun::new(view, events);
+        if let Some(key) = new.key {
+            self.keys.insert(key, new.id.clone());
+        }
+        self.blobs.extend(new.blobs);
+        for definition in new.called.into_iter().chain([new.definition]) {
+            self.definitions.insert(definition.hash(), definition);
+        }
+        self.runs.insert(new.id, run);
+    }
+
+    /// On the ledger's own record.
+    fn note(&mut self, event: AdminEvent, at: i64, actor: &str) {
+        let previous = self.administration.last().map_or(chain::GENESIS, |entry| entry.hash.as_str());
+        let seq = self.administration.len() as u64 + 1;
+        let hash = administration::link(previous, seq, at, actor, &event.body());
+        self.administration.push(AdminEntry { seq, at, actor: actor.to_owned(), event, hash });
+    }
+
     fn members(&self, group: &str) -> Vec<Member> {
         let of_group = self.runs.values().filter(|run| run.row.group.as_deref() == Some(group));
         let mut members: Vec<Member> = of_group.filter_map(|run| Member::of(&run.row)).collect();
@@ -226,18 +253,8 @@ impl Ledger for MemoryLedger {
             None => RunView::empty(&new.id, &new.definition)?,
         };
         inner.runbooks.insert(hash, Arc::clone(&view.state.runbook));
-        let events = view.begin(&new, &seal(), self.surroundings.now_ms());
-        fate.around(|| {
-            let run = MemoryRun::new(&mut view, events);
-            if let Some(key) = new.key {
-                inner.keys.insert(key, new.id.clone());
-            }
-            inner.blobs.extend(new.blobs);
-            for definition in new.called.into_iter().chain([new.definition]) {
-                inner.definitions.insert(definition.hash(), definition);
-            }
-            inner.runs.insert(new.id, run);
-        })?;
+        let now = self.surroundings.now_ms();
+        fate.around(|| inner.record(new, &mut view, now))?;
         Ok(Triggered { view, created: true })
     }
 
@@ -330,15 +347,14 @@ impl Ledger for MemoryLedger {
                     inner.forget_unused();
                     AdminEvent::RunsPruned { rule, runs }
                 }
+                AdminEvent::TicksPruned { before, .. } => inner.prune_ticks(before),
                 other => other,
             };
-            if matches!(&event, AdminEvent::RunsPruned { runs, .. } if runs.is_empty()) {
+            let now = self.surroundings.now_ms();
+            if event.is_idle() || !inner.timetable.switch(&event, now, actor)? {
                 return Ok(event);
             }
-            let previous = inner.administration.last().map_or(chain::GENESIS, |entry| entry.hash.as_str());
-            let (seq, at) = (inner.administration.len() as u64 + 1, self.surroundings.now_ms());
-            let hash = administration::link(previous, seq, at, actor, &event.body());
-            inner.administration.push(AdminEntry { seq, at, actor: actor.to_owned(), event: event.clone(), hash });
+            inner.note(event.clone(), now, actor);
             Ok(event)
         })
     }

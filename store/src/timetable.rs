@@ -4,6 +4,8 @@
 //! ledger's own record. Any number of servers may try; one of them is first, and the others see what it did. Times are those
 //! of the ledger's clock, so a server whose clock is wrong fires nothing early.
 
+pub(crate) mod ruling;
+
 use async_trait::async_trait;
 use runward_engine::run::{HomeId, RunId};
 use runward_engine::schedule::entry::{Schedule, Tick};

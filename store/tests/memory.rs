@@ -4,10 +4,16 @@
 
 use std::sync::Arc;
 
-use runward_store::{Ledger, MemoryLedger};
+use runward_store::{Ledger, MemoryLedger, Timetable};
 
 async fn fresh() -> Arc<dyn Ledger> {
     Arc::new(MemoryLedger::default())
 }
 
 runward_store::ledger_conformance!(fresh);
+
+async fn table() -> Arc<dyn Timetable> {
+    Arc::new(MemoryLedger::default())
+}
+
+runward_store::timetable_conformance!(table);

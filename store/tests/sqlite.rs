@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use runward_store::{Ledger, LedgerError, SqliteLedger};
+use runward_store::{Ledger, LedgerError, SqliteLedger, Timetable};
 use sqlx::Connection;
 use tempfile::TempDir;
 
@@ -16,6 +16,13 @@ async fn fresh() -> Arc<dyn Ledger> {
 }
 
 runward_store::ledger_conformance!(fresh);
+
+async fn table() -> Arc<dyn Timetable> {
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
+    Arc::new(SqliteLedger::open(&dir.join("ledger.db")).await.unwrap())
+}
+
+runward_store::timetable_conformance!(table);
 
 async fn raw(path: &Path) -> sqlx::SqliteConnection {
     sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap()

@@ -159,7 +159,7 @@ async fn record(connection: &mut PgConnection, seal: &Seal, new: &NewRun) -> Res
     let now = sqlx::query_scalar(NOW).fetch_one(&mut *connection).await?;
     let mut view = RunView::empty(&new.id, &new.definition)?;
     let events = view.begin(new, seal, now);
-    write::definition(connection, new).await?;
+    write::definitions(connection, [new]).await?;
     write::run(connection, &mut view, &events, now).await?;
     Ok(Triggered { view, created: true })
 }
@@ -207,7 +207,7 @@ async fn try_administer(pool: &Pool, event: &AdminEvent, actor: &str) -> Result<
         let now = sqlx::query_scalar(NOW).fetch_one(&mut *loan).await?;
         prune::administer(&mut loan, event.clone(), now, actor).await
     };
-    let event = answered_at_leisure(done).await.map_err(|error: sqlx::Error| Unrecorded::Failed(error.into()))?;
+    let event = answered_at_leisure(done).await.map_err(Unrecorded::Failed)?;
     loan.commit().await?;
     Ok(event)
 }

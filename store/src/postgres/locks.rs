@@ -2,7 +2,8 @@
 //!
 //! A run is locked by its row. What remains are advisory locks of the transaction: they leave nothing behind, and
 //! two names that fall on the same number only wait for each other. Whoever takes several takes them in one order: the
-//! run, then the whole ledger, then a name, then a group. So nobody waits in a circle.
+//! run, then the whole ledger, then what is posted, then a name (of a schedule by its row), then a group, then the ledger's
+//! own record. So nobody waits in a circle.
 
 use sqlx::PgConnection;
 
@@ -12,6 +13,8 @@ use crate::administration::PrunedRun;
 const LEDGER: i32 = 0x7277_0001;
 const NAME: i32 = 0x7277_0002;
 const GROUP: i32 = 0x7277_0003;
+const POSTS: i32 = 0x7277_0004;
+const RECORD: i32 = 0x7277_0005;
 
 /// Nobody prunes meanwhile: what a new run refers to stays.
 pub(super) async fn ledger_stays(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -31,6 +34,16 @@ pub(super) async fn name(connection: &mut PgConnection, name: &str) -> Result<()
 /// Nobody else takes a permit of this group, or a place in its queue.
 pub(super) async fn group(connection: &mut PgConnection, group: &str) -> Result<(), sqlx::Error> {
     take(connection, ALONE, GROUP, group).await
+}
+
+/// Nobody else changes what a server fires.
+pub(super) async fn posts(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    take(connection, ALONE, POSTS, "").await
+}
+
+/// Nobody else writes to the ledger's own record: for those who do not have the whole ledger to themselves.
+pub(super) async fn record(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    take(connection, ALONE, RECORD, "").await
 }
 
 /// Nobody goes on with these runs meanwhile. In one order, so that two who want the same ones do not wait in a circle.

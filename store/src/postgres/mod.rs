@@ -36,6 +36,20 @@ macro_rules! ask {
     };
 }
 
+/// The many rows of the JSON text that `$1` is: `item.value` is one.
+macro_rules! items {
+    () => {
+        "jsonb_array_elements($1::jsonb) AS item (value)"
+    };
+}
+
+/// Rows of this table, to the end of the transaction.
+macro_rules! locked {
+    ($table:literal) => {
+        concat!(" FOR NO KEY UPDATE OF ", $table)
+    };
+}
+
 mod address;
 mod care;
 mod change;
@@ -55,6 +69,9 @@ mod ready;
 mod schema;
 mod sessions;
 mod text;
+#[path = "../sql/ticks.rs"]
+mod ticks;
+mod timetable;
 mod tries;
 mod trouble;
 mod write;

@@ -62,9 +62,10 @@ macro_rules! rows_of_a_run {
 const NEW_RUN: &str = concat!(
     rows_of_a_run!(),
     "INSERT INTO runs (id, status, generation, held, permit, permit_at, waits, rollback, started_at, finished_at, seq, head, \
-                       name, trigger, actor, key, parent, parent_step, params, definition, grp, priority, created_at) \
+                       name, trigger, actor, key, parent, parent_step, params, definition, grp, priority, created_at, \
+                       schedule) \
      VALUES ($1, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, \
-             $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58)"
+             $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59)"
 );
 
 const CHANGES: &str = concat!(
@@ -80,26 +81,31 @@ type Statement = Query<'static, sqlx::Postgres, PgArguments>;
 ///
 /// Where a definition is there, so are its files: nobody prunes while a run is recorded ([`super::locks::ledger_stays`]).
 /// In the order of their names, so that two who record the same ones wait for each other in one direction only.
-pub(super) async fn definition(connection: &mut PgConnection, new: &NewRun) -> Result<(), sqlx::Error> {
-    let mut definitions: Vec<_> = new.called.iter().chain([&new.definition]).map(|one| (one.hash(), one)).collect();
-    let hashes: Vec<&str> = definitions.iter().map(|(hash, _)| hash.as_str()).collect();
+pub(super) async fn definitions<'a>(
+    connection: &mut PgConnection,
+    runs: impl IntoIterator<Item = &'a NewRun>,
+) -> Result<(), sqlx::Error> {
+    let (mut definitions, mut blobs) = (BTreeMap::new(), BTreeMap::new());
+    for new in runs {
+        definitions.extend(new.called.iter().chain([&new.definition]).map(|one| (one.hash(), one)));
+        blobs.extend(new.blobs.iter().map(|(sha256, bytes)| (sha256.as_str(), bytes.as_slice())));
+    }
+    let hashes: Vec<&str> = definitions.keys().map(String::as_str).collect();
     let there: Vec<String> = sqlx::query_scalar("SELECT hash FROM definitions WHERE hash = ANY($1)")
         .bind(&hashes)
         .fetch_all(&mut *connection)
         .await?;
-    definitions.retain(|(hash, _)| !there.contains(hash));
+    definitions.retain(|hash, _| !there.contains(hash));
     if definitions.is_empty() {
         return Ok(());
     }
-    let (names, contents): (Vec<&str>, Vec<&[u8]>) =
-        new.blobs.iter().map(|(sha256, bytes)| (sha256.as_str(), bytes.as_slice())).unzip();
+    let (names, contents): (Vec<&str>, Vec<&[u8]>) = blobs.into_iter().unzip();
     let sql = "INSERT INTO blobs (sha256, bytes) SELECT * FROM unnest($1::text[], $2::bytea[]) AS new (sha256, bytes) \
                ORDER BY sha256 ON CONFLICT DO NOTHING";
     sqlx::query(sql).bind(names).bind(contents).execute(&mut *connection).await?;
-    let bodies = |(_, one): &(String, &_)| serde_json::to_string(one);
-    let bodies = definitions.iter().map(bodies).collect::<Result<Vec<_>, _>>();
+    let bodies = definitions.values().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
     let bodies = bodies.expect("a definition is plain data: its JSON cannot fail");
-    let hashes: Vec<String> = definitions.into_iter().map(|(hash, _)| hash).collect();
+    let hashes: Vec<String> = definitions.into_keys().collect();
     let sql = "INSERT INTO definitions (hash, body) SELECT * FROM unnest($1::text[], $2::text[]) AS new (hash, body) \
                ORDER BY hash ON CONFLICT DO NOTHING";
     sqlx::query(sql).bind(hashes).bind(bodies).execute(connection).await?;
@@ -126,7 +132,8 @@ pub(super) async fn run(
         .bind(row.definition)
         .bind(maybe(row.group.as_deref()))
         .bind(row.priority as i64)
-        .bind(row.created_at);
+        .bind(row.created_at)
+        .bind(maybe(row.schedule.as_deref()));
     statement.execute(connection).await?;
     Ok(())
 }

@@ -3,9 +3,10 @@
 use runward_engine::run::RunId;
 use sqlx::Row as _;
 
-use super::{Connection, PRUNED_ON_RECORD, UNNAMED_BLOBS, UNUSED_DEFINITIONS, shown, stored};
+use super::{Connection, PRUNED_ON_RECORD, UNNAMED_BLOBS, UNUSED_DEFINITIONS, shown, stored, ticks};
 use crate::administration::{self, AdminEvent, PrunedRun};
 use crate::chain;
+use crate::sql::ReadError;
 
 /// The pruned run that had this key.
 pub(super) async fn owner(connection: &mut Connection, key: &str) -> Result<Option<RunId>, sqlx::Error> {
@@ -40,18 +41,22 @@ pub(super) async fn administer(
     event: AdminEvent,
     at: i64,
     actor: &str,
-) -> Result<AdminEvent, sqlx::Error> {
+) -> Result<AdminEvent, ReadError> {
     let event = match event {
         AdminEvent::RunsPruned { rule, runs } => {
             let runs = unchanged(connection, runs).await?;
             AdminEvent::RunsPruned { rule, runs }
         }
+        AdminEvent::TicksPruned { before, .. } => ticks::prunable(connection, before).await?,
         other => other,
     };
-    if matches!(&event, AdminEvent::RunsPruned { runs, .. } if runs.is_empty()) {
+    if event.is_idle() || !ticks::switch(connection, &event, at, actor).await? {
         return Ok(event);
     }
     let entry = append(connection, &event, at, actor).await?;
+    if let AdminEvent::TicksPruned { before, .. } = &event {
+        ticks::prune(connection, *before).await?;
+    }
     for run in event.pruned() {
         remove(connection, run, entry).await?;
     }
@@ -77,7 +82,12 @@ async fn unchanged(connection: &mut Connection, runs: Vec<PrunedRun>) -> Result<
     Ok(found)
 }
 
-async fn append(connection: &mut Connection, event: &AdminEvent, at: i64, actor: &str) -> Result<i64, sqlx::Error> {
+pub(super) async fn append(
+    connection: &mut Connection,
+    event: &AdminEvent,
+    at: i64,
+    actor: &str,
+) -> Result<i64, sqlx::Error> {
     let last = sqlx::query("SELECT seq, hash FROM administration ORDER BY seq DESC LIMIT 1")
         .fetch_optional(&mut *connection)
         .await?;

@@ -14,7 +14,8 @@ use crate::ledger::{RunQuery, RunView, StoredEvent};
 use crate::sql::ReadError;
 
 const RUN_COLUMNS: &str = "SELECT id, name, status, generation, held, waits, rollback, trigger, actor, key, parent, \
-     parent_step, params, definition, grp, permit, permit_at, priority, created_at, started_at, finished_at, seq FROM runs";
+     parent_step, params, definition, grp, permit, permit_at, priority, schedule, created_at, started_at, finished_at, seq \
+     FROM runs";
 
 pub(super) async fn load(connection: &mut Connection, run: &RunId) -> Result<RunView, ReadError> {
     let hash: Option<String> = sqlx::query_scalar("SELECT definition FROM runs WHERE id = $1")
@@ -264,7 +265,7 @@ fn run_of(row: &Row) -> Result<RunRow, sqlx::Error> {
         waits: maybe(row, "waits")?,
         rollback: rolled_back(row)?,
         trigger: text(row, "trigger")?,
-        schedule: None,
+        schedule: maybe(row, "schedule")?,
         actor: text(row, "actor")?,
         key: maybe(row, "key")?,
         parent: row.try_get::<Option<String>, _>("parent")?.map(RunId),

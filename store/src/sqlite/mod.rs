@@ -4,6 +4,20 @@
 //! that processes queue up for the write lock instead of failing in the middle. Opening, the switch to WAL and
 //! migrations are serialised by a lock on a file beside it, because SQLite alone answers "database is locked" there.
 
+/// The many rows of the JSON text that `$1` is: `item.value` is one.
+macro_rules! items {
+    () => {
+        "json_each($1) AS item"
+    };
+}
+
+/// For whoever holds the write lock, every row is locked.
+macro_rules! locked {
+    ($table:literal) => {
+        ""
+    };
+}
+
 mod care;
 mod errors;
 mod examine;
@@ -17,6 +31,9 @@ mod plan;
 mod prune;
 #[path = "../sql/read.rs"]
 mod read;
+#[path = "../sql/ticks.rs"]
+mod ticks;
+mod timetable;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -213,7 +230,8 @@ impl Ledger for SqliteLedger {
     async fn administer(&self, event: AdminEvent, actor: &str) -> Result<AdminEvent, LedgerError> {
         let mut connection = self.connection.lock().await;
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))?;
-        let event = prune::administer(&mut tx, event, now_ms(), actor).await.map_err(|error| self.error(error))?;
+        let event = prune::administer(&mut tx, event, now_ms(), actor).await;
+        let event = event.map_err(|error| errors::at(&self.path, error))?;
         tx.commit().await.map_err(|error| self.error(error))?;
         Ok(event)
     }

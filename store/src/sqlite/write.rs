@@ -43,7 +43,7 @@ pub(super) async fn run(
     let row = rows::run_row(&view.state);
     let mut batch = Batch::new(
         "INSERT INTO runs (id, name, status, generation, held, waits, rollback, trigger, actor, key, parent, parent_step, params, \
-         definition, grp, permit, permit_at, priority, created_at, started_at, finished_at, seq, head) VALUES (",
+         definition, grp, permit, permit_at, priority, schedule, created_at, started_at, finished_at, seq, head) VALUES (",
     );
     let mut values = batch.text.separated(", ");
     values.push_bind(row.id.0).push_bind(row.name).push_bind(row.status).push_bind(i64::from(row.generation));
@@ -52,7 +52,7 @@ pub(super) async fn run(
     values.push_bind(row.parent.map(|parent| parent.0)).push_bind(row.parent_step);
     values.push_bind(json(&row.params)).push_bind(row.definition).push_bind(row.group);
     values.push_bind(row.permit.map(Permit::as_str)).push_bind(row.permit_at).push_bind(row.priority as i64);
-    values.push_bind(row.created_at);
+    values.push_bind(row.schedule).push_bind(row.created_at);
     values.push_bind(row.started_at).push_bind(row.finished_at).push_bind(row.seq as i64).push_bind(view.head.clone());
     batch.text.push(")");
     batch.append(connection, view, events).await

@@ -18,7 +18,7 @@ use runward_engine::run::outputs::Outputs;
 use runward_engine::run::place::Place;
 use runward_engine::run::{Command, Unit};
 use runward_services::Postgres;
-use runward_store::{Ledger, LedgerError, PostgresLedger, RunView, command};
+use runward_store::{Ledger, LedgerError, PostgresLedger, RunView, Timetable, command};
 
 /// A server with a database that is made ready.
 async fn ready() -> (Postgres, String) {
@@ -77,3 +77,11 @@ async fn says(
 }
 
 runward_store::ledger_conformance!(fresh);
+
+async fn table() -> Arc<dyn Timetable> {
+    let (postgres, url) = ready().await;
+    Box::leak(Box::new(postgres));
+    Arc::new(PostgresLedger::open(&url).await.unwrap())
+}
+
+runward_store::timetable_conformance!(table);
