@@ -171,7 +171,7 @@ impl Course {
         }
         if self.late(tick, now) > self.within_ms {
             let within = Duration::from_millis(self.within_ms.unsigned_abs());
-            return format!("{missed}, and it is older than `within: {}`", format_duration(within));
+            return format!("{missed}, and it is older than {} (`within`)", format_duration(within));
         }
         match self.missed {
             Missed::All => format!("{missed}, and only the newest {ALL_MAX} are made up for (`missed: all`)"),
@@ -179,3 +179,6 @@ impl Course {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,4 +210,4 @@ fn seconds(millis: i64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
