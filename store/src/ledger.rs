@@ -112,6 +112,8 @@ pub struct RunView {
     pub head: String,
     /// A commit failed and nobody knows whether it took effect: the next use reads everything again.
     pub stale: bool,
+    /// Somebody else records in the run as well: so many commits are made with that in mind.
+    pub(crate) crowded: u32,
 }
 
 /// Says what to do next, given the state as the commands so far have left it.
@@ -208,6 +210,14 @@ pub trait Ledger: Send + Sync {
     async fn administration(&self) -> Result<Vec<AdminEntry>, LedgerError>;
 }
 
+/// The runbook of a definition that is on the record. `run`: for the error.
+pub(crate) fn parsed(run: &RunId, definition: &Definition) -> Result<Arc<Runbook>, LedgerError> {
+    runbook::parse(definition.source.as_bytes()).map(Arc::new).map_err(|report| LedgerError::Definition {
+        run: run.clone(),
+        message: report.findings.first().map(|finding| finding.message.clone()).unwrap_or_default(),
+    })
+}
+
 impl NewRun {
     /// `members`: of its group.
     pub(crate) fn fits(&self, members: &[Member]) -> Result<(), LedgerError> {
@@ -226,16 +236,12 @@ impl NewRun {
 
 impl RunView {
     pub(crate) fn empty(run: &RunId, definition: &Definition) -> Result<RunView, LedgerError> {
-        let runbook = runbook::parse(definition.source.as_bytes()).map_err(|report| LedgerError::Definition {
-            run: run.clone(),
-            message: report.findings.first().map(|finding| finding.message.clone()).unwrap_or_default(),
-        })?;
-        Ok(RunView::of(run, Arc::new(runbook)))
+        Ok(RunView::of(run, parsed(run, definition)?))
     }
 
     pub(crate) fn of(run: &RunId, runbook: Arc<Runbook>) -> RunView {
         let state = RunState::new(run.clone(), runbook);
-        RunView { state, head: chain::GENESIS.to_owned(), stale: false }
+        RunView { state, head: chain::GENESIS.to_owned(), stale: false, crowded: 0 }
     }
 
     /// Applies events read from the ledger, each checked against the chain.

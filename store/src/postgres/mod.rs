@@ -1,8 +1,8 @@
 //! The ledger in a Postgres database, used by many processes on many hosts at once.
 //!
 //! READ COMMITTED with explicit locks: a run by its row (`FOR NO KEY UPDATE`), everything that has no row by a lock of the
-//! transaction ([`locks`]). A commit is four trips to the server: begin, lock, write, commit. Nothing here depends on the
-//! clock of a host, on LISTEN, or on anything that outlives a transaction.
+//! transaction ([`locks`]). A commit is four trips to the server: begin, lock, write, commit; or one, where nobody else is
+//! at the run ([`once`]). Nothing here depends on the clock of a host, on LISTEN, or on anything that outlives a transaction.
 
 /// The server's clock as a statement begins, in epoch milliseconds.
 macro_rules! now {
@@ -53,11 +53,13 @@ macro_rules! locked {
 mod address;
 mod care;
 mod change;
+mod definitions;
 mod errors;
 mod fleet;
 mod health;
 mod locks;
 mod logs;
+mod once;
 #[path = "../sql/past.rs"]
 mod past;
 mod pool;
@@ -76,19 +78,24 @@ mod tries;
 mod trouble;
 mod write;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use runward_engine::plan::history::PastRun;
 use runward_engine::plan::{Definition, Seal};
 use runward_engine::run::group::Member;
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
-use runward_engine::run::{Recorded, RunId};
+use runward_engine::run::{Command, Event, Recorded, RunId, RunState};
 use sqlx::PgConnection as Connection;
 use sqlx::postgres::PgRow as Row;
 use tokio::sync::OnceCell;
+use tracing::debug;
 
 use self::address::Address;
 use self::change::Unrecorded;
-use self::pool::{Pool, answered};
+use self::definitions::{Definitions, Known};
+use self::once::Clock;
+use self::pool::{NotCommitted, Pool, answered};
 use self::sessions::Beats;
 use self::text::{shown, stored};
 use self::tries::Tries;
@@ -122,6 +129,8 @@ pub struct PostgresLedger {
     pool: Pool,
     beats: Beats,
     seal: OnceCell<Seal>,
+    definitions: Definitions,
+    clock: Clock,
 }
 
 impl PostgresLedger {
@@ -139,7 +148,14 @@ impl PostgresLedger {
             true => Pool::new(address.options.options([("synchronous_commit", "on")])),
             false => Pool::with(address.options, connection),
         };
-        Ok(PostgresLedger { place: address.place, pool, beats, seal: OnceCell::new() })
+        Ok(PostgresLedger {
+            place: address.place,
+            pool,
+            beats,
+            seal: OnceCell::new(),
+            definitions: Definitions::default(),
+            clock: Clock::default(),
+        })
     }
 
     /// Looks at a server, and at how far its database is made ready, without changing anything.
@@ -163,6 +179,14 @@ impl PostgresLedger {
         errors::at(&self.place, error.into())
     }
 
+    async fn known(&self, hash: &str) -> Result<Arc<Known>, LedgerError> {
+        if let Some(known) = self.definitions.get(hash) {
+            return Ok(known);
+        }
+        let definition = ask!(self, |connection| read::definition(&mut connection, hash))?;
+        Ok(self.definitions.keep(hash, definition))
+    }
+
     fn unrecorded(&self, error: Unrecorded, what: &str) -> LedgerError {
         match error {
             Unrecorded::Failed(error) => self.error(error),
@@ -174,31 +198,88 @@ impl PostgresLedger {
     }
 }
 
-#[async_trait]
-impl Ledger for PostgresLedger {
-    async fn trigger(&self, new: NewRun) -> Result<Triggered, LedgerError> {
-        let seal = self.seal().await?;
-        let triggered = change::trigger(&self.pool, &seal, &new).await;
-        triggered.map_err(|error| self.unrecorded(error, &format!("run {}", new.id)))
+/// What has become of a commit so far.
+#[derive(Default)]
+struct Tried {
+    done: bool,
+    /// What was said, to be said again.
+    commands: Vec<Command>,
+    /// Up to where the run was known.
+    known: u64,
+    /// What it came to, should it be there after all.
+    committed: Committed,
+    /// It may be, or come to be.
+    unanswered: Option<sqlx::Error>,
+}
+
+impl PostgresLedger {
+    async fn commit_at_once(&self, view: &mut RunView, next: &mut Next<'_>, now: i64, actor: &str) -> Tried {
+        let (known, mut commands, mut unanswered) = (view.state.seq, Vec::new(), None);
+        let mut said = |state: &RunState| {
+            let command = next(state)?;
+            commands.push(command.clone());
+            Some(command)
+        };
+        let (replies, events) = view.advance(&mut said, &view.env(now, None), actor);
+        if events.is_empty() {
+            // What others have recorded may make a difference, and is to be told in any case.
+            return Tried { commands, known, ..Tried::default() };
+        }
+        view.stale = true;
+        let done = match once::commit(&self.pool, &self.clock, view, &events, now).await {
+            Ok(done) => done,
+            Err(NotCommitted::Failed(error)) => {
+                debug!(run = %view.state.id, %error, "a commit is made again, in steps");
+                false
+            }
+            Err(NotCommitted::Unanswered(error)) => {
+                debug!(run = %view.state.id, %error, "a commit was not answered");
+                unanswered = Some(error);
+                false
+            }
+        };
+        view.stale = !done;
+        let news = events.into_iter().map(|(event, _)| event.recorded).collect();
+        Tried { done, commands, known, unanswered, committed: Committed { replies, news } }
     }
 
-    async fn load(&self, run: &RunId) -> Result<RunView, LedgerError> {
-        ask!(self, self.pool.begin(SNAPSHOT), |connection| read::load(&mut connection, run))
-    }
-
-    async fn refresh(&self, view: &mut RunView) -> Result<Vec<Recorded>, LedgerError> {
-        ask!(self, |connection| read::catch_up(&mut connection, view))
-    }
-
-    async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError> {
+    /// With the run locked. Of what was tried before, everything is there, or nothing.
+    async fn commit_in_steps(
+        &self,
+        view: &mut RunView,
+        next: &mut Next<'_>,
+        tried: Tried,
+        actor: &str,
+    ) -> Result<Committed, LedgerError> {
         let mut news = Vec::new();
+        let again = view.stale;
         let locked = change::lock(&self.pool, view, &mut news).await.map_err(|error| self.error(error))?;
         let mut loan = locked.loan;
+        self.clock.heard(locked.now);
+        if again && !tried.committed.news.is_empty() {
+            let since = answered(read::events(&mut loan, &view.state.id, tried.known)).await;
+            news.extend(since.map_err(|error| self.error(error))?.0.into_iter().map(|event| event.recorded));
+            view.note_others(true);
+            if news.starts_with(&tried.committed.news) {
+                loan.roll_back().await;
+                return Ok(Committed { news, ..tried.committed });
+            }
+        } else {
+            view.note_others(!news.is_empty());
+        }
         // From here on the view runs ahead of the ledger until the commit is acknowledged.
         view.stale = true;
         let permit = view.state.permit();
         let now = locked.now;
-        let (replies, events) = view.advance(next, &view.env(now, locked.members), actor);
+        let mut commands = tried.commands.into_iter();
+        let mut said = |state: &RunState| commands.next().or_else(|| next(state));
+        let (replies, events) = view.advance(&mut said, &view.env(now, locked.members), actor);
+        let what = format!("the change of run {}", view.state.id);
+        if let (Some(error), true) = (tried.unanswered, events.is_empty()) {
+            // With nothing recorded it could still arrive, and be recorded then.
+            loan.roll_back().await;
+            return Err(self.unrecorded(Unrecorded::Unanswered(error), &what));
+        }
         if events.is_empty() {
             loan.roll_back().await;
         } else {
@@ -207,12 +288,50 @@ impl Ledger for PostgresLedger {
                 ready::pass_on(&mut loan, permit, &view.state).await
             });
             written.await.map_err(|error| self.error(error))?;
-            let what = format!("the change of run {}", view.state.id);
             loan.commit().await.map_err(|error| self.unrecorded(error.into(), &what))?;
         }
         view.stale = false;
         news.extend(events.into_iter().map(|(event, _)| event.recorded));
         Ok(Committed { replies, news })
+    }
+}
+
+#[async_trait]
+impl Ledger for PostgresLedger {
+    async fn trigger(&self, new: NewRun) -> Result<Triggered, LedgerError> {
+        let seal = self.seal().await?;
+        let triggered = change::trigger(&self.pool, &seal, &new).await;
+        triggered.map_err(|error| self.unrecorded(error, &format!("run {}", new.id)))
+    }
+
+    /// One trip, where the definition is known: a statement sees one moment, and the first event names the definition.
+    async fn load(&self, run: &RunId) -> Result<RunView, LedgerError> {
+        let (events, bodies) = ask!(self, |connection| read::events(&mut connection, run, 0))?;
+        let created = events.first().map(|first| &first.recorded.event);
+        if let Some(Event::RunCreated { definition, .. }) = created
+            && let Ok(known) = self.known(definition).await
+        {
+            let mut view = RunView::of(run, known.runbook(run)?);
+            view.fold(events, &bodies)?;
+            return Ok(view);
+        }
+        // There is no such run, or no longer, or something is wrong with it: this says what.
+        ask!(self, self.pool.begin(SNAPSHOT), |connection| read::load(&mut connection, run))
+    }
+
+    async fn refresh(&self, view: &mut RunView) -> Result<Vec<Recorded>, LedgerError> {
+        ask!(self, |connection| read::catch_up(&mut connection, view))
+    }
+
+    async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError> {
+        let tried = match self.clock.guess().filter(|_| view.is_alone()) {
+            Some(now) => self.commit_at_once(view, next, now, actor).await,
+            None => Tried::default(),
+        };
+        match tried.done {
+            true => Ok(tried.committed),
+            false => self.commit_in_steps(view, next, tried, actor).await,
+        }
     }
 
     async fn past(&self, name: &str, runs: u32) -> Result<Vec<PastRun>, LedgerError> {
@@ -245,7 +364,7 @@ impl Ledger for PostgresLedger {
     }
 
     async fn definition(&self, hash: &str) -> Result<Definition, LedgerError> {
-        ask!(self, |connection| read::definition(&mut connection, hash))
+        self.known(hash).await.map(|known| known.definition.clone())
     }
 
     async fn blob(&self, sha256: &str) -> Result<Vec<u8>, LedgerError> {
@@ -259,6 +378,7 @@ impl Ledger for PostgresLedger {
 
     async fn administer(&self, event: AdminEvent, actor: &str) -> Result<AdminEvent, LedgerError> {
         let done = change::administer(&self.pool, &event, actor).await;
+        self.definitions.forget();
         done.map_err(|error| self.unrecorded(error, "what was done to the ledger"))
     }
 

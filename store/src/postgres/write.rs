@@ -9,26 +9,29 @@ use runward_engine::run::calls::calls;
 use runward_engine::run::group::Permit;
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use serde_json::{Map, Value};
-use sqlx::PgConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
+use sqlx::{PgConnection, Row as _};
 
 use super::text::stored;
 use crate::error::LedgerError;
 use crate::ledger::{Linked, NewRun, RunView};
 use crate::sql::ReadError;
 
-/// The rows below a run; `$1` is its id, `$2` to `$35` are arrays, `$36` is the time.
+/// The rows below a run; `$1` is its id, `$2` to `$35` are arrays, `$36` is the time. Nothing is written unless `$holds`.
 macro_rules! rows_of_a_run {
-    () => {
-        "WITH new_events AS ( \
+    ($holds:literal) => {
+        concat!(
+            "new_events AS ( \
            INSERT INTO events (run_id, seq, at, actor, kind, body, hash) SELECT $1, new.* \
-           FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[]) AS new \
-         ), new_steps AS ( \
+           FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[]) AS new WHERE ",
+            $holds,
+            "), new_steps AS ( \
            INSERT INTO steps (run_id, unit, position, status, attempts, started_at, ended_at, error, outputs) \
            SELECT $1, new.* FROM unnest($8::text[], $9::bigint[], $10::text[], $11::bigint[], $12::bigint[], \
-                                        $13::bigint[], $14::text[], $15::text[]) AS new \
-           ON CONFLICT (run_id, unit) DO UPDATE SET status = excluded.status, attempts = excluded.attempts, \
+                                        $13::bigint[], $14::text[], $15::text[]) AS new WHERE ",
+            $holds,
+            " ON CONFLICT (run_id, unit) DO UPDATE SET status = excluded.status, attempts = excluded.attempts, \
              started_at = excluded.started_at, ended_at = excluded.ended_at, error = excluded.error, \
              outputs = excluded.outputs \
          ), new_attempts AS ( \
@@ -38,29 +41,50 @@ macro_rules! rows_of_a_run {
            SELECT $1, new.* FROM unnest($16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::text[], \
                                         $21::text[], $22::text[], $23::bigint[], $24::bigint[], $25::bigint[], \
                                         $26::int[], $27::int[], $28::text[], $29::bigint[], $30::bigint[], \
-                                        $31::text[], $32::text[], $33::text[]) AS new \
-           ON CONFLICT (run_id, unit, attempt) DO UPDATE SET watched_by = excluded.watched_by, \
+                                        $31::text[], $32::text[], $33::text[]) AS new WHERE ",
+            $holds,
+            " ON CONFLICT (run_id, unit, attempt) DO UPDATE SET watched_by = excluded.watched_by, \
              status = excluded.status, started_at = excluded.started_at, ended_at = excluded.ended_at, \
              code = excluded.code, signal = excluded.signal, error = excluded.error, \
              log_bytes = excluded.log_bytes, log_dropped = excluded.log_dropped, log_sha256 = excluded.log_sha256 \
          ), new_logs AS ( \
            INSERT INTO logs (run_id, claim, home) SELECT $1, claim, home \
            FROM unnest($16::text[], $22::text[], $32::text[]) AS new (claim, status, home) \
-           WHERE status = 'running' AND home IS NOT NULL ON CONFLICT DO NOTHING \
-         ), not_ready AS ( \
-           DELETE FROM ready WHERE run_id = $1 AND call <> ALL ($34::text[]) \
-         ), now_ready AS ( \
+           WHERE status = 'running' AND home IS NOT NULL AND ",
+            $holds,
+            " ON CONFLICT DO NOTHING \
+         ), empty_logs AS ( \
+           UPDATE logs SET complete = TRUE \
+           FROM unnest($16::text[], $22::text[], $29::bigint[], $31::text[]) AS ended (claim, status, bytes, sha256) \
+           WHERE logs.run_id = $1 AND logs.claim = ended.claim AND status <> 'running' \
+             AND sha256 <> '' AND bytes = 0 AND NOT complete AND ",
+            $holds,
+            "), not_ready AS ( \
+           DELETE FROM ready WHERE run_id = $1 AND call <> ALL ($34::text[]) AND ",
+            $holds,
+            "), now_ready AS ( \
            INSERT INTO ready (run_id, call, since) SELECT $1, new.* \
-           FROM unnest($34::text[], $35::bigint[]) AS new (call, since) \
-           WHERE NOT EXISTS (SELECT 1 FROM ready WHERE run_id = $1 AND ready.call = new.call \
-                             AND (ready.since = new.since OR ready.since <= $36 AND new.since <= $36)) \
-           ON CONFLICT (run_id, call) DO UPDATE SET since = excluded.since \
+           FROM unnest($34::text[], $35::bigint[]) AS new (call, since) WHERE ",
+            $holds,
+            " ON CONFLICT (run_id, call) DO UPDATE SET since = excluded.since \
+             WHERE ready.since <> excluded.since AND (ready.since > $36 OR excluded.since > $36) \
          ) "
+        )
+    };
+}
+
+/// What changes of a run itself, from `$37` on; `$48` is the event that it follows.
+macro_rules! head_of_a_run {
+    () => {
+        "UPDATE runs SET status = $37, generation = $38, held = $39, permit = $40, permit_at = $41, waits = $42, \
+                         rollback = $43, started_at = $44, finished_at = $45, seq = $46, head = $47 \
+         WHERE id = $1 AND seq = $48"
     };
 }
 
 const NEW_RUN: &str = concat!(
-    rows_of_a_run!(),
+    "WITH ",
+    rows_of_a_run!("TRUE"),
     "INSERT INTO runs (id, status, generation, held, permit, permit_at, waits, rollback, started_at, finished_at, seq, head, \
                        name, trigger, actor, key, parent, parent_step, params, definition, grp, priority, created_at, \
                        schedule) \
@@ -68,11 +92,16 @@ const NEW_RUN: &str = concat!(
              $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59)"
 );
 
-const CHANGES: &str = concat!(
-    rows_of_a_run!(),
-    "UPDATE runs SET status = $37, generation = $38, held = $39, permit = $40, permit_at = $41, waits = $42, \
-                     rollback = $43, started_at = $44, finished_at = $45, seq = $46, head = $47 \
-     WHERE id = $1 AND seq = $48"
+/// Of a run that is locked.
+const CHANGES: &str = concat!("WITH ", rows_of_a_run!("TRUE"), head_of_a_run!());
+
+/// Of a run that is not: all of it, or nothing, if it has moved on or it is not about that time (`$36`, in milliseconds).
+const CHANGES_AT_ONCE: &str = concat!(
+    "WITH clock AS (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now), head AS (",
+    head_of_a_run!(),
+    " AND abs((SELECT now FROM clock) - $36) <= 100 RETURNING id), ",
+    rows_of_a_run!("EXISTS (SELECT FROM head)"),
+    "SELECT now, EXISTS (SELECT FROM head) FROM clock"
 );
 
 type Statement = Query<'static, sqlx::Postgres, PgArguments>;
@@ -146,13 +175,30 @@ pub(super) async fn changes(
     now: i64,
 ) -> Result<(), ReadError> {
     let row = rows::run_row(&view.state);
-    let before = events.first().map_or(row.seq, |(event, _)| event.recorded.seq) as i64 - 1;
-    let statement = head(below(sqlx::query(CHANGES), view, events, now), &row, view).bind(before);
+    let statement = head(below(sqlx::query(CHANGES), view, events, now), &row, view).bind(before(&row, events));
     if statement.execute(connection).await?.rows_affected() != 1 {
         let message = format!("run {} moved on while its row was locked", row.id);
         return Err(LedgerError::Other(message).into());
     }
     Ok(())
+}
+
+/// As [`changes`], without a lock and outside of a transaction: the server's clock, and whether it was written.
+pub(super) async fn at_once(
+    connection: &mut PgConnection,
+    view: &mut RunView,
+    events: &[Linked],
+    now: i64,
+) -> Result<(i64, bool), sqlx::Error> {
+    let row = rows::run_row(&view.state);
+    let statement = head(below(sqlx::query(CHANGES_AT_ONCE), view, events, now), &row, view);
+    let answer = statement.bind(before(&row, events)).fetch_one(connection).await?;
+    Ok((answer.try_get(0)?, answer.try_get(1)?))
+}
+
+/// The event that these follow.
+fn before(row: &RunRow, events: &[Linked]) -> i64 {
+    events.first().map_or(row.seq, |(event, _)| event.recorded.seq) as i64 - 1
 }
 
 /// `$37` to `$47`: what changes of a run.

@@ -32,8 +32,10 @@ fn trouble<T: std::fmt::Debug>(result: Result<T, LedgerError>) -> Trouble {
 
 #[tokio::test]
 async fn a_commit_that_was_not_answered_is_neither_done_nor_undone_until_the_run_is_read_again() {
-    let (_postgres, proxy, ledger) = behind_a_proxy().await;
+    let (postgres, proxy, _) = behind_a_proxy().await;
     for (run, reaches) in [("run-1", Reaches::TheServer), ("run-2", Reaches::Nobody)] {
+        // The first commit of a process is made in steps.
+        let ledger = PostgresLedger::open(&postgres.url_through(&proxy, "runward")).await.unwrap();
         let mut view = ledger.trigger(new_run(run, None)).await.unwrap().view;
         proxy.cut_at(COMMIT, reaches);
         assert_eq!(trouble(claims(&ledger, &mut view, "c1").await), Trouble::Unanswered);
@@ -46,6 +48,47 @@ async fn a_commit_that_was_not_answered_is_neither_done_nor_undone_until_the_run
         }
     }
     assert_eq!(proxy.cuts(), 2);
+}
+
+/// Only in a claim.
+const CLAIMS: &[u8] = b"\"kind\":\"attempt_claimed\"";
+
+#[tokio::test]
+async fn a_commit_in_one_trip_that_was_not_answered_is_found_or_made_again() {
+    let (_postgres, proxy, ledger) = behind_a_proxy().await;
+    for (run, reaches) in [("run-1", Reaches::TheServer), ("run-2", Reaches::Nobody)] {
+        let mut view = ledger.trigger(new_run(run, None)).await.unwrap().view;
+        command(&ledger, &mut view, Command::Pause { reason: None }, "tester").await.unwrap().unwrap();
+        command(&ledger, &mut view, Command::Unpause, "tester").await.unwrap().unwrap();
+        let known = view.state.seq;
+        proxy.cut_at(CLAIMS, reaches);
+        let mut once = Some(claim("c1"));
+        let committed = ledger.commit(&mut view, &mut |_| once.take(), "tester").await.unwrap();
+        assert!(matches!(committed.replies[..], [Ok(())]), "{committed:?}");
+        let told: Vec<u64> = committed.news.iter().map(|recorded| recorded.seq).collect();
+        assert_eq!(told, (known + 1..=view.state.seq).collect::<Vec<_>>(), "each thing once");
+        let read = ledger.load(&run.into()).await.unwrap();
+        assert_eq!((read.state.seq, &read.head), (view.state.seq, &view.head));
+        assert_eq!(read.state.step(0).whole.attempts.len(), 1);
+        assert!(claims(&ledger, &mut view, "c2").await.unwrap().is_err(), "it is taken");
+    }
+    assert_eq!(proxy.cuts(), 2);
+}
+
+#[tokio::test]
+async fn whoever_decided_on_less_than_there_is_decides_again_and_hears_what_was_new() {
+    let (_postgres, _proxy, ledger) = behind_a_proxy().await;
+    let mut mine = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    command(&ledger, &mut mine, Command::Pause { reason: None }, "tester").await.unwrap().unwrap();
+    command(&ledger, &mut mine, Command::Unpause, "tester").await.unwrap().unwrap();
+    let mut theirs = mine.clone();
+    claims(&ledger, &mut theirs, "theirs").await.unwrap().unwrap();
+    let mut commands = vec![Command::Pause { reason: Some("mine".into()) }, claim("mine")];
+    let committed = ledger.commit(&mut mine, &mut |_| commands.pop(), "tester").await.unwrap();
+    assert!(matches!(committed.replies[..], [Err(Reject::NotReady { .. }), Ok(())]), "{committed:?}");
+    let kinds: Vec<_> = committed.news.iter().map(|recorded| recorded.event.kind()).collect();
+    assert!(kinds.contains(&"attempt_claimed") && kinds.last() == Some(&"run_paused"), "{kinds:?}");
+    assert_eq!(ledger.load(&"run-1".into()).await.unwrap().head, mine.head);
 }
 
 #[tokio::test]

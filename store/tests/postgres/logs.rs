@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use runward_engine::plan::definition::sha256;
 use runward_engine::retention::Retention;
-use runward_engine::run::{ClaimId, RunId};
+use runward_engine::run::event::LogDigest;
+use runward_engine::run::{ClaimId, Command, RunId};
 use runward_store::conformance::new_run;
 use runward_store::fleet::{LOG_PART_BYTES_MAX, LogPart, Shipped, Unshipped};
 use runward_store::{AdminEvent, Fleet, Ledger, PostgresLedger, PrunedRun};
@@ -85,6 +87,29 @@ async fn what_the_spool_no_longer_keeps_is_not_kept_here_either() {
     assert!(error.to_string().contains("log_parts"), "{error}");
 }
 
+fn printed(settle: Command) -> Command {
+    let Command::Settle { claim, mut report } = settle else { return settle };
+    report.log = LogDigest { bytes: 3, dropped: 0, sha256: sha256(b"abc") };
+    Command::Settle { claim, report }
+}
+
+#[tokio::test]
+async fn what_ended_without_a_word_is_complete_with_its_end() {
+    let (_postgres, url) = ready().await;
+    let ledger = PostgresLedger::open(&url).await.unwrap();
+    let mut view = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
+    let run = RunId::from("run-1");
+    // Of the second one nobody knows what it printed.
+    for (step, digest, complete) in [(0, sha256(b""), true), (1, String::new(), false)] {
+        let id = format!("c{step}");
+        accept(&ledger, &mut view, claim(step, &id, "home-1")).await;
+        let Command::Settle { claim, mut report } = settle(&id) else { panic!("it settles") };
+        report.log = LogDigest { bytes: 0, dropped: 0, sha256: digest };
+        accept(&ledger, &mut view, Command::Settle { claim: claim.clone(), report }).await;
+        assert_eq!(ledger.shipped(&run, &claim).await.unwrap(), Shipped { to: 0, complete });
+    }
+}
+
 #[tokio::test]
 async fn a_home_is_told_what_it_has_not_shipped_until_the_run_is_pruned() {
     let (_postgres, url) = ready().await;
@@ -97,7 +122,7 @@ async fn a_home_is_told_what_it_has_not_shipped_until_the_run_is_pruned() {
         let id = format!("c{step}");
         accept(&ledger, &mut view, claim(step, &id, "home-1")).await;
         assert_eq!(unshipped().await.pop(), Some(told(&id, true)));
-        accept(&ledger, &mut view, settle(&id)).await;
+        accept(&ledger, &mut view, printed(settle(&id))).await;
     }
     assert_eq!(unshipped().await, [told("c0", false), told("c1", false), told("c2", false)]);
     ledger.ship(&run, &"c1".into(), &part(0, 10), true).await.unwrap();

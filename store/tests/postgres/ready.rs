@@ -202,8 +202,9 @@ async fn what_is_announced_is_what_the_events_call_for_however_many_write() {
 async fn a_commit_that_was_not_answered_announces_what_it_recorded_and_nothing_else() {
     let (postgres, _) = ready().await;
     let proxy = Proxy::to(postgres.target());
-    let ledger = PostgresLedger::open(&postgres.url_through(&proxy, "runward")).await.unwrap();
+    let open = async || PostgresLedger::open(&postgres.url_through(&proxy, "runward")).await.unwrap();
     for (run, reaches, left) in [("run-1", Reaches::TheServer, 0), ("run-2", Reaches::Nobody, 1)] {
+        let ledger = open().await;
         let steps = "steps:\n  - {id: a, run: x}\n".to_owned();
         let mut view = ledger.trigger(run_of(run, steps)).await.unwrap().view;
         proxy.cut_at(&b"COMMIT\0"[..], reaches);
@@ -211,6 +212,7 @@ async fn a_commit_that_was_not_answered_announces_what_it_recorded_and_nothing_e
         consistent(&ledger, run).await;
         assert_eq!(announced(&ledger, run).await.len(), left);
     }
+    let ledger = open().await;
     proxy.cut_at(&b"COMMIT\0"[..], Reaches::TheServer);
     ledger.trigger(run_of("run-3", "steps:\n  - {id: a, run: x}\n".to_owned())).await.unwrap();
     assert_eq!(announced(&ledger, "run-3").await, [ANY]);

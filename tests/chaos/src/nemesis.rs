@@ -145,7 +145,9 @@ impl<'a> Nemesis<'a> {
                 true
             }
             Fault::SwallowCommit => {
-                cluster.to_postgres.cut_at("COMMIT", Reaches::TheServer);
+                // The end of a transaction, or a statement that is a commit by itself.
+                let words = if self.rng.bool() { "COMMIT" } else { "\"kind\":\"attempt_" };
+                cluster.to_postgres.cut_at(words, Reaches::TheServer);
                 true
             }
             Fault::FreezePostgres => {

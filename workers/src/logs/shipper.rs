@@ -54,6 +54,14 @@ enum Ended {
     NotYet,
 }
 
+/// Who wants an attempt to be shipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// One that ends without a word is complete as it is recorded, and the ledger need not be asked.
+    ByDriver,
+    ByLedger,
+}
+
 impl Shipper {
     /// `id`: of this home. To be called within a runtime.
     pub fn new(home: Home, id: HomeId, fleet: Arc<dyn Fleet>) -> Shipper {
@@ -115,7 +123,7 @@ impl Office {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Watch(run, claim, ended)) => self.ship(run, claim, ended),
+                    Some(Order::Watch(run, claim, ended)) => self.ship(run, claim, ended, Asked::ByDriver),
                     Some(Order::Drained(done)) => drains.push(done),
                     None => return,
                 },
@@ -139,14 +147,15 @@ impl Office {
         match found {
             Ok(unshipped) => {
                 for Unshipped { run, claim, running } in unshipped {
-                    self.ship(run, claim, if running { Ended::NotYet } else { Ended::Yes });
+                    let ended = if running { Ended::NotYet } else { Ended::Yes };
+                    self.ship(run, claim, ended, Asked::ByLedger);
                 }
             }
             Err(error) => self.line.breaks(&error),
         }
     }
 
-    fn ship(&mut self, run: RunId, claim: ClaimId, ended: Ended) {
+    fn ship(&mut self, run: RunId, claim: ClaimId, ended: Ended, asked: Asked) {
         if let Some(known) = self.known.get(&claim).filter(|known| !known.is_closed()) {
             known.send_if_modified(|known| ended == Ended::Yes && std::mem::replace(known, ended) == Ended::NotYet);
             return;
@@ -154,7 +163,7 @@ impl Office {
         let (tell, told) = watch::channel(ended);
         self.known.insert(claim.clone(), tell);
         let dir = self.home.attempt(&run, &claim);
-        let attempt = Attempt { line: Arc::clone(&self.line), run, claim, dir, ended: told };
+        let attempt = Attempt { line: Arc::clone(&self.line), run, claim, dir, ended: told, asked };
         self.tasks.spawn(attempt.go());
     }
 }
@@ -188,6 +197,7 @@ struct Attempt {
     claim: ClaimId,
     dir: PathBuf,
     ended: watch::Receiver<Ended>,
+    asked: Asked,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -212,8 +222,25 @@ impl Attempt {
         Done::Shipped(self.claim)
     }
 
+    /// Waits for something to ship. False: it has ended without a word.
+    async fn has_said_something(&mut self) -> Result<bool, Stuck> {
+        loop {
+            let over = self.is_over();
+            if Spooled::open(&self.dir, 0)?.next()?.is_some() {
+                return Ok(true);
+            }
+            if over {
+                return Ok(false);
+            }
+            self.wait().await;
+        }
+    }
+
     /// Ships from where the ledger is to the end.
     async fn carry(&mut self, pause: &mut Duration) -> Result<(), Stuck> {
+        if self.asked == Asked::ByDriver && !self.has_said_something().await? {
+            return Ok(());
+        }
         let line = Arc::clone(&self.line);
         let ended = *self.ended.borrow();
         let _turn = match ended {

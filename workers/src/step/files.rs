@@ -38,6 +38,9 @@ pub async fn materialise(
         return Ok(());
     }
     let definition: Definition = ledger.definition(definition_hash).await?;
+    if definition.files.is_empty() {
+        return Ok(make_dir(&target)?);
+    }
     let scratch = home.run(run).join("files.tmp");
     if scratch.is_dir() {
         fs::remove_dir_all(&scratch).map_err(|error| HomeError::new("cannot clear the folder", &scratch, error))?;
