@@ -16,6 +16,8 @@ mod at_once;
 mod backup;
 #[path = "stories/bench.rs"]
 mod bench;
+#[path = "stories/canary.rs"]
+mod canary;
 #[path = "stories/cancel.rs"]
 mod cancel;
 #[path = "stories/care.rs"]
@@ -108,6 +110,8 @@ mod render;
 mod rollback;
 #[path = "stories/saved_plan.rs"]
 mod saved_plan;
+#[path = "stories/secrets.rs"]
+mod secrets;
 #[path = "stories/shell.rs"]
 mod shell;
 #[path = "stories/survival.rs"]

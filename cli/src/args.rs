@@ -9,12 +9,14 @@ pub use command_id::CommandIdArgs;
 pub use files::*;
 pub use ledger::*;
 pub use operator::*;
+pub use secret::*;
 pub use worker::*;
 
 mod command_id;
 mod files;
 mod ledger;
 mod operator;
+mod secret;
 mod worker;
 
 /// Runs operations runbooks: durable, at most once, on the record
@@ -140,6 +142,11 @@ pub enum Command {
     Db {
         #[command(subcommand)]
         command: DbCommand,
+    },
+    /// Keep secrets of this machine, sealed, for the steps that name them
+    Secret {
+        #[command(subcommand)]
+        command: SecretCommand,
     },
     /// Print the JSON Schema of runbooks
     Schema,

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, raise};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use runward_engine::plan::params::{self, Given};
 use runward_engine::runbook::model::Param;
+use runward_workers::secrets::Value;
 
 use crate::failure::Failure;
 use crate::text;
@@ -46,6 +47,23 @@ fn one(param: &Param) -> Result<String, Failure> {
             Err(problem) => eprintln!("  {}", text::safe(&problem.to_string())),
         }
     }
+}
+
+/// A value for a sealed secret, typed twice.
+pub fn for_secret(name: &str) -> Result<Value, Failure> {
+    let typed = |again: &str| {
+        eprint!("{name} (not shown{again}): ");
+        let _ = std::io::stderr().flush();
+        match read_hidden() {
+            Ok(answer) => Ok(Value::new(answer.unwrap_or_default().into_bytes())),
+            Err(error) => Err(Failure::usage(format!("the terminal cannot be read: {error}"))),
+        }
+    };
+    let value = typed("")?;
+    if !value.bytes().is_empty() && typed(", once more")? != value {
+        return Err(Failure::usage("these were two different values").help("nothing was changed: try again"));
+    }
+    Ok(value)
 }
 
 fn nobody_answered(param: &Param) -> Failure {

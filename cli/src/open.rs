@@ -2,7 +2,7 @@
 //!
 //! Here is decided, once, whether that is this machine or a cluster.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use runward_engine::run::{ClaimId, RunId, RunState, SessionId, Unit};
 use runward_engine::runbook::model::Runbook;
@@ -62,7 +62,7 @@ pub async fn open_here(config: &Config) -> Result<Here, Failure> {
              RUNWARD_DATABASE_URL`",
         ));
     }
-    let home = home(config.settings.state.as_deref())?;
+    let home = home(&config.settings)?;
     let ledger = SqliteLedger::open(&home.ledger()).await?;
     Ok(Here { home, ledger })
 }
@@ -133,15 +133,24 @@ impl Seat<'_> {
     }
 }
 
-pub fn home(state: Option<&Path>) -> Result<Home, Failure> {
-    let root = match state {
-        Some(root) => root.to_owned(),
+pub fn home(settings: &Settings) -> Result<Home, Failure> {
+    let root = match &settings.state {
+        Some(root) => root.clone(),
         None => default_root().ok_or_else(|| {
             Failure::usage("there is no place for the ledger: neither XDG_STATE_HOME nor HOME is set")
                 .help("name a folder with --state DIR or RUNWARD_STATE, or as `state` in runward.toml")
         })?,
     };
-    Ok(Home::open(&root)?)
+    let key_file = settings.secrets.key_file.clone().or_else(default_key_file);
+    Ok(Home::open(&root)?.with_sealed(settings.secrets.file.clone(), key_file))
+}
+
+/// `$XDG_CONFIG_HOME/runward/secrets.key`, by default in `~/.config`: not where the secrets are, whose copies are worth
+/// nothing without it.
+pub fn default_key_file() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")))?;
+    Some(config.join("runward/secrets.key"))
 }
 
 /// `$XDG_STATE_HOME/runward`, by default `~/.local/state/runward` (XDG Base Directory Specification).

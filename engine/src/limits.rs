@@ -72,3 +72,9 @@ pub const HTTP_TRY_MS_MAX: u64 = 30 * 1000;
 pub const HTTP_CONNECT_MS_MAX: u64 = 10 * 1000;
 /// A rendered file, in bytes.
 pub const RENDER_BYTES_MAX: usize = 1024 * 1024;
+/// One secret, in bytes.
+pub const SECRET_BYTES_MAX: usize = 64 * 1024;
+/// All secrets of one step together, in bytes.
+pub const SECRETS_BYTES_MAX: usize = 256 * 1024;
+/// What a program may take to print a secret, in milliseconds.
+pub const SECRET_EXEC_MS_MAX: u64 = 30 * 1000;

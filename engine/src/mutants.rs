@@ -126,6 +126,10 @@ pub enum Mutant {
     OverlapUnseen,
     /// A disabled schedule fires.
     DisabledFires,
+    /// Secrets are printed as they are.
+    MaskNothing,
+    /// What may be the beginning of a secret is forgotten with the piece of output it came in.
+    MaskForgetsTheTail,
 }
 
 /// All of them: each is known to be noticed within the seeds of the tests.

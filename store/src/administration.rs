@@ -43,6 +43,22 @@ pub enum AdminEvent {
         before: i64,
         ticks: u64,
     },
+    /// A sealed secret of the machine that the actor names was set or removed. Its value is nowhere.
+    SecretChanged {
+        name: String,
+        change: SecretChange,
+    },
+    /// So many sealed secrets of a machine are under a new key.
+    SecretsRotated {
+        secrets: u64,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretChange {
+    Set,
+    Removed,
 }
 
 /// One tick, or many of one schedule.
@@ -115,6 +131,8 @@ impl AdminEvent {
             AdminEvent::ScheduleDisabled { .. } => "schedule_disabled",
             AdminEvent::ScheduleEnabled { .. } => "schedule_enabled",
             AdminEvent::TicksPruned { .. } => "ticks_pruned",
+            AdminEvent::SecretChanged { .. } => "secret_changed",
+            AdminEvent::SecretsRotated { .. } => "secrets_rotated",
         }
     }
 

@@ -19,7 +19,7 @@ mod sql;
 mod sqlite;
 pub mod timetable;
 
-pub use administration::{AdminEntry, AdminEvent, PrunedRun, SkippedTicks};
+pub use administration::{AdminEntry, AdminEvent, PrunedRun, SecretChange, SkippedTicks};
 pub use error::LedgerError;
 pub use fleet::Fleet;
 pub use ledger::{

@@ -67,7 +67,7 @@ impl Cluster {
         Cluster { pace: Some(FAST), ..self }
     }
 
-    fn with(self, redis: &Redis) -> Cluster {
+    pub fn with(self, redis: &Redis) -> Cluster {
         Cluster { redis: Some(redis.url()), ..self }
     }
 
@@ -139,6 +139,14 @@ impl Cluster {
             format!("--- {name}\n{}", self.scene.read(&name))
         })
         .collect()
+    }
+
+    /// Everything that is in the database, as text.
+    pub fn dump(&self) -> String {
+        let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'";
+        let tables = self.postgres.sql("runward", tables);
+        let rows = tables.lines().map(|table| self.postgres.sql("runward", &format!("COPY \"{table}\" TO STDOUT")));
+        rows.collect::<Vec<_>>().join("\n")
     }
 
     fn status(&self, run: &str) -> String {

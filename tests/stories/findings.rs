@@ -178,7 +178,6 @@ fn unbuilt() -> Vec<(&'static str, u32, String)> {
         top("objectives", "objectives: {rto: 4h}"),
         top("on.schedule", "on: {schedule: [{cron: \"30 2 * * *\"}]}"),
         top("on.webhook", "on: {webhook: {secret: hook}}"),
-        ("secrets", 1, "secrets: {TOKEN: {env: T}}\nsteps:\n  - {run: touch pwned, secrets: [TOKEN]}\n".into()),
         step("sql", "sql: {connection: main, query: select 1}"),
         step("notify", "notify: {channel: ops, text: done}"),
         step("host", "host: db1\nrun: touch pwned"),

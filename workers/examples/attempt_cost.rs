@@ -65,6 +65,8 @@ async fn attempt(supervisor: &mut Supervisor, dir: &Path, name: &str, script: &s
         log_bytes_max: 128 << 20,
         boot: journal::boot_id().expect("a boot id"),
         lease: None,
+        secrets: Vec::new(),
+        hidden: Vec::new(),
     };
     supervisor.requests.start(launch.clone()).expect("a request");
     assert!(matches!(supervisor.events.next_event().await, Event::Ended { .. }));

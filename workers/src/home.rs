@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ledger.db                          the ledger
+//! secrets.sealed                     secrets of this machine, encrypted; the key is elsewhere
 //! home-id                            its name among the members of a cluster
 //! worker.lock                        held by the one member of a cluster that lives here
 //! runs/<run>/driver.lock             held by the one process that drives the run
@@ -20,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 use runward_engine::run::{ClaimId, RunId, SessionId};
 
+use crate::secrets::sealed::Store;
+
 mod id;
 mod lock;
 
@@ -31,6 +34,7 @@ pub(crate) const DRIVER_LOCK: &str = "driver.lock";
 #[derive(Debug, Clone)]
 pub struct Home {
     root: PathBuf,
+    sealed: Store,
 }
 
 /// A folder or file of the state folder that cannot be made or used.
@@ -68,7 +72,19 @@ impl Home {
         let root =
             std::path::absolute(root).map_err(|error| HomeError::new("cannot use the state folder", root, error))?;
         make_dir(&root)?;
-        Ok(Home { root })
+        let sealed = Store { file: root.join("secrets.sealed"), key_file: None };
+        Ok(Home { root, sealed })
+    }
+
+    /// The same with the sealed secrets elsewhere, and their key here.
+    pub fn with_sealed(self, file: Option<PathBuf>, key_file: Option<PathBuf>) -> Home {
+        let file = file.unwrap_or(self.sealed.file);
+        Home { sealed: Store { file, key_file }, ..self }
+    }
+
+    /// The sealed secrets of this machine.
+    pub fn sealed(&self) -> Store {
+        self.sealed.clone()
     }
 
     pub fn root(&self) -> &Path {

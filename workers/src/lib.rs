@@ -7,13 +7,16 @@
 //! - [`queue`]: hints, who should look at the ledger now
 //! - [`worker`]: a member of a cluster, that does all this for whatever run there is
 //! - [`logs`]: what steps print, on its way to whoever reads it
+//! - [`secrets`]: what a step receives that nobody else may see; [`mask`]: takes it out of what the step prints
 //! - [`care`]: looks after what runs leave behind
 
 pub mod care;
 pub mod driver;
 pub mod home;
 pub mod logs;
+pub mod mask;
 pub mod queue;
+pub mod secrets;
 pub mod step;
 pub mod supervisor;
 pub mod worker;

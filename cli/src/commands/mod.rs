@@ -31,6 +31,7 @@ mod retry;
 mod rollback;
 mod run;
 mod runs;
+mod secret;
 mod show;
 mod skip;
 mod unpause;
@@ -77,6 +78,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Resolve(args) => resolve::run(config, args).await,
         Command::Audit { command } => audit::run(config, command).await,
         Command::Db { command } => db::run(config, command).await,
+        Command::Secret { command } => secret::run(config, command).await,
         Command::Schema => {
             print_json(&runward_engine::runbook::json_schema());
             Ok(0)

@@ -55,7 +55,7 @@ async fn member(
         Some(redis) => Some(queue_of(redis.address().map_err(|error| Failure::usage(format!("redis.url: {error}")))?)),
         None => None,
     };
-    let home = home(settings.state.as_deref())?;
+    let home = home(settings)?;
     let boot = journal::boot_id().map_err(|error| {
         Failure::new(EXIT_LEDGER, format!("/proc/sys/kernel/random/boot_id cannot be read: {error}"))
             .help("runward needs a mounted /proc")

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::database::DatabaseUrl;
 use super::redis::RedisUrl;
-use crate::open::default_root;
+use crate::open::{default_key_file, default_root};
 
 /// What is in force.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,7 @@ pub struct Settings {
     pub worker: Worker,
     /// Where runbooks are looked up by name, in order; never empty.
     pub runbooks: Vec<PathBuf>,
+    pub secrets: Secrets,
     pub log: Log,
     pub retention: Retention,
     /// Output kept of one attempt, in bytes.
@@ -52,6 +53,15 @@ pub struct Worker {
     pub concurrency: NonZeroU32,
     /// None: nowhere.
     pub listen: Option<SocketAddr>,
+}
+
+/// The sealed secrets of this machine.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Secrets {
+    /// None: in the state folder.
+    pub file: Option<PathBuf>,
+    /// None: the place of the XDG specification.
+    pub key_file: Option<PathBuf>,
 }
 
 /// What `runward db prune` leaves alone where its flags say nothing.
@@ -90,6 +100,7 @@ impl Default for Settings {
             redis: None,
             worker: Worker { labels: BTreeSet::new(), concurrency: CONCURRENCY, listen: None },
             runbooks: vec![PathBuf::from("runbooks")],
+            secrets: Secrets::default(),
             log: Log { level: Level::Warn, format: LogFormat::Text, file: None },
             retention: Retention::default(),
             log_bytes_max: limits::LOG_BYTES_MAX,
@@ -229,6 +240,26 @@ pub const SETTINGS: &[Setting] = &[
         about: "Folders in which runbooks are looked up by name, the first match wins",
         read: |settings, texts| paths(texts).map(|paths| settings.runbooks = paths),
         show: |settings| json!(settings.runbooks),
+    },
+    Setting {
+        key: "secrets.file",
+        env: "RUNWARD_SECRETS_FILE",
+        flag: None,
+        takes: Takes::Path,
+        default: "`secrets.sealed` in the state folder",
+        about: "File of the sealed secrets of this machine",
+        read: |settings, texts| path(texts).map(|path| settings.secrets.file = Some(path)),
+        show: |settings| json!(settings.secrets.file),
+    },
+    Setting {
+        key: "secrets.key-file",
+        env: "RUNWARD_SECRETS_KEY_FILE",
+        flag: None,
+        takes: Takes::Path,
+        default: "`$XDG_CONFIG_HOME/runward/secrets.key`, else `~/.config/runward/secrets.key`",
+        about: "File of the key of the sealed secrets, which nobody else may read; the key itself can be in `RUNWARD_SECRETS_KEY`",
+        read: |settings, texts| path(texts).map(|path| settings.secrets.key_file = Some(path)),
+        show: |settings| json!(settings.secrets.key_file.clone().or_else(default_key_file)),
     },
     Setting {
         key: "log.level",
@@ -390,40 +421,4 @@ fn choice(words: &[&str], texts: &[String]) -> Result<usize, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(setting: &Setting, words: &[&str]) -> Result<Value, String> {
-        let mut settings = Settings::default();
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        (setting.read)(&mut settings, &words).map(|()| (setting.show)(&settings))
-    }
-
-    #[test]
-    fn every_choice_reads_as_it_shows() {
-        for setting in SETTINGS {
-            if let Takes::Choice(words) = setting.takes {
-                words.iter().for_each(|word| assert_eq!(text(setting, &[word]), Ok(json!(word)), "{}", setting.key));
-            }
-        }
-    }
-
-    #[test]
-    fn the_defaults_in_words_are_the_defaults() {
-        for setting in SETTINGS {
-            let plain = setting.default.strip_prefix('`').and_then(|text| text.strip_suffix('`'));
-            if let Some(plain) = plain.filter(|plain| !plain.contains('`')) {
-                assert_eq!(text(setting, &[plain]), Ok((setting.show)(&Settings::default())), "{}", setting.key);
-            }
-        }
-    }
-
-    #[test]
-    fn keys_and_names_of_the_environment_are_said_once() {
-        for (n, setting) in SETTINGS.iter().enumerate() {
-            let double = |other: &&Setting| other.key == setting.key || other.env == setting.env;
-            assert!(!SETTINGS[..n].iter().any(|other| double(&other)), "{}", setting.key);
-            assert!(text(setting, &[""]).is_err(), "{} takes an empty text", setting.key);
-        }
-    }
-}
+mod tests;

@@ -114,6 +114,8 @@ async fn trial(ground: &Path) -> Result<Duration, String> {
         log_bytes_max: 64 * 1024,
         boot: boot.clone(),
         lease: None,
+        secrets: Vec::new(),
+        hidden: Vec::new(),
     };
     journal::open(&launch.dir).map_err(|error| told(&error))?;
     supervisor.requests.start(launch.clone()).map_err(|error| told(&error))?;

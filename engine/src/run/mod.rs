@@ -24,6 +24,7 @@ pub mod follow;
 mod gates;
 pub mod given;
 pub mod group;
+mod hidden;
 pub mod hours;
 pub mod ids;
 mod loss;

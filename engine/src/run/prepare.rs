@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::hidden::hidden;
 use super::ids::{Part, Unit};
 use super::request::{Expected, HttpRequest, RenderRequest, Request};
 use super::state::RunState;
@@ -29,6 +30,8 @@ pub struct Prepared {
     pub timeout: Duration,
     pub grace: Duration,
     pub orphans: Orphans,
+    /// Sensitive values in it: nothing that it prints may show them.
+    pub hidden: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -100,16 +103,17 @@ fn bind(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared,
     }
     let declared = env.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     context.set("env", serde_json::Value::Object(declared));
+    let hidden = hidden(state, spec, unit.part, document, &context);
 
     if unit.part == Part::Check {
         let check = spec.check.as_deref().ok_or(PrepareError::Unbuilt("check"))?;
         let program = shell_program(&check.shell, &check.script, &context, &mut env)?;
-        return finish(spec, program, env, &context, spec.timeout);
+        return finish(spec, program, env, &context, spec.timeout, hidden);
     }
     if unit.part == Part::Undo {
         let undo = state.undo_of(unit).ok_or(PrepareError::Unbuilt("undo"))?;
         let program = shell_program(&undo.shell, &undo.script, &context, &mut env)?;
-        return finish(spec, program, env, &context, undo.timeout);
+        return finish(spec, program, env, &context, undo.timeout, hidden);
     }
     let program = match &spec.action {
         Action::Unbuilt(kind) => return Err(PrepareError::Unbuilt(kind)),
@@ -119,7 +123,7 @@ fn bind(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared,
         Action::Wait(_) | Action::Approve(_) => return Err(PrepareError::Unbuilt("wait")),
         Action::Cmd(argv) => Program::Argv(argv_of(argv, &context)?),
         Action::Http(http) => {
-            Program::Own(Box::new(Request::Http(http_request(state, spec, http, &references, &context)?)))
+            Program::Own(Box::new(Request::Http(http_request(state, spec, http, &context, hidden.clone())?)))
         }
         Action::Render(render) => {
             let secret = document.is_some_and(|document| state.runbook.is_secret_file(spec, document));
@@ -127,7 +131,7 @@ fn bind(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared,
         }
         Action::Shell { shell, script } => shell_program(shell, script, &context, &mut env)?,
     };
-    finish(spec, program, env, &context, spec.timeout)
+    finish(spec, program, env, &context, spec.timeout, hidden)
 }
 
 fn finish(
@@ -136,10 +140,11 @@ fn finish(
     env: Vec<(String, String)>,
     context: &Context,
     timeout: Duration,
+    hidden: Vec<String>,
 ) -> Result<Prepared, PrepareError> {
     let cwd = spec.cwd.as_ref().map(|cwd| bind_path(cwd, context, "cwd")).transpose()?;
     check_size(&program, &env)?;
-    Ok(Prepared { program, env, cwd, timeout, grace: spec.grace, orphans: spec.orphans })
+    Ok(Prepared { program, env, cwd, timeout, grace: spec.grace, orphans: spec.orphans, hidden })
 }
 
 fn shell_program(
@@ -217,11 +222,10 @@ fn http_request(
     state: &RunState,
     spec: &Step,
     http: &Http,
-    references: &[&Reference],
     context: &Context,
+    hidden: Vec<String>,
 ) -> Result<HttpRequest, PrepareError> {
     let at = |place: &'static str| move |source| PrepareError::Value { place: format!("`http.{place}`"), source };
-    let secret = |reference: &Reference| state.runbook.is_secret(spec, reference);
     let reads_secret = |expression: &Expression| state.runbook.reads_secret(spec, expression);
     let bound = http.url.bind(context, &reads_secret).map_err(at("url"))?;
     let mut headers = Vec::with_capacity(http.headers.len() + 1);
@@ -241,14 +245,6 @@ fn http_request(
         Some(json) => Some(json.to_string()),
         None => text(&http.body).map_err(at("body"))?,
     };
-    let hidden = references.iter().filter(|reference| secret(reference)).filter_map(|reference| match reference {
-        Reference::Param(name) => state.params.get(name),
-        Reference::Item => context.root().get("item"),
-        _ => None, // the parameters behind it are among the references
-    });
-    // What was made of them is as sensitive: `${{ params.token | upper }}`.
-    let made = http_expressions(http).into_iter().filter(|expression| reads_secret(expression));
-    let made: Vec<Value> = made.filter_map(|expression| expression.evaluate(context).ok()).collect();
     Ok(HttpRequest {
         method: http.method.clone(),
         url: bound.url,
@@ -262,19 +258,8 @@ fn http_request(
         },
         until_ms: http.poll.map(|poll| poll.until.as_millis() as u64),
         every_ms: http.poll.map_or(0, |poll| poll.every.as_millis() as u64),
-        hidden: hidden.chain(&made).flat_map(leaves).collect(),
+        hidden,
     })
-}
-
-/// The texts in a value.
-fn leaves(value: &Value) -> Vec<String> {
-    match value {
-        Value::Null | Value::Bool(_) => Vec::new(),
-        Value::Number(number) => vec![number.to_string()],
-        Value::String(text) => vec![text.clone()],
-        Value::Array(items) => items.iter().flat_map(leaves).collect(),
-        Value::Object(map) => map.values().flat_map(leaves).collect(),
-    }
 }
 
 fn http_expressions(http: &Http) -> Vec<&Expression> {
@@ -316,6 +301,13 @@ pub fn render_request(
 
 /// Everything the values of a step refer to.
 pub(super) fn step_references<'s>(spec: &'s Step, part: Part, document: Option<&'s Document>) -> Vec<&'s Reference> {
+    let read = step_expressions(spec, part).into_iter().flat_map(|expression| &expression.references);
+    let files = document.into_iter().flat_map(|document| &document.references);
+    read.chain(files).map(|(reference, _)| reference).collect()
+}
+
+/// Every expression whose value a step is given.
+pub(super) fn step_expressions(spec: &Step, part: Part) -> Vec<&Expression> {
     let mut templates: Vec<&Template> = spec.env.iter().map(|(_, template)| template).chain(&spec.cwd).collect();
     let mut expressions: Vec<&Expression> = Vec::new();
     match (part, &spec.action) {
@@ -335,8 +327,6 @@ pub(super) fn step_references<'s>(spec: &'s Step, part: Part, document: Option<&
         (_, Action::Render(render)) => templates.push(&render.to),
         (_, Action::Shell { .. } | Action::Runbook(_) | Action::Wait(_) | Action::Approve(_) | Action::Unbuilt(_)) => {}
     }
-    let read =
-        expressions.into_iter().flat_map(|expression| expression.references.iter().map(|(reference, _)| reference));
-    let files = document.into_iter().flat_map(|document| document.references.iter().map(|(reference, _)| reference));
-    templates.into_iter().flat_map(values::references).chain(read).chain(files).collect()
+    let in_texts = templates.into_iter().flat_map(Template::expressions).map(|(expression, _)| expression);
+    in_texts.chain(expressions).collect()
 }

@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::secrets::{Received, Secret};
 use crate::bind::{Condition, Document, Expression, JsonTemplate, Reference, ShellScript, Template, UrlTemplate};
 use crate::schedule::calendar::Windows;
 use crate::schedule::entry::Schedule;
@@ -43,6 +44,8 @@ pub struct Runbook {
     pub schedules: Vec<Schedule>,
     /// When steps may start.
     pub windows: Windows,
+    /// In file order.
+    pub secrets: Vec<Secret>,
     pub steps: Vec<Step>,
     /// How many of `steps` are main steps; the rest belong to `finally`.
     pub main_len: usize,
@@ -147,6 +150,8 @@ pub struct Step {
     pub orphans: Orphans,
     pub allow_failure: bool,
     pub outputs: Vec<(String, ValueType)>,
+    /// Of [`Runbook::secrets`], by their names.
+    pub secrets: Vec<Received>,
     /// Nothing can take it back.
     pub irreversible: bool,
     /// Says whether its effect is in place, and changes nothing.

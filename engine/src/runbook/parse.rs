@@ -9,7 +9,7 @@ use super::node::{self, Data, Node};
 use super::places::{Place, Places, Role};
 use super::references::{self, Scope};
 use super::report::{Finding, Report};
-use super::{concurrency, gates, http, params, schedules, steps, tables, triggers};
+use super::{concurrency, gates, http, params, schedules, secrets, steps, tables, triggers};
 use crate::bind::Reference;
 use crate::limits;
 
@@ -59,7 +59,8 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
     if checked.fits_schema && defaults_fit && !renders && !places.unclear {
         references::unused(&declared, &read.params, &mut findings);
     }
-    triggers::check(root, &nodes, &declared, &mut findings);
+    triggers::check(root, &declared, &mut findings);
+    secrets::check(root, &nodes, &mut findings);
 
     if !findings.is_empty() {
         return Err(Report::new(findings));
@@ -79,15 +80,16 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         on_failure: on_failure(root),
         files: files(root),
         windows: gates::windows(root),
+        secrets: secrets::read(root),
         main_len: main.len(),
         steps: parsed,
         unbuilt: checked.unbuilt,
         outputs,
         call_reads: read.calls,
     };
-    let mut secrets: Vec<Finding> = runbook.steps.iter().flat_map(|step| secret_paths(&runbook, step)).collect();
-    secrets.extend(runbook.outputs.iter().filter(|output| is_secret(&runbook, output)).map(secret_output));
-    if secrets.is_empty() { Ok(runbook) } else { Err(Report::new(secrets)) }
+    let mut shown: Vec<Finding> = runbook.steps.iter().flat_map(|step| secret_paths(&runbook, step)).collect();
+    shown.extend(runbook.outputs.iter().filter(|output| is_secret(&runbook, output)).map(secret_output));
+    if shown.is_empty() { Ok(runbook) } else { Err(Report::new(shown)) }
 }
 
 /// Paths are named in plans, logs and messages, and every `ls` shows them.

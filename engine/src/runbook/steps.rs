@@ -108,7 +108,8 @@ pub fn read<'n>(
         retry,
         orphans: if keys.text("orphans") == Some("leave") { Orphans::Leave } else { Orphans::Kill },
         allow_failure: keys.flag("allow-failure"),
-        outputs: if writes_outputs(node) { outputs(keys) } else { Vec::new() },
+        outputs: if runs_a_program(node) { outputs(keys) } else { Vec::new() },
+        secrets: if runs_a_program(node) { super::secrets::received(keys.get("secrets")) } else { Vec::new() },
         irreversible: keys.flag("irreversible"),
         check: check(places, keys, body).map(Box::new),
         undo: undo(places, keys, index, finally).map(Box::new),
@@ -138,8 +139,8 @@ fn link(node: &Node, index: usize, main_len: usize) -> Link {
 /// Keys of a step that mean nothing for its kind. (From `defaults` they are for the others.)
 fn idle_keys(places: &mut Places<'_>, node: &Node) {
     let kinds: [(&str, &[&str]); 5] = [
-        ("http", &["cwd", "orphans", "outputs"]),
-        ("render", &["orphans", "outputs"]),
+        ("http", &["cwd", "orphans", "outputs", "secrets"]),
+        ("render", &["orphans", "outputs", "secrets"]),
         ("runbook", &["check", "cwd", "env", "grace", "host", "lease", "orphans", "outputs", "runs-on", "secrets"]),
         ("wait", gates::IDLE_KEYS),
         ("approve", gates::IDLE_KEYS),
@@ -154,6 +155,9 @@ fn idle_keys(places: &mut Places<'_>, node: &Node) {
             ("env", "runbook") => "give the called runbook parameters: `with: {name: value}`",
             (_, "runbook") => "write it in the called runbook",
             ("outputs", "approve") => "its outputs are `who`, `when` and `comment`",
+            ("secrets", "http" | "render") => {
+                "secrets never pass through `${{ }}`: let a `run` step do it, which finds them in its environment"
+            }
             ("timeout", "approve") => "write `approve: {expires: ...}`",
             _ => "remove it",
         };
@@ -313,8 +317,8 @@ fn env<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Vec<(String
     merged.filter_map(|(key, node)| Some((key.text.clone(), places.variable(&key.text, node, place)?))).collect()
 }
 
-/// A program writes its outputs; those of the other kinds are what they are.
-fn writes_outputs(node: &Node) -> bool {
+/// Such a step writes its outputs, and receives secrets.
+fn runs_a_program(node: &Node) -> bool {
     ["http", "render", "runbook", "wait", "approve"].iter().all(|kind| node.get(kind).is_none())
 }
 

@@ -9,8 +9,8 @@ use super::report::{Finding, GUESSES_MAX, did_you_mean};
 use super::value;
 use crate::limits;
 
-/// `on:`, `windows:`, `secrets:` and the `secrets:` of steps.
-pub fn check(root: &Node, steps: &[&Node], params: &[Param], findings: &mut Vec<Finding>) {
+/// `on:` and `windows:`.
+pub fn check(root: &Node, params: &[Param], findings: &mut Vec<Finding>) {
     let on = root.get("on");
     let known = Known::new(params);
     let mut ids = BTreeSet::new();
@@ -27,7 +27,6 @@ pub fn check(root: &Node, steps: &[&Node], params: &[Param], findings: &mut Vec<
         given(webhook.get("params"), &known, false, findings);
     }
     freezes(root, findings);
-    secrets(root, steps, findings);
 }
 
 /// Parameters given by a trigger: they exist, and values written out are of their type.
@@ -105,32 +104,5 @@ fn freezes(root: &Node, findings: &mut Vec<Finding>) {
         {
             findings.push(Finding::new(&node.span, "before `from`", "this freeze ends before it begins"));
         }
-    }
-}
-
-fn secrets(root: &Node, steps: &[&Node], findings: &mut Vec<Finding>) {
-    let declared = root.get("secrets").map(Node::entries).unwrap_or_default();
-    let names: HashSet<&str> = declared.iter().map(|(key, _)| key.text.as_str()).collect();
-    let mut used = HashSet::new();
-    let defaults = root.get("defaults");
-    for step in steps.iter().copied().chain(defaults) {
-        for secret in step.get("secrets").map(Node::items).unwrap_or_default() {
-            let Some(name) = secret.text() else { continue };
-            used.insert(name);
-            if !names.contains(name) {
-                let help = (findings.len() < GUESSES_MAX)
-                    .then(|| did_you_mean(name, declared.iter().map(|(key, _)| key.text.as_str())))
-                    .flatten()
-                    .unwrap_or_else(|| "declare it under `secrets:` at the top".into());
-                let message = format!("`{name}` is not a secret of this runbook");
-                findings.push(Finding::new(&secret.span, "unknown", message).help(help));
-            }
-        }
-    }
-    for (key, _) in declared.iter().filter(|(key, _)| !used.contains(key.text.as_str())) {
-        let message = format!("no step receives the secret `{}`", key.text);
-        findings.push(
-            Finding::new(&key.span, "never used", message).help("name it in the `secrets` of a step, or remove it"),
-        );
     }
 }

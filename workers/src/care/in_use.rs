@@ -29,7 +29,7 @@ impl Processes {
         let mut by_run = BTreeMap::new();
         for pid in fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| pid_of(&entry.path())) {
             for run in runs_of(pid, &runs) {
-                by_run.entry(run).or_insert_with(|| tree::describe(pid));
+                by_run.entry(run).or_insert_with(|| tree::describe(pid, None));
             }
         }
         let mounts = mount_points().into_iter().filter_map(|point| Some((run_of(&point, &runs)?, point))).collect();
@@ -60,7 +60,7 @@ impl Processes {
     /// A process that outlived its step on purpose, whatever it did with its environment and its folder since.
     fn left_by(&self, attempt: &Path) -> Option<Orphan> {
         let result = journal::read_result(attempt, self.boot.as_deref()?).ok()??;
-        result.orphans.into_iter().find(|orphan| tree::describe(Pid::from_raw(orphan.pid)) == *orphan)
+        result.orphans.into_iter().find(|orphan| tree::is_still_there(orphan))
     }
 }
 

@@ -17,6 +17,7 @@ mod log;
 mod member;
 pub mod permit;
 mod recover;
+mod vault;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::home::{DriverLock, Home, HomeError};
 use crate::queue::Slots;
+use crate::secrets::Given;
 use crate::step::files::{FilesError, materialise, templates};
 use crate::step::launch::{LaunchError, launch};
 use crate::supervisor::journal;
@@ -43,6 +45,7 @@ use course::{Course, Do, Start};
 use crew::{Crew, CrewEvent};
 use hands::Hands;
 use permit::Door;
+use vault::{Found, Vault};
 
 /// How often a driver looks whether somebody else changed its run (a cancel from another terminal).
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -151,6 +154,7 @@ pub struct Driver<'a> {
     kept: BTreeMap<ClaimId, Kept>,
     clock: Clock,
     door: Door,
+    vault: Vault,
     callees: Callees,
     /// Of a child: what its parent wants of it.
     wish: Option<watch::Receiver<Wish>>,
@@ -177,6 +181,7 @@ impl<'a> Driver<'a> {
             wish: None,
             clock: Clock::default(),
             door: Door::default(),
+            vault: Vault::new(),
         }
     }
 
@@ -236,6 +241,7 @@ impl<'a> Driver<'a> {
         if self.setting.offer != Offer::Nothing {
             materialise(self.setting.home, self.setting.ledger, &run, &self.view.state.definition.clone()).await?;
             documents = templates(self.setting.ledger, &self.view.state).await?;
+            vault::clear(self.setting.home, &self.view.state);
         }
         self.callees = Callees::of(self.setting.ledger, &self.view.state).await?;
         self.course.begin(&self.view.state, documents, self.callees.clone());
@@ -351,9 +357,31 @@ impl<'a> Driver<'a> {
     }
 
     async fn start(&mut self, start: Start) -> Result<(), DriveError> {
+        if self.view.state.spec(start.unit.step).secrets.is_empty() {
+            return self.launch(start, Vec::new()).await;
+        }
+        self.vault.ask(self.setting.home, &self.view.state, start);
+        Ok(())
+    }
+
+    /// The secrets of a step that was claimed are there, or they are not.
+    async fn found(&mut self, found: Found) -> Result<(), DriveError> {
+        match found.given {
+            // It may have been given up meanwhile, and then its journal says that it never starts.
+            Ok(given) => self.launch(found.start, given).await,
+            Err(error) => {
+                if self.view.state.live_attempt(&found.start.claim).is_some() {
+                    self.course.not_launched(found.start.claim, error);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn launch(&mut self, start: Start, secrets: Vec<Given>) -> Result<(), DriveError> {
         let Start { claim, unit, prepared } = start;
         let Some((_, attempt)) = self.view.state.live_attempt(&claim) else { return Ok(()) };
-        match launch(self.setting.home, &self.view.state, unit, attempt, prepared) {
+        match launch(self.setting.home, &self.view.state, unit, attempt, prepared, secrets) {
             Ok(launch) => {
                 let lease = self.lease_of(unit);
                 let log_bytes_max = self.setting.log_bytes_max;
@@ -386,6 +414,7 @@ impl<'a> Driver<'a> {
                     self.notice(event)?;
                 }
             }
+            found = self.vault.next() => self.found(found).await?,
             ask = asks.recv() => match ask {
                 Some(Ask::Cancel { force, actor, reason }) => {
                     self.course.asked(Command::Cancel { force, rollback: false, reason }, actor);

@@ -11,12 +11,9 @@ use runward_engine::runbook::model::Shell;
 use super::environment;
 use super::files::{materialise_script, write};
 use crate::home::{Home, HomeError};
+use crate::secrets::{Given, Value as SecretValue};
 use crate::supervisor::protocol::{Launch, OWN_PROGRAM};
-
-/// The file that `$RUNWARD_OUTPUT` names, beside the attempt's folder. The step makes it.
-pub fn output_file(dir: &Path) -> PathBuf {
-    dir.with_extension("output")
-}
+use crate::supervisor::secrets::output_file;
 
 /// The file that says what runward's own program is to do, beside the attempt's folder. The program removes it.
 fn request_file(dir: &Path) -> PathBuf {
@@ -67,6 +64,7 @@ pub fn launch(
     unit: Unit,
     attempt: &Attempt,
     prepared: Prepared,
+    secrets: Vec<Given>,
 ) -> Result<Launch, LaunchError> {
     let dir = home.attempt(&state.id, &attempt.claim);
     let files = home.files(&state.id);
@@ -108,6 +106,8 @@ pub fn launch(
         log_bytes_max: limits::LOG_BYTES_MAX,
         boot: attempt.boot.clone(),
         lease: None,
+        secrets,
+        hidden: prepared.hidden.into_iter().map(|text| SecretValue::new(text.into_bytes())).collect(),
     })
 }
 

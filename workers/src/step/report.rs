@@ -15,8 +15,8 @@ use runward_engine::run::{Outcome, Part, RunState, Unit};
 use runward_engine::runbook::model::{Action, Step};
 use runward_engine::units::format_duration;
 
-use super::launch::output_file;
 use crate::supervisor::journal::{AttemptResult, End, Orphan};
+use crate::supervisor::secrets::output_file;
 
 /// The report of an attempt that ended; reads the outputs it wrote.
 pub fn report(dir: &Path, state: &RunState, unit: Unit, result: &AttemptResult) -> Report {

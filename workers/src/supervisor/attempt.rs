@@ -22,6 +22,7 @@ use super::exec::NotStarted;
 use super::journal::{self, AttemptResult, End, Mark, Orphan, Started};
 use super::lease;
 use super::protocol::{self, Launch, Refusal};
+use super::secrets;
 use super::spool::{Spool, now_ms};
 use super::watch::{self, Usage};
 
@@ -116,21 +117,27 @@ impl Subreaper {
             Err(error) => return self.refuse(Refusal::Directory(error.to_string())),
         };
         let started_at_ms = now_ms();
-        let mut attempt = match watch::start(launch, self) {
+        let mask = secrets::mask(launch);
+        let mut attempt = match watch::start(launch, self, mask.clone()) {
             Ok(attempt) => attempt,
             Err(NotStarted { error, hint }) => {
                 let spool = Spool::new(&launch.dir, launch.log_bytes_max);
-                let end = End::NotStarted { error, hint };
+                let hide = |text: String| mask.as_ref().map_or(text.clone(), |mask| mask.hide(&text));
+                let end = End::NotStarted { error: hide(error), hint };
                 let result = result(launch, end, started_at_ms, &spool, Usage::default(), Vec::new(), Vec::new());
                 return self.conclude(launch, started, &result, true);
             }
         };
         let unkillable = attempt.watch();
         attempt.drain();
+        attempt.finish_output();
         let orphans = std::mem::take(&mut attempt.orphans);
         let (left, alone) = (attempt.left, attempt.alone);
         let end = attempt.end();
         let result = result(launch, end, started_at_ms, &attempt.spool, attempt.usage, orphans, unkillable);
+        if let Some(mask) = &mask {
+            secrets::hide_outputs(launch, mask);
+        }
         if left { self.leave(launch, &result) } else { self.conclude(launch, started, &result, alone) }
     }
 
@@ -276,6 +283,7 @@ fn result(
 
 /// Writes the result, with patience for a full disk; if it cannot be, this counts as an accident.
 fn publish(launch: &Launch, result: &AttemptResult) -> i32 {
+    secrets::clear(&launch.dir);
     let give_up = Instant::now() + RESULT_RETRY_MAX;
     while journal::write_result(&launch.dir, result).is_err() {
         if journal::read_mark(&launch.dir).is_err() || Instant::now() >= give_up {

@@ -104,6 +104,7 @@ impl Supervisor {
         let mut command = Command::new(exe);
         super::outlive_job(&mut command);
         command.arg0("runward").arg("__supervisor").arg(dir).stdin(OwnedFd::from(theirs));
+        command.env_clear(); // it needs none of it, and everybody of this user could read it there for hours
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn()?;
         Supervisor::over(ours, Some(process))

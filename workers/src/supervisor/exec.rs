@@ -10,6 +10,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 
 use super::protocol::{Launch, OWN_PROGRAM};
+use super::secrets;
 
 /// Where programs are searched when the environment of the step has no `PATH`.
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -24,8 +25,10 @@ pub(super) struct NotStarted {
 /// Starts the process of the step: own group, no input, both outputs piped, nothing inherited but the `mode` mask.
 pub(super) fn spawn(launch: &Launch, mode: Mode) -> Result<Child, NotStarted> {
     let program = find(launch)?;
+    let secrets = secrets::lay_out(launch)?;
     let mut command = Command::new(&program);
     command.args(launch.argv.iter().skip(1)).env_clear().envs(launch.env.iter().map(|(key, value)| (key, value)));
+    command.envs(secrets);
     if let Some(name) = launch.argv.first() {
         command.arg0(if name == OWN_PROGRAM { "runward" } else { name });
     }

@@ -16,7 +16,7 @@
 //! - [`protocol`]: the words on the socket; [`client`]: the worker's end of it
 //! - [`journal`]: what is proven about an attempt; [`spool`] and [`log`]: its output, written and read
 //! - [`lease`]: until when an attempt may live whose worker may have fallen silent
-//! - `server`, `peer`: the supervisor; `attempt`, `watch`: the subreaper; `exec`, `tree`: the step's
+//! - `server`, `peer`: the supervisor; `attempt`, `watch`, `secrets`: the subreaper; `exec`, `tree`: the step's
 //!   process and all processes below
 
 mod attempt;
@@ -27,6 +27,7 @@ pub mod lease;
 pub mod log;
 mod peer;
 pub mod protocol;
+pub(crate) mod secrets;
 mod server;
 pub mod spool;
 pub(crate) mod tree;

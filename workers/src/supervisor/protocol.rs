@@ -10,6 +10,8 @@ use runward_engine::runbook::model::Orphans;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::secrets::{Given, Value};
+
 /// Raised whenever a word changes its meaning, so that an upgraded worker notices an older supervisor.
 pub const PROTOCOL_VERSION: u32 = 2;
 
@@ -33,6 +35,12 @@ pub struct Launch {
     /// The complete environment of the step.
     pub env: Vec<(String, String)>,
     pub cwd: PathBuf,
+    /// What it receives besides, and may not be seen anywhere else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Given>,
+    /// Values in its arguments and its environment that may not be seen in what it prints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<Value>,
     /// From start to TERM, in milliseconds.
     pub timeout_ms: u64,
     /// From TERM to KILL after the timeout, in milliseconds.

@@ -24,6 +24,7 @@ use super::attempt::{EXIT_ENDED, Order, Word};
 use super::journal::{self, AttemptResult, End, Reported};
 use super::peer::Peer;
 use super::protocol::{self, Launch, PROTOCOL_VERSION, Refusal, Reply, Request};
+use super::secrets;
 use super::spool::{LogSummary, now_ms};
 use super::tree::{self, Buried};
 
@@ -68,6 +69,8 @@ struct Live {
     /// It will say no more: its end is next, and comes as a signal. Polling it would spin until then.
     silent: bool,
     dir: PathBuf,
+    /// Its processes may have secrets in their arguments.
+    discreet: bool,
     started_at_ms: u64,
     asked_by: u64,
 }
@@ -279,7 +282,9 @@ impl Server {
 
     fn begin(&mut self, launch: Launch, pid: Pid, control: UnixStream, asked_by: u64) {
         let (heard, dir, started_at_ms) = (Vec::new(), launch.dir, now_ms());
-        self.live.insert(launch.attempt, Live { pid, control, heard, silent: false, dir, started_at_ms, asked_by });
+        let discreet = !launch.secrets.is_empty() || !launch.hidden.is_empty();
+        let live = Live { pid, control, heard, silent: false, dir, discreet, started_at_ms, asked_by };
+        self.live.insert(launch.attempt, live);
     }
 
     /// Gives the attempt to a subreaper that waits for one. One that does not take it is dead, or as good as dead.
@@ -372,9 +377,16 @@ impl Server {
         }
         let ours = self.subreapers();
         let unkillable = tree::children(Pid::this()).into_iter().filter(|pid| !ours.contains(pid));
-        let unkillable: Vec<_> = unkillable.map(tree::describe).collect();
+        // Which of them belongs to which attempt is not known any more.
+        let discreet = self.fallen.iter().any(|(_, live, _)| live.discreet);
+        let describe = |pid| if discreet { tree::describe_by_name(pid) } else { tree::describe(pid, None) };
+        let unkillable: Vec<_> = unkillable.map(describe).collect();
         for (attempt, live, _) in std::mem::take(&mut self.fallen) {
+            secrets::clear(&live.dir);
             if !matches!(journal::read_result(&live.dir, &self.boot), Ok(Some(_))) {
+                if live.discreet {
+                    secrets::forget_outputs(&live.dir);
+                }
                 let result = AttemptResult {
                     boot: self.boot.clone(),
                     end: End::Interrupted,

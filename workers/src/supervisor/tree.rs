@@ -14,6 +14,7 @@ use nix::unistd::{Pid, getpgid};
 
 use super::journal::{Orphan, Reported};
 use super::watch::Usage;
+use crate::mask::{MASKED, Mask};
 
 /// How much of a command line is kept, in characters.
 const COMMAND_CHARS_MAX: usize = 256;
@@ -43,12 +44,12 @@ pub(super) fn descendants(pid: Pid) -> Vec<Pid> {
     found
 }
 
-/// The processes below `pid` that still live, by name.
-pub(super) fn living(pid: Pid) -> Vec<Orphan> {
+/// The processes below `pid` that still live, by name. Names are commands, which may hold what `mask` hides.
+pub(super) fn living(pid: Pid, mask: Option<&Mask>) -> Vec<Orphan> {
     descendants(pid)
         .into_iter()
         .filter(|pid| state(*pid).is_some_and(|state| !matches!(state, 'Z' | 'X')))
-        .map(describe)
+        .map(|pid| describe(pid, mask))
         .collect()
 }
 
@@ -108,16 +109,44 @@ pub(super) fn bury_one() -> nix::Result<Option<Buried>> {
 }
 
 /// A process for people.
-pub(crate) fn describe(pid: Pid) -> Orphan {
-    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words = String::from_utf8_lossy(&words).trim_end_matches('\0').replace('\0', " ");
+pub(crate) fn describe(pid: Pid, mask: Option<&Mask>) -> Orphan {
+    let words = command(pid);
     let command = if words.is_empty() {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        format!("[{}]", name.trim_end())
+        name(pid)
     } else {
-        words.chars().take(COMMAND_CHARS_MAX).collect()
+        // First hidden, then cut: what is left of a secret would not be known any more.
+        mask.map_or(words.clone(), |mask| mask.hide(&words)).chars().take(COMMAND_CHARS_MAX).collect()
     };
     Orphan { pid: pid.as_raw(), command }
+}
+
+/// The same of one whose command may hold a secret that nobody here knows.
+pub(super) fn describe_by_name(pid: Pid) -> Orphan {
+    Orphan { pid: pid.as_raw(), command: name(pid) }
+}
+
+/// Whether a process that was described is still there, as far as what was hidden allows to say.
+pub(crate) fn is_still_there(orphan: &Orphan) -> bool {
+    let pid = Pid::from_raw(orphan.pid);
+    let now: String = command(pid);
+    if now.is_empty() || !orphan.command.contains(MASKED) {
+        return describe(pid, None) == *orphan;
+    }
+    let mut pieces = orphan.command.split(MASKED);
+    let first = pieces.next().and_then(|first| now.strip_prefix(first));
+    let rest = first
+        .and_then(|rest| pieces.try_fold(rest, |rest, piece| rest.find(piece).map(|at| &rest[at + piece.len()..])));
+    rest.is_some()
+}
+
+fn command(pid: Pid) -> String {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&words).trim_end_matches('\0').replace('\0', " ")
+}
+
+fn name(pid: Pid) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    format!("[{}]", name.trim_end())
 }
 
 /// The state letter of `/proc/<pid>/stat`, `None` if there is no such process.
@@ -151,7 +180,10 @@ mod tests {
         let pid = Pid::from_raw(child.id() as i32);
         assert!(children(Pid::this()).contains(&pid));
         assert!(children_by_scan(Pid::this()).contains(&pid));
-        assert!(living(Pid::this()).iter().any(|orphan| orphan.pid == pid.as_raw()));
+        assert!(living(Pid::this(), None).iter().any(|orphan| orphan.pid == pid.as_raw()));
+        let hidden = describe(pid, Some(&Mask::of([&b"p 60"[..]]).unwrap()));
+        assert_eq!(hidden.command, "slee***");
+        assert!(is_still_there(&hidden) && !is_still_there(&Orphan { command: "*** 61".into(), ..hidden }));
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(state(pid), None);

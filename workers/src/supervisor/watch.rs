@@ -21,6 +21,7 @@ use super::lease;
 use super::protocol::Launch;
 use super::spool::{Spool, Stream};
 use super::tree::{self, Buried};
+use crate::mask::{self, Mask};
 
 /// A pipe as the kernel makes it; a read that fills it asks for a larger one.
 const PIPE_BYTES: usize = 64 * 1024;
@@ -52,7 +53,11 @@ pub(super) struct Usage {
 }
 
 /// Starts the step and everything needed to watch it.
-pub(super) fn start<'a>(launch: &'a Launch, subreaper: &'a mut Subreaper) -> Result<Watch<'a>, NotStarted> {
+pub(super) fn start<'a>(
+    launch: &'a Launch,
+    subreaper: &'a mut Subreaper,
+    mask: Option<Mask>,
+) -> Result<Watch<'a>, NotStarted> {
     let mut child = exec::spawn(launch, subreaper.mode)?;
     let now = Instant::now();
     Ok(Watch {
@@ -62,6 +67,8 @@ pub(super) fn start<'a>(launch: &'a Launch, subreaper: &'a mut Subreaper) -> Res
         timeout_at: now.checked_add(Duration::from_millis(launch.timeout_ms)),
         lease_until_ms: launch.lease.filter(|lease| lease.strict).map(|lease| lease.until_ms),
         spool: Spool::new(&launch.dir, launch.log_bytes_max),
+        masked: mask.as_ref().map(|mask| [mask.stream(), mask.stream()]),
+        mask,
         out: child.stdout.take().and_then(|pipe| nonblocking(pipe.into())),
         err: child.stderr.take().and_then(|pipe| nonblocking(pipe.into())),
         last_output: now,
@@ -87,6 +94,9 @@ pub(super) struct Watch<'a> {
     /// Until when it may live, by [`lease::now_ms`]; `None`: as long as it takes, or it has been told to end for it.
     lease_until_ms: Option<u64>,
     pub(super) spool: Spool,
+    mask: Option<Mask>,
+    /// Of output and errors, where there are secrets.
+    masked: Option<[mask::Stream; 2]>,
     out: Option<File>,
     err: Option<File>,
     last_output: Instant,
@@ -145,12 +155,12 @@ impl Watch<'_> {
                 }
                 Due::TimeOut => self.stop(Why::TimedOut, Duration::from_millis(self.launch.grace_ms)),
                 Due::EndOrphans => {
-                    self.orphans = tree::living(Pid::this());
+                    self.orphans = tree::living(Pid::this(), self.mask.as_ref());
                     self.terminate(ORPHAN_GRACE);
                 }
                 // The kernel says that there are some, even where none is found by name.
                 Due::LeaveOrphans => {
-                    self.orphans = tree::living(Pid::this());
+                    self.orphans = tree::living(Pid::this(), self.mask.as_ref());
                     self.left = true;
                     return Vec::new();
                 }
@@ -248,7 +258,9 @@ impl Watch<'_> {
                 if len == PIPE_BYTES {
                     let _ = fcntl(&*pipe, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES_LARGE)); // only faster
                 }
-                self.spool.append(stream, &self.subreaper.buffer[..len]);
+                let came = &self.subreaper.buffer[..len];
+                let kept = self.masked.as_mut().map_or(came, |masked| masked[stream as usize].push(came));
+                self.spool.append(stream, kept);
                 self.last_output = Instant::now();
                 self.gather_until = if len < GATHER_BYTES { self.last_output + GATHER } else { self.last_output };
                 return true;
@@ -264,6 +276,13 @@ impl Watch<'_> {
     pub(super) fn drain(&mut self) {
         let give_up = Instant::now() + SETTLE_MAX;
         while (self.pump(Stream::Out) | self.pump(Stream::Err)) && Instant::now() < give_up {}
+    }
+
+    /// Nothing more comes: what was held back, because a secret might have begun there, was none.
+    pub(super) fn finish_output(&mut self) {
+        for (stream, masked) in [Stream::Out, Stream::Err].into_iter().zip(self.masked.iter_mut().flatten()) {
+            self.spool.append(stream, masked.finish());
+        }
     }
 
     /// What the supervisor says; the end of its socket is its death.
@@ -324,7 +343,7 @@ impl Watch<'_> {
                 return Vec::new();
             }
             if Instant::now() >= give_up {
-                return tree::living(Pid::this());
+                return tree::living(Pid::this(), self.mask.as_ref());
             }
             self.wait(Instant::now() + Duration::from_millis(1));
         }

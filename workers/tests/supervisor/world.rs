@@ -87,6 +87,8 @@ pub fn launch(dir: &Path, name: &str, script: &str) -> Launch {
         log_bytes_max: 128 << 20,
         boot: journal::boot_id().unwrap(),
         lease: None,
+        secrets: Vec::new(),
+        hidden: Vec::new(),
     }
 }
 

@@ -16,7 +16,7 @@ pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
             (status.place, status.schema)
         }
         None => {
-            let home = home(config.settings.state.as_deref())?;
+            let home = home(&config.settings)?;
             let ledger = SqliteLedger::open(&home.ledger()).await?;
             (home.ledger().display().to_string(), ledger.stats().await?.schema)
         }

@@ -7,6 +7,7 @@ use runward_engine::limits;
 use runward_engine::runbook::model::{
     Action, Argument, Http, Items, Lease, OnLost, Runbook, Script, Shell, Step, Wait,
 };
+use runward_engine::runbook::secrets::{Form, Provider, Secret};
 use runward_engine::units::format_duration;
 use serde_json::{Map, Value, json};
 
@@ -96,6 +97,10 @@ pub fn command_lines(runbook: &Runbook, step: &Step, known: &Context) -> Vec<Str
     for (name, template) in &step.env {
         lines.push(format!("{name}={}", rendered(template, known)));
     }
+    lines.extend(received(runbook, step).map(|(secret, form)| {
+        let what = if form == Form::File { "a file with the secret" } else { "the secret" };
+        format!("{}: {what} from {}", secret.name, from(&secret.provider))
+    }));
     match &step.action {
         Action::Unbuilt(kind) => lines.push(format!("{kind} (not carried out by this version)")),
         Action::Runbook(call) => {
@@ -127,6 +132,21 @@ pub fn command_lines(runbook: &Runbook, step: &Step, known: &Context) -> Vec<Str
         lines.extend(script_lines(&check.shell, &check.script, known).iter().map(|line| format!("  {line}")));
     }
     lines
+}
+
+/// The secrets that a step receives: where they come from, never what they are.
+fn received<'r>(runbook: &'r Runbook, step: &'r Step) -> impl Iterator<Item = (&'r Secret, Form)> {
+    step.secrets.iter().filter_map(|received| {
+        let secret = runbook.secrets.iter().find(|secret| secret.name == received.name)?;
+        Some((secret, received.form))
+    })
+}
+
+fn from(provider: &Provider) -> String {
+    match provider {
+        Provider::Exec(argv) => format!("{provider}, as {argv:?}"),
+        _ => provider.to_string(),
+    }
 }
 
 fn script_lines(shell: &Shell, script: &Script, known: &Context) -> Vec<String> {
@@ -212,6 +232,9 @@ pub fn step_json(
         "files": files,
         "timeout_ms": step.timeout.as_millis() as u64,
         "attempts": step.retry.as_ref().map_or(1, |retry| retry.attempts.get()),
+        "secrets": received(runbook, step).map(|(secret, form)| {
+            json!({"name": secret.name, "from": from(&secret.provider), "as": form})
+        }).collect::<Vec<_>>(),
         "irreversible": step.irreversible,
         "usual": outlook.and_then(|outlook| outlook.usual(step)),
         "undo": step.undo.is_some(),

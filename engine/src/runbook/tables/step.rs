@@ -11,7 +11,8 @@ pub use super::kinds::NAMES as KINDS;
 const ID: Shape = Shape::Text(Syntax::Id);
 const LABEL: Shape = Shape::Text(Syntax::Label);
 const UNDOING: Shape = Shape::OneOf(&[Shape::Script, Shape::Object(&UNDO)]);
-const SECRET: Shape = Shape::Text(Syntax::Name);
+const SECRET: Shape = Shape::Text(Syntax::Variable);
+const RECEIVED: Shape = Shape::OneOf(&[SECRET, Shape::Object(&SECRET_FILE)]);
 const SOME_TIME: Shape = Shape::Duration { zero: false };
 const ANY_TIME: Shape = Shape::Duration { zero: true };
 const SOME: Shape = Shape::Count { min: 1, max: u32::MAX as i64 };
@@ -50,7 +51,11 @@ const COMMON: &[Key] = &[
     Key::new("host", Shape::Template, "Runs there through ssh.").unbuilt(),
     Key::new("env", Shape::Dict { names: Syntax::Variable, of: &Shape::Scalar }, "Environment variables."),
     Key::new("cwd", Shape::Template, "The folder it runs in. Default: the copy of the runbook's folder."),
-    Key::new("secrets", Shape::OneOf(&[SECRET, Shape::List { of: &SECRET, min: 0 }]), "Secrets it receives.").unbuilt(),
+    Key::new(
+        "secrets",
+        Shape::OneOf(&[SECRET, Shape::List { of: &RECEIVED, min: 0 }]),
+        "Secrets it receives, as environment variables or as files.",
+    ),
     Key::new("timeout", SOME_TIME, "For each attempt. Default: 10m."),
     Key::new("grace", ANY_TIME, "Between TERM and KILL. Default: 10s."),
     Key::new("retry", Shape::Object(&RETRY), "When and how often it may start again. Default: never."),
@@ -100,6 +105,11 @@ pub static STEP: Object = Object {
 
 /// What `defaults` may hold: everything that more than one step can share.
 pub static DEFAULTS: Object = Object::new("defaults", &[COMMON]);
+
+static SECRET_FILE: Object = Object::new(
+    "a secret as a file",
+    &[&[Key::new("file", SECRET, "The secret; the variable of its name is the path of the file.").required()]],
+);
 
 static RETRY: Object = Object::new(
     "retry",

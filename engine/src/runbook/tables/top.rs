@@ -32,10 +32,9 @@ pub static RUNBOOK: Object = Object::new(
         Key::new("max-parallel", SOME, "How many steps execute at the same time."),
         Key::new(
             "secrets",
-            Shape::Dict { names: Syntax::Name, of: &Shape::Object(&SECRET) },
-            "Where secrets come from.",
-        )
-        .unbuilt(),
+            Shape::Dict { names: Syntax::Variable, of: &Shape::Object(&SECRET) },
+            "Where secrets come from, on the machine that runs the step.",
+        ),
         Key::new("objectives", Shape::Object(&OBJECTIVES), "What a drill is measured against.").unbuilt(),
         Key::new(
             "files",
@@ -148,13 +147,18 @@ static CONCURRENCY: Object = Object::new(
 );
 
 static SECRET: Object = Object {
-    one_of: &["env", "file", "exec"],
+    one_of: &["env", "file", "exec", "sealed"],
     ..Object::new(
         "a secret",
         &[&[
-            Key::new("env", Shape::Text(Syntax::Name), "An environment variable of the worker."),
-            Key::new("file", FREE, "A file of the worker."),
-            Key::new("exec", Shape::OneOf(&[FREE, Shape::List { of: &FREE, min: 1 }]), "A program whose output it is."),
+            Key::new("env", Shape::Text(Syntax::Name), "An environment variable of runward."),
+            Key::new("file", FREE, "A file, by its absolute path."),
+            Key::new(
+                "exec",
+                Shape::List { of: &FREE, min: 1 },
+                "A program and its arguments; what it prints is the secret.",
+            ),
+            Key::new("sealed", Shape::Text(Syntax::Name), "A name that `runward secret set` was given."),
         ]],
     )
 };

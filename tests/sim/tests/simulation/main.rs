@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
+mod masking;
 mod mutants;
 mod promises;
 mod replay;

@@ -15,7 +15,7 @@ use ureq::http::{HeaderMap, Request};
 use ureq::tls::TlsConfig;
 use url::Url;
 
-use super::words::{self, Mask};
+use super::words::{self, Hidden};
 use super::{say, trust};
 
 /// Headers of the author that follow a redirect to another server: they say what is wanted, and nothing of who asks.
@@ -25,7 +25,7 @@ const USER_AGENT: &str = concat!("runward/", env!("CARGO_PKG_VERSION"));
 pub(super) struct Client<'r> {
     url: Url,
     headers: Vec<(String, String)>,
-    mask: &'r Mask,
+    mask: &'r Hidden,
     /// Read when it is first needed: it costs more than a whole plain request.
     tls: OnceCell<TlsConfig>,
 }
@@ -52,7 +52,7 @@ impl Response {
 }
 
 impl<'r> Client<'r> {
-    pub(super) fn new(request: &HttpRequest, mask: &'r Mask) -> Result<Client<'r>, String> {
+    pub(super) fn new(request: &HttpRequest, mask: &'r Hidden) -> Result<Client<'r>, String> {
         let mut url = Url::parse(&request.url).map_err(|error| format!("this is no URL: {error}"))?;
         let mut headers = request.headers.clone();
         if let Some(credentials) = credentials(&url)
@@ -169,7 +169,7 @@ fn server(url: &Url) -> String {
 }
 
 /// Where an answer points: another page of the web, and never from https down to http.
-fn redirect(from: &Url, location: &str, mask: &Mask) -> Result<Url, String> {
+fn redirect(from: &Url, location: &str, mask: &Hidden) -> Result<Url, String> {
     let shown = mask.hide(location);
     let refused = |why: &str| format!("the answer points to {}, {why}", words::line(words::head(&shown, 200)));
     let mut next = from.join(location).map_err(|_| refused("which is no URL"))?;

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::own::{outputs, say};
 use client::{Client, Response};
-use words::Mask;
+use words::Hidden;
 
 /// How often a poll says that nothing has changed.
 const STILL_EVERY: Duration = Duration::from_secs(60);
@@ -33,7 +33,7 @@ const SHOWN_BYTES_MAX: usize = 2_000;
 
 /// Asks until the answer is as expected. The error says what was expected and what came.
 pub(super) fn ask(request: &HttpRequest) -> Result<Outputs, String> {
-    let mask = Mask::new(&request.hidden);
+    let mask = Hidden::new(&request.hidden);
     let asked = format!("{} {}", request.method, request.shown);
     let client = Client::new(request, &mask).map_err(|why| format!("{asked}: {why}"))?;
     match request.until_ms {
@@ -50,7 +50,7 @@ pub(super) fn ask(request: &HttpRequest) -> Result<Outputs, String> {
     }
 }
 
-fn poll(request: &HttpRequest, client: &Client, mask: &Mask, until: Duration) -> Result<Outputs, String> {
+fn poll(request: &HttpRequest, client: &Client, mask: &Hidden, until: Duration) -> Result<Outputs, String> {
     let (start, every) = (Instant::now(), Duration::from_millis(request.every_ms));
     let last_try = LAST_TRY.min(until / 10);
     let (mut tries, mut told, mut told_at) = (0u64, String::new(), None::<Instant>);
@@ -88,7 +88,7 @@ fn count(tries: u64, time: Duration) -> String {
 }
 
 /// One request and its judgement. `cap`: how long it may take, where not the step's own timeout says so.
-fn once(request: &HttpRequest, client: &Client, mask: &Mask, cap: Option<Duration>) -> Result<Response, String> {
+fn once(request: &HttpRequest, client: &Client, mask: &Hidden, cap: Option<Duration>) -> Result<Response, String> {
     let start = Instant::now();
     let response = client.send(request, cap)?;
     let verdict = request.expect.judge(response.status, &response.body.text, &|text| mask.hide(text));
@@ -110,7 +110,7 @@ fn once(request: &HttpRequest, client: &Client, mask: &Mask, cap: Option<Duratio
 }
 
 /// The first bytes of an answer that nobody expected: the reason often stands there.
-fn tell_body(text: &str, mask: &Mask) {
+fn tell_body(text: &str, mask: &Hidden) {
     let hidden = mask.hide(text);
     let shown = words::head(&hidden, SHOWN_BYTES_MAX);
     shown.lines().for_each(|line| say(&format!("  | {}", words::line(line))));
@@ -120,10 +120,11 @@ fn tell_body(text: &str, mask: &Mask) {
 }
 
 /// The outputs, each within its limit.
-fn taken(response: Response, mask: &Mask) -> Outputs {
-    let headers = Value::Object(response.headers);
+fn taken(response: Response, mask: &Hidden) -> Outputs {
+    let headers = mask.hide_value(Value::Object(response.headers));
     let json = serde_json::from_str::<Value>(&response.body.text).ok().filter(|_| !response.body.is_cut);
-    let mut taken = outputs([("status", json!(response.status)), ("body", json!(cut(response.body)))]);
+    let json = json.map(|json| mask.hide_value(json));
+    let mut taken = outputs([("status", json!(response.status)), ("body", json!(cut(response.body, mask)))]);
     for (name, value) in [("headers", Some(headers)), ("json", json)] {
         let Some(value) = value else { continue };
         if value.to_string().len() <= limits::OUTPUT_BYTES_MAX {
@@ -136,8 +137,10 @@ fn taken(response: Response, mask: &Mask) -> Outputs {
 }
 
 /// The body as an output: whole, or its beginning with a mark that says so.
-fn cut(body: client::Body) -> String {
+fn cut(mut body: client::Body, mask: &Hidden) -> String {
     const MARK: &str = "\n[runward: the answer is longer; it was cut here]";
+    // First hidden, then cut: what is left of a sensitive value would not be known any more.
+    body.text = if body.is_cut { mask.hide_beginning(&body.text) } else { mask.hide(&body.text) };
     if !body.is_cut && body.text.len() <= limits::OUTPUT_BYTES_MAX {
         return body.text;
     }

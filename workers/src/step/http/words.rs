@@ -3,29 +3,42 @@
 use std::error::Error as _;
 use std::io;
 
-use runward_engine::bind::url::{HIDDEN, encoded};
+use serde_json::Value;
 
-/// A shorter sensitive value cannot be told from other text, in bytes.
-const HIDDEN_BYTES_MIN: usize = 4;
+use crate::mask::Mask;
 
-/// Sensitive values, which nothing that is printed may contain.
-pub(super) struct Mask {
-    /// Longest first, so that none leaves a tail of another.
-    values: Vec<String>,
-}
+/// Takes sensitive values out of what is printed and kept.
+pub(super) struct Hidden(Option<Mask>);
 
-impl Mask {
-    pub(super) fn new(hidden: &[String]) -> Mask {
-        let json = |value: &String| serde_json::to_string(value).map(|text| text[1..text.len() - 1].to_owned());
-        let forms = |value: &String| [value.clone(), encoded(value), json(value).unwrap_or_default()];
-        let mut values: Vec<String> = hidden.iter().flat_map(forms).filter(|it| it.len() >= HIDDEN_BYTES_MIN).collect();
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        values.dedup();
-        Mask { values }
+impl Hidden {
+    pub(super) fn new(values: &[String]) -> Hidden {
+        Hidden(Mask::of(values.iter().map(String::as_bytes)))
     }
 
     pub(super) fn hide(&self, text: &str) -> String {
-        self.values.iter().fold(text.to_owned(), |text, value| text.replace(value, HIDDEN))
+        self.0.as_ref().map_or_else(|| text.to_owned(), |mask| mask.hide(text))
+    }
+
+    /// The same of a text that goes on, but not here.
+    pub(super) fn hide_beginning(&self, text: &str) -> String {
+        self.0.as_ref().map_or_else(|| text.to_owned(), |mask| mask.hide_beginning(text))
+    }
+
+    /// The same of every text and number in a value, and of its keys.
+    pub(super) fn hide_value(&self, value: Value) -> Value {
+        if self.0.is_none() {
+            return value;
+        }
+        match value {
+            Value::String(text) => Value::String(self.hide(&text)),
+            Value::Array(items) => items.into_iter().map(|item| self.hide_value(item)).collect(),
+            Value::Object(map) => map.into_iter().map(|(key, item)| (self.hide(&key), self.hide_value(item))).collect(),
+            Value::Number(number) => {
+                let (text, hidden) = (number.to_string(), self.hide(&number.to_string()));
+                if hidden == text { Value::Number(number) } else { Value::String(hidden) }
+            }
+            Value::Null | Value::Bool(_) => value,
+        }
     }
 }
 
@@ -96,14 +109,18 @@ fn explain_tls(text: &str, server: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn what_is_sensitive_is_hidden_in_every_form_it_may_come_back_in() {
-        let mask = Mask::new(&["pass".into(), "pass word/\"".into(), "abc".into()]);
+    fn what_is_sensitive_is_hidden_wherever_it_comes_back() {
+        let hidden = Hidden::new(&["pass word/\"".into(), "123456".into(), "abc".into()]);
+        assert_eq!(hidden.hide("pass word/\" pass%20word%2F%22 pass word/\\\" abc"), "*** *** *** abc");
         assert_eq!(
-            mask.hide("pass word/\" pass%20word%2F%22 pass word/\\\" password abc"),
-            "(sensitive) (sensitive) (sensitive) (sensitive)word abc"
+            hidden.hide_value(json!({"pass word/\"": ["x pass word/\"", 123_456, 7, true]})),
+            json!({"***": ["x ***", "***", 7, true]})
         );
+        assert_eq!(hidden.hide_beginning("it is pass wo"), "it is ");
     }
 }
