@@ -143,6 +143,7 @@ steps:
     10:53 `limit` must be at least 1
     11:24 no step receives the secret `B` (name it in the `secrets` of a step, or remove it)
     11:36 a secret has `env` and `file`; only one is possible
+    11:42 `y` must be an absolute path: it is read on the machine that runs the step (write the whole path, such as `/etc/app/password`)
     "#);
 }
 

@@ -60,7 +60,7 @@ impl Processes {
     /// A process that outlived its step on purpose, whatever it did with its environment and its folder since.
     fn left_by(&self, attempt: &Path) -> Option<Orphan> {
         let result = journal::read_result(attempt, self.boot.as_deref()?).ok()??;
-        result.orphans.into_iter().find(|orphan| tree::is_still_there(orphan))
+        result.orphans.into_iter().find(tree::is_still_there)
     }
 }
 

@@ -1,3 +1,5 @@
+//! That a mask gives the same however the output is cut, and leaves nothing.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

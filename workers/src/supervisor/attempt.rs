@@ -42,7 +42,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
     /// Only after the word that ended the attempt before.
-    Start(Launch),
+    Start(Box<Launch>),
     /// May come late, when the attempt is over and the next one runs: that one is not meant.
     Kill { attempt: String, grace_ms: u64 },
     /// The attempt may live until then.
@@ -230,7 +230,7 @@ impl Control {
     fn next_launch(&mut self) -> Option<Launch> {
         loop {
             match protocol::decode::<Order>(&mut self.heard) {
-                Ok(Some(Order::Start(launch))) => return Some(launch),
+                Ok(Some(Order::Start(launch))) => return Some(*launch),
                 Ok(Some(Order::Kill { .. } | Order::Lease { .. })) => {} // of the attempt before
                 Ok(None) => match self.fill(false) {
                     Ok(len) if len > 0 => {}

@@ -206,7 +206,7 @@ impl Outgoing {
 impl Requests {
     /// Starts an attempt. Heard of again as `Ended`, `Refused`, or `Gone`, which leaves the journal to say.
     pub fn start(&self, launch: Launch) -> Result<(), AskError> {
-        self.ask(&Request::Start(launch))
+        self.ask(&Request::Start(Box::new(launch)))
     }
 
     /// TERM now, KILL after `grace_ms`; repeated, it only shortens. For what does not live here `Ended` is the answer.

@@ -68,7 +68,7 @@ pub struct Lease {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    Start(Launch),
+    Start(Box<Launch>),
     /// TERM now, KILL after the grace. A repeated request can only shorten the time that is left.
     Kill {
         attempt: String,

@@ -218,7 +218,7 @@ impl Server {
         peer.fill();
         while let Some(request) = self.peers.get_mut(&id)?.next_request() {
             match request {
-                Request::Start(launch) => match self.start(launch, id) {
+                Request::Start(launch) => match self.start(*launch, id) {
                     Ok(None) => {}
                     Ok(forked) => return forked,
                     Err((attempt, reason)) => self.tell(id, &Reply::Refused { attempt, reason }),
@@ -289,7 +289,8 @@ impl Server {
 
     /// Gives the attempt to a subreaper that waits for one. One that does not take it is dead, or as good as dead.
     fn hand_over(&mut self, launch: &Launch) -> Option<Idle> {
-        let order = protocol::encode(&Order::Start(launch.clone())).ok().filter(|it| it.len() <= ORDER_BYTES_MAX)?;
+        let order =
+            protocol::encode(&Order::Start(Box::new(launch.clone()))).ok().filter(|it| it.len() <= ORDER_BYTES_MAX)?;
         while let Some(mut idle) = self.idle.pop() {
             if matches!(idle.control.write(&order), Ok(len) if len == order.len()) {
                 let _ = kill(idle.pid, Signal::SIGCONT); // somebody may have stopped it while it waited
