@@ -15,6 +15,9 @@ pub const LINE_BYTES_MIN: usize = 6;
 /// Where tools break long lines of base64: `openssl` and `base64`.
 const BASE64_LINES: [usize; 2] = [64, 76];
 
+/// A longer form is looked for in pieces, in bytes: little is held back, and what is cut out of a long secret is found.
+const PIECE_BYTES_MAX: usize = 128;
+
 /// Everything to look for; may hold doubles.
 pub fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
     let whole = trimmed(secret);
@@ -29,7 +32,15 @@ pub fn forms(secret: &[u8]) -> Vec<Vec<u8>> {
             of_text(line, LINE_BYTES_MIN, &mut all);
         }
     }
-    all
+    all.into_iter().flat_map(pieces).collect()
+}
+
+/// Of about the same length each.
+fn pieces(form: Vec<u8>) -> Vec<Vec<u8>> {
+    let count = form.len().div_ceil(PIECE_BYTES_MAX);
+    let ends = (1..=count).map(|n| form.len() * n / count);
+    let begins = (0..count).map(|n| form.len() * n / count);
+    begins.zip(ends).map(|(begin, end)| form[begin..end].to_vec()).collect()
 }
 
 /// Without its last newline, which most tools add and take away as they like.

@@ -2,54 +2,35 @@
 //!
 //! A [`Mask`] knows every form in which its secrets may come back ([`forms`]); a [`Stream`] applies it to bytes that come
 //! in pieces. The result is the same however they are cut: the leftmost, and of those the longest form is replaced by
-//! [`MASKED`]. To know before changing anything: what may still become a form is held back, and nothing else is, so that a
-//! prompt without a newline is seen at once.
+//! [`MASKED`], and what adjoins it is part of the same. To know before changing anything: what may still become a form is held
+//! back, and nothing else is, so that a prompt without a newline is seen at once.
 
 pub mod forms;
+mod needles;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
 use std::rc::Rc;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
 use runward_engine::mutated;
 use zeroize::Zeroize;
 
+use needles::Needles;
+
 /// What stands where a secret was.
 pub const MASKED: &str = "***";
-/// So many bytes of forms make the fastest automaton, which takes about 300 times that memory.
-const FAST_BYTES_MAX: usize = 32 * 1024;
 
-/// The forms of some secrets. One automaton, shared by all streams of an attempt.
+/// The forms of some secrets, shared by all streams of an attempt.
 #[derive(Clone)]
 pub struct Mask {
     needles: Rc<Needles>,
 }
 
-struct Needles {
-    automaton: AhoCorasick,
-    /// Each once.
-    sorted: Vec<Vec<u8>>,
-    /// Whether a form begins with this byte.
-    begins: [bool; 256],
-    longest: usize,
-}
-
 impl Mask {
     /// `None`: there is nothing to hide, or nothing long enough to be told from other text ([`forms::WHOLE_BYTES_MIN`]).
     pub fn of<'s>(secrets: impl IntoIterator<Item = &'s [u8]>) -> Option<Mask> {
-        let mut sorted: Vec<Vec<u8>> = secrets.into_iter().flat_map(forms::forms).collect();
-        sorted.sort_unstable();
-        sorted.dedup();
-        let longest = sorted.iter().map(Vec::len).max()?;
-        let bytes: usize = sorted.iter().map(Vec::len).sum();
-        let kind = (bytes <= FAST_BYTES_MAX).then_some(AhoCorasickKind::DFA);
-        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).kind(kind).build(&sorted);
-        let automaton = automaton.expect("forms are far fewer and shorter than an automaton can hold (limits)");
-        let mut begins = [false; 256];
-        sorted.iter().for_each(|needle| begins[usize::from(needle[0])] = true);
-        Some(Mask { needles: Rc::new(Needles { automaton, sorted, begins, longest }) })
+        let needles = Needles::new(secrets.into_iter().flat_map(forms::forms).collect())?;
+        Some(Mask { needles: Rc::new(needles) })
     }
 
     /// A text as it may be seen.
@@ -71,7 +52,7 @@ impl Mask {
     }
 
     pub fn stream(&self) -> Stream {
-        Stream { needles: Rc::clone(&self.needles), held: Vec::new(), out: Vec::new() }
+        Stream { needles: Rc::clone(&self.needles), held: Vec::new(), out: Vec::new(), masked: false }
     }
 }
 
@@ -81,6 +62,8 @@ pub struct Stream {
     /// The end of what came, which may be the beginning of a form.
     held: Vec<u8>,
     out: Vec<u8>,
+    /// The last that came out was a mask.
+    masked: bool,
 }
 
 impl Stream {
@@ -93,7 +76,7 @@ impl Stream {
         }
         let mut text = std::mem::take(&mut self.held);
         text.extend_from_slice(piece);
-        let end = self.needles.mask(&text, false, &mut self.out);
+        let end = self.mask(&text, false);
         if !mutated!(MaskForgetsTheTail) {
             self.held.extend_from_slice(&text[end..]);
         }
@@ -105,61 +88,40 @@ impl Stream {
     pub fn finish(&mut self) -> &[u8] {
         self.out.clear();
         let mut text = std::mem::take(&mut self.held);
-        self.needles.mask(&text, true, &mut self.out);
+        self.mask(&text, true);
         text.zeroize();
         &self.out
+    }
+
+    /// Puts out what is certain of `text`; returns where the rest begins. `is_end`: nothing follows.
+    fn mask(&mut self, text: &[u8], is_end: bool) -> usize {
+        let needles = Rc::clone(&self.needles);
+        let hold = |from| if is_end { text.len() } else { needles.open_from(text, from) };
+        let (mut at, mut open) = (0, hold(0));
+        // A form that begins where another may still grow is not certain: that one may come first, or be longer.
+        while let Some(found) = needles.find(text, at).filter(|found| found.start < open) {
+            self.put(&text[at..found.start]);
+            if !self.masked {
+                self.out.extend_from_slice(MASKED.as_bytes());
+            }
+            self.masked = true;
+            at = found.end;
+            if open < at {
+                open = hold(at);
+            }
+        }
+        self.put(&text[at..open]);
+        open
+    }
+
+    fn put(&mut self, text: &[u8]) {
+        self.out.extend_from_slice(text);
+        self.masked &= text.is_empty();
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         self.held.zeroize();
-    }
-}
-
-impl Needles {
-    /// Appends to `out` what is certain of `text`; returns where the rest begins. `is_end`: nothing follows.
-    fn mask(&self, text: &[u8], is_end: bool, out: &mut Vec<u8>) -> usize {
-        let hold = |from| if is_end { text.len() } else { self.open_from(text, from) };
-        let (mut at, mut open) = (0, hold(0));
-        loop {
-            // A match that begins where another may still grow is not certain: that one may come first, or be longer.
-            let found = self.find(text, at).filter(|found| found.start < open);
-            let Some(found) = found else {
-                out.extend_from_slice(&text[at..open]);
-                return open;
-            };
-            out.extend_from_slice(&text[at..found.start]);
-            out.extend_from_slice(MASKED.as_bytes());
-            at = found.end;
-            if open < at {
-                open = hold(at);
-            }
-        }
-    }
-
-    fn find(&self, text: &[u8], at: usize) -> Option<Range<usize>> {
-        self.automaton.find(Input::new(text).span(at..text.len())).map(|found| found.range())
-    }
-
-    /// The first place from `from` on from which the text, up to its end, is the beginning of a longer form.
-    fn open_from(&self, text: &[u8], from: usize) -> usize {
-        let near = text.len().saturating_sub(self.longest - 1);
-        let mut places = from.max(near)..text.len();
-        places.find(|place| self.is_open(&text[*place..])).unwrap_or(text.len())
-    }
-
-    fn is_open(&self, tail: &[u8]) -> bool {
-        // Those that begin with it follow it directly in the order of bytes.
-        self.begins[usize::from(tail[0])] && {
-            let next = self.sorted.partition_point(|needle| needle.as_slice() <= tail);
-            self.sorted.get(next).is_some_and(|needle| needle.starts_with(tail))
-        }
-    }
-}
-
-impl Drop for Needles {
-    fn drop(&mut self) {
-        self.sorted.iter_mut().for_each(Zeroize::zeroize);
     }
 }

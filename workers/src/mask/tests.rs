@@ -25,16 +25,19 @@ fn in_pieces(mask: &Mask, text: &[u8], cuts: &[usize]) -> Vec<u8> {
     out
 }
 
-/// The rule itself, as slow as it is plain: at each place the longest form.
+/// The rule itself, as slow as it is plain: at each place the longest form; what adjoins is one.
 fn plainly(secrets: &[Vec<u8>], text: &[u8]) -> Vec<u8> {
     let needles: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| forms(secret)).collect();
-    let (mut out, mut at) = (Vec::new(), 0);
+    let (mut out, mut at, mut masked) = (Vec::new(), 0, false);
     while at < text.len() {
         match needles.iter().filter(|needle| text[at..].starts_with(needle)).map(Vec::len).max() {
-            Some(len) => (at, out) = (at + len, [&out, MASKED.as_bytes()].concat()),
+            Some(len) => {
+                out.extend_from_slice(if masked { b"" } else { MASKED.as_bytes() });
+                (at, masked) = (at + len, true);
+            }
             None => {
                 out.push(text[at]);
-                at += 1;
+                (at, masked) = (at + 1, false);
             }
         }
     }
@@ -52,7 +55,8 @@ fn alike() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_secret() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![alike(), vec(any::<u8>().prop_filter("not what stands for it", |byte| *byte != b'*'), 4..40)]
+    let byte = || any::<u8>().prop_filter("not what stands for it", |byte| *byte != b'*');
+    prop_oneof![4 => alike(), 4 => vec(byte(), 4..40), 1 => vec(byte(), 100..300)]
 }
 
 /// Secrets, and a text that holds some of their forms, whole and cut, with something between them.
@@ -165,6 +169,15 @@ fn the_lines_of_a_secret_are_secrets_and_short_ones_are_not() {
     let mask = mask(&[key]);
     assert_eq!(mask.hide("got MIIEvQIBADAN, Bg==, and -----END KEY-----"), "got ***, Bg==, and ***");
     assert_eq!(mask.hide(&format!("<{key}>")), "<***\n>");
+}
+
+#[test]
+fn a_long_secret_is_one_mask_and_what_is_cut_out_of_it_is_masked_too() {
+    let secret: String = (0..1_000).map(|n| char::from(b'a' + (n * n % 23) as u8)).collect();
+    let mask = mask(&[&secret]);
+    assert_eq!(mask.hide(&format!("<{secret}>")), "<***>");
+    let cut = mask.hide(&secret[..600]);
+    assert!(cut.starts_with(MASKED) && cut.len() < 140, "{cut}");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! What the table of settings promises of itself.
+
 use super::*;
 
 fn text(setting: &Setting, words: &[&str]) -> Result<Value, String> {
