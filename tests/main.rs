@@ -80,6 +80,8 @@ mod hostile;
 mod http;
 #[path = "stories/http_server.rs"]
 mod http_server;
+#[path = "stories/import.rs"]
+mod import;
 #[path = "stories/keys.rs"]
 mod keys;
 #[path = "stories/limits.rs"]

@@ -55,6 +55,11 @@ pub enum Command {
     Init(InitArgs),
     /// Write a runbook from a template: a verified backup, a deploy, a migration
     New(NewArgs),
+    /// Turn what another program runs into runbooks
+    Import {
+        #[command(subcommand)]
+        from: ImportFrom,
+    },
     /// Check runbooks and report every problem at once
     Validate(ValidateArgs),
     /// Lay runbooks out well: same values, comments, quotes and order

@@ -8,10 +8,12 @@
 //! - [`plan`]: parameters + definition -> what would run
 //! - [`run`]: the state machine of a run
 //! - [`retention`]: which runs may go
+//! - [`crontab`]: a crontab -> runbooks
 //! - [`schedule`]: cron with the meaning of Vixie cron, zones, windows
 //! - [`limits`]: every limit of the contract, named, with its unit
 
 pub mod bind;
+pub mod crontab;
 pub mod limits;
 #[cfg(feature = "mutants")]
 pub mod mutants;

@@ -11,6 +11,9 @@ use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::parser::CronParser;
 use croner::{Cron as Croner, JobType};
+use runward_engine::crontab::{self, Form};
+use runward_engine::runbook;
+use runward_engine::schedule::cron::Cron;
 use runward_engine::schedule::entry::{Dst, Gap, Repeat, Tick};
 use runward_engine::schedule::ticks::Times;
 use schedules_support::{Plain, expression, schedule};
@@ -69,7 +72,10 @@ struct Night {
 impl Night {
     fn around(zone: Tz, change: i64) -> Night {
         let jump = (offset(zone, change) - offset(zone, change - 1)).abs();
-        let (from, until) = (change - jump - 4 * HOUR, change + jump + 5 * HOUR);
+        Night::between(zone, change - jump - 4 * HOUR, change + jump + 5 * HOUR)
+    }
+
+    fn between(zone: Tz, from: i64, until: i64) -> Night {
         let from = from - from.rem_euclid(60);
         let walls: Vec<NaiveDateTime> = (from..until).step_by(60).map(|at| naive(at + offset(zone, at))).collect();
         let earliest = walls.iter().min().copied().unwrap();
@@ -215,6 +221,46 @@ fn croner_agrees_where_it_means_the_same() {
 fn next_of_croner(cron: &Croner, zone: Tz, now: i64) -> Option<i64> {
     let now = zone.from_utc_datetime(&naive(now));
     cron.find_next_occurrence(&now, false).ok().map(|next| next.timestamp())
+}
+
+/// Many ticks are compared day by day.
+const TICKS_LISTED_MAX: usize = 100_000;
+
+/// What `runward import crontab` writes is due when cron would have started the line: for five years, by the minute.
+#[test]
+fn a_line_of_a_crontab_is_due_at_the_same_minutes_as_a_runbook() {
+    let mut rng = fastrand::Rng::with_seed(5);
+    let zone = chrono_tz::Europe::Berlin;
+    let day = |text: &str| DateTime::<Utc>::from_str(&format!("{text}T00:00:00Z")).unwrap().timestamp();
+    let (from, until) = (day("2026-01-01"), day("2031-01-01"));
+    let years = Night::between(zone, from, until);
+    let nicknames =
+        [("@hourly", "0 * * * *"), ("@daily", "0 0 * * *"), ("@weekly", "0 0 * * 0"), ("@annually", "0 0 1 1 *")];
+    let written = (0..24).map(|_| expression(&mut rng)).map(|cron| (cron.replace(' ', "\t "), cron));
+    let lines = written.chain(nicknames.map(|(name, cron)| (name.to_owned(), cron.to_owned())));
+    let lines: Vec<(String, String)> = lines.filter(|(_, cron)| Cron::parse(cron).is_ok()).collect();
+    let crontab: String = lines.iter().map(|(line, _)| format!("{line} true 100\\%\n")).collect();
+    let import = crontab::read(crontab.as_bytes(), &Form { system: false, user: "deploy".into() });
+    assert!(import.jobs.len() == lines.len() && lines.len() > 20 && import.left_out.is_empty());
+    for (job, (_, cron)) in import.jobs.iter().zip(&lines) {
+        let runbook = runbook::parse(crontab::write(job, "a test", Some("/home/deploy")).as_bytes()).unwrap();
+        let times = Times::new(&runbook.schedules[0], zone).unwrap();
+        let plain = Plain::read(cron);
+        let due: Vec<bool> = years.walls.iter().map(|wall| plain.has(*wall)).collect();
+        let (_, gap, repeat) = policies(&plain)[0];
+        let expected = years.ticks(&plain, &due, gap, repeat);
+        if expected.len() <= TICKS_LISTED_MAX {
+            let found: Vec<Tick> = times.after(from * 1000 - 1).take_while(|tick| tick.at < until * 1000).collect();
+            assert!(found == expected, "{cron}");
+        } else {
+            for day in (from * 1000..until * 1000).step_by(24 * HOUR as usize * 1000) {
+                let end = day + 24 * HOUR * 1000;
+                let count =
+                    expected.partition_point(|tick| tick.at < end) - expected.partition_point(|tick| tick.at < day);
+                assert_eq!(times.count(day - 1, end - 1), count as u64, "{cron}");
+            }
+        }
+    }
 }
 
 /// docs/schedules.md shows what this computes.

@@ -60,6 +60,7 @@ pages_that_are_executed! {
     how_to_plan_agree_and_run: "docs/how-to/plan.md",
     how_to_call_a_runbook: "docs/how-to/call.md",
     how_to_run_in_ci: "docs/ci.md",
+    how_schedules_work: "docs/schedules.md",
     running_does_what_it_says: "docs/running.md",
     watching_does_what_it_says: "docs/watching.md",
     the_format_does_what_it_says: "docs/runbook-format.md",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
 use super::Format;
 
@@ -24,6 +24,38 @@ pub enum Template {
     Deploy,
     /// SQL files on SQLite, each once, with a lock and a checked backup
     Migrate,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImportFrom {
+    /// One runbook for each line of a crontab, that does the same at the same minutes
+    ///
+    /// The command is kept to the byte, with its shell, folder and environment. A line that cannot become a runbook is named, with
+    /// the reason. No file is overwritten. The crontab itself is left as it is: take the lines out when a server fires the
+    /// schedules, or both run them.
+    ///
+    /// Exit code 0 if every line was imported, 1 if some were not.
+    Crontab(CrontabArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct CrontabArgs {
+    /// The crontab; `-` reads standard input [default: what `crontab -l` prints]
+    pub file: Option<PathBuf>,
+    /// Lines name a user before the command; so they do in /etc/crontab and /etc/cron.d, which needs no saying
+    #[arg(long)]
+    pub system: bool,
+    /// With the system form: whose lines are imported [default: you]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Folder to put the runbooks into [default: the first folder of runbooks]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print the runbooks and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -15,6 +15,7 @@ mod fmt;
 mod follow;
 mod give;
 mod graph;
+mod import;
 mod init;
 mod list;
 mod logs;
@@ -40,7 +41,7 @@ mod watch;
 mod worker;
 mod workers;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, ImportFrom};
 use crate::config::{Config, Flags, Level, Log, Origin, SETTINGS};
 use crate::failure::Failure;
 use crate::text;
@@ -53,6 +54,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Config { command } => config::run(config, &command),
         Command::Init(args) => init::run(&args),
         Command::New(args) => new::run(config, &args),
+        Command::Import { from: ImportFrom::Crontab(args) } => import::crontab(config, &args),
         Command::Validate(args) => validate::run(config, &args),
         Command::Plan(args) => plan::run(config, &args).await,
         Command::Graph(args) => graph::run(config, &args).await,
