@@ -55,6 +55,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
             })),
             "waits_for_labels": lacks,
             "unreachable": unreachable,
+            "tick": view.state.tick,
             "plan": view.state.plan,
             "planned": view.state.planned,
             "outputs": view.state.outputs,
@@ -121,6 +122,9 @@ fn header(opened: &Opened, run: &RunRow, driver: &Driver, verdict: Verdict, stat
         print_line(&format!("paused      by {}", act(paused)));
     }
     print_line(&format!("by          {} through {}", run.actor, run.trigger));
+    if let Some(tick) = &state_of.tick {
+        print_line(&format!("schedule    {}, tick {}", tick.schedule, tick.key));
+    }
     print_line(&format!("created     {}", text::time(run.created_at)));
     print_line(&format!("plan        {}", plan(state_of)));
     if let Some(finished) = run.finished_at {
@@ -229,6 +233,9 @@ fn step<'a>(
             line += &format!(", signal {signal}");
         }
         line += &format!(", {}", text::time(attempt.claimed_at));
+        if let Some(why) = attempt.error.as_ref().filter(|_| attempt.status == "lost") {
+            line += &format!(", lost: {}", text::safe(why));
+        }
         if let Some(host) = &attempt.host {
             line += &format!(", on {}", text::safe(host));
         }

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Instant;
 
+use chrono::DateTime;
 use runward_engine::run::place::ANY;
 use runward_engine::run::{ClaimId, Command, RunId, SessionId};
 use runward_store::LedgerError;
-use runward_store::fleet::{Attended, Session};
+use runward_store::fleet::{Attended, Session, SessionEnd};
 use tracing::{info, warn};
 
 use super::Pace;
@@ -117,6 +118,7 @@ async fn round(term: &Rc<Term>, observed: &mut Observed) -> Result<(), LedgerErr
         return Ok(());
     }
     see_to_own(term, &attended);
+    let heard = sessions.clone();
     for (session, beat) in observed.sessions(look, &sessions, pace) {
         // Whoever looks is there, whatever became of its beats.
         if session != term.session && ledger.bury(&session, beat).await? {
@@ -125,7 +127,8 @@ async fn round(term: &Rc<Term>, observed: &mut Observed) -> Result<(), LedgerErr
         }
     }
     for attempt in observed.abandoned(look, &attended, &sessions, pace) {
-        lose(term, observed, &attempt).await?;
+        let watcher = heard.iter().find(|session| session.new.id == attempt.watched_by);
+        lose(term, observed, &attempt, watcher).await?;
     }
     Ok(())
 }
@@ -145,7 +148,12 @@ fn see_to_own(term: &Rc<Term>, attended: &[Attended]) {
 }
 
 /// Records that nobody knows what became of an attempt, unless somebody has taken it over by then.
-async fn lose(term: &Rc<Term>, observed: &mut Observed, attempt: &Attended) -> Result<(), LedgerError> {
+async fn lose(
+    term: &Rc<Term>,
+    observed: &mut Observed,
+    attempt: &Attended,
+    watcher: Option<&Session>,
+) -> Result<(), LedgerError> {
     let ledger = term.ledger();
     let mut view = match ledger.load(&attempt.run).await {
         Err(LedgerError::NoSuchRun(_)) => return Ok(()),
@@ -156,7 +164,7 @@ async fn lose(term: &Rc<Term>, observed: &mut Observed, attempt: &Attended) -> R
         return Ok(());
     }
     let host = live.place.as_ref().map_or("an unknown host", |place| &place.host).to_owned();
-    let evidence = format!("its worker on {host} is not heard any more");
+    let evidence = silence(&host, watcher);
     let lost = Command::Lose { claim: attempt.claim.clone(), evidence, with: Some(attempt.watched_by.clone()) };
     let (before, seq) = (Calls::of(&view.state), view.state.seq);
     let mut once = Some(lost);
@@ -166,6 +174,19 @@ async fn lose(term: &Rc<Term>, observed: &mut Observed, attempt: &Attended) -> R
         term.spread(&before, &view.state, true);
     }
     Ok(())
+}
+
+/// Whose silence it is, and since when.
+fn silence(host: &str, watcher: Option<&Session>) -> String {
+    let Some(watcher) = watcher else { return format!("its worker on {host} is not heard any more") };
+    let at = DateTime::from_timestamp_millis(watcher.heard_at).unwrap_or_default().format("%Y-%m-%d %H:%M:%S");
+    let (host, pid) = (&watcher.new.host, watcher.new.pid);
+    match watcher.end {
+        Some(SessionEnd::Left) => {
+            format!("its worker on {host} (process {pid}) left at {at} UTC, and none came back for it")
+        }
+        _ => format!("its worker on {host} (process {pid}) was last heard at {at} UTC"),
+    }
 }
 
 #[cfg(test)]
