@@ -9,6 +9,7 @@ pub use command_id::CommandIdArgs;
 pub use files::*;
 pub use ledger::*;
 pub use operator::*;
+pub use schedules::*;
 pub use secret::*;
 pub use worker::*;
 
@@ -16,6 +17,7 @@ mod command_id;
 mod files;
 mod ledger;
 mod operator;
+mod schedules;
 mod secret;
 mod worker;
 
@@ -83,11 +85,12 @@ pub enum Command {
     /// With --format, or a run and no terminal: the lines that `runward run` prints, to the end of the run, and its exit code.
     /// 8 if it waits for people, or nobody drives it; --stay waits for both.
     Watch(WatchArgs),
+    /// List schedules: when each is due next, and what became of its last tick
+    ///
+    /// Those that servers fire, as the ledger knows them, and those in the runbooks of this machine that no server has taken up.
+    Schedules(SchedulesArgs),
     /// List who is there in a cluster, what each can do, and what it does now
-    Workers {
-        #[arg(long, value_enum, default_value = "text")]
-        format: Format,
-    },
+    Workers(WorkersArgs),
     /// Stop a run: running steps are ended, `finally` still runs
     Cancel(CancelArgs),
     /// Agree to the plan that a run waits with

@@ -12,7 +12,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathComplete
 use clap_complete::env::{CompleteEnv, Shells};
 use runward_engine::run::rows::{RunRow, units};
 use runward_engine::runbook::model::{Param, ValueType};
-use runward_store::{Ledger, PostgresLedger, RunQuery, SqliteLedger};
+use runward_store::{PostgresLedger, RunQuery, SqliteLedger, Timetable};
 
 use crate::args::Args;
 use crate::config::{self, Config, Flags};
@@ -53,6 +53,7 @@ fn with_completers(command: Command) -> Command {
         "runbook" | "runbooks" => arg.add(ArgValueCompleter::new(runbooks)),
         "run" => arg.add(ArgValueCompleter::new(runs)),
         "step" | "from" => arg.add(ArgValueCompleter::new(steps)),
+        "schedule" => arg.add(ArgValueCompleter::new(schedules)),
         "params" => arg.add(ArgValueCompleter::new(params)),
         _ => arg,
     })
@@ -150,6 +151,18 @@ fn runs(current: &OsStr) -> Vec<CompletionCandidate> {
     candidates(current, last.into_iter().chain(rows.iter().map(|row| (short(&row.id.0).to_owned(), about(row)))))
 }
 
+fn schedules(current: &OsStr) -> Vec<CompletionCandidate> {
+    let rows = ask(|ledger| async move { ledger.schedules().await.ok() }).unwrap_or_default();
+    let about = |cron: &str| runward_engine::schedule::words::words(cron).unwrap_or_default();
+    candidates(
+        current,
+        rows.into_iter().map(|row| {
+            let entry = row.standing.entry;
+            (entry.name, about(&entry.schedule.cron))
+        }),
+    )
+}
+
 fn about(row: &RunRow) -> String {
     format!("{} {} {}", row.name, row.status, text::time(row.created_at))
 }
@@ -198,15 +211,15 @@ fn values(param: &Param) -> Vec<(String, String)> {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks the ledger, where there is one: a completion makes none.
-fn ask<T, F: Future<Output = Option<T>>>(question: impl FnOnce(Box<dyn Ledger>) -> F) -> Option<T> {
+fn ask<T, F: Future<Output = Option<T>>>(question: impl FnOnce(Box<dyn Timetable>) -> F) -> Option<T> {
     let settings = Typed::now().config().settings;
     let opened = async {
         let Some(database) = settings.database else {
             let path = settings.state.or_else(default_root)?.join("ledger.db");
             let ledger = if path.is_file() { SqliteLedger::open(&path).await.ok() } else { None };
-            return Some(Box::new(ledger?) as Box<dyn Ledger>);
+            return Some(Box::new(ledger?) as Box<dyn Timetable>);
         };
-        Some(Box::new(PostgresLedger::open(database.whole()).await.ok()?) as Box<dyn Ledger>)
+        Some(Box::new(PostgresLedger::open(database.whole()).await.ok()?) as Box<dyn Timetable>)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let answered = async { tokio::time::timeout(PATIENCE, async { question(opened.await?).await }).await };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use runward_engine::run::{ClaimId, RunId, RunState, SessionId, Unit};
 use runward_engine::runbook::model::Runbook;
-use runward_store::{Ledger, LedgerError, PrunedRun, RunQuery, SqliteLedger};
+use runward_store::{Ledger, LedgerError, PrunedRun, RunQuery, SqliteLedger, Timetable};
 use runward_workers::home::{DriverLock, DriverLockError, Home};
 use uuid::Uuid;
 
@@ -69,6 +69,14 @@ pub async fn open_here(config: &Config) -> Result<Here, Failure> {
 
 impl Opened {
     pub fn ledger(&self) -> &dyn Ledger {
+        match &self.place {
+            Place::Here(here) => &here.ledger,
+            Place::Cluster(cluster) => &*cluster.ledger,
+        }
+    }
+
+    /// The same ledger, as those know it who fire schedules.
+    pub fn timetable(&self) -> &dyn Timetable {
         match &self.place {
             Place::Here(here) => &here.ledger,
             Place::Cluster(cluster) => &*cluster.ledger,

@@ -47,3 +47,12 @@ fn name(text: &str) -> Result<String, String> {
     let fits = !text.is_empty() && text.chars().count() <= NAME_CHARS_MAX && !text.contains(char::is_control);
     if fits { Ok(text.to_owned()) } else { Err(format!("1 to {NAME_CHARS_MAX} characters, none of control")) }
 }
+
+#[derive(Debug, ClapArgs)]
+pub struct WorkersArgs {
+    /// Those that are not there any more as well, of the last day
+    #[arg(long)]
+    pub all: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: super::Format,
+}

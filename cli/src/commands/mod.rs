@@ -32,6 +32,7 @@ mod retry;
 mod rollback;
 mod run;
 mod runs;
+mod schedules;
 mod secret;
 mod show;
 mod skip;
@@ -66,7 +67,8 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Show(args) => show::run(config, &args).await,
         Command::Logs(args) => logs::run(config, &args).await,
         Command::Watch(args) => watch::run(config, &args).await,
-        Command::Workers { format } => workers::run(config, format).await,
+        Command::Schedules(args) => schedules::run(config, args).await,
+        Command::Workers(args) => workers::run(config, args).await,
         Command::Cancel(args) => cancel::run(config, args).await,
         Command::Approve(args) => approve::approve(config, args).await,
         Command::Reject(args) => approve::reject(config, args).await,

@@ -10,14 +10,15 @@ use runward_store::fleet::{Session, SessionEnd};
 use serde_json::json;
 
 use super::{print_json, print_line};
-use crate::args::Format;
+use crate::args::{Format, WorkersArgs};
 use crate::cluster::Members;
+use crate::columns;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::open;
 use crate::text;
 
-pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
+pub async fn run(config: &Config, args: WorkersArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
     let Some(cluster) = opened.cluster() else {
         let message =
@@ -27,7 +28,7 @@ pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
     };
     let running = running(&*cluster.ledger).await?;
     let members = cluster.members().await?;
-    match format {
+    match args.format {
         Format::Json => {
             print_json(&members.sessions.iter().map(|it| as_json(&members, it, &running)).collect::<Vec<_>>())
         }
@@ -37,13 +38,19 @@ pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
         Format::Text => {
             // Who has nothing left to do with it is of interest to nobody at night.
             let gone = |it: &&Session| {
-                ["left", "replaced"].contains(&state(&members, it)) && !running.contains_key(&it.new.id)
+                let over = ["left", "replaced", "gone"].contains(&state(&members, it));
+                over && !running.contains_key(&it.new.id) && !args.all
             };
             let (gone, shown): (Vec<&Session>, Vec<&Session>) = members.sessions.iter().partition(gone);
-            let rows = shown.into_iter().map(|session| cells(&members, session, &running));
-            table(&std::iter::once(HEADER.map(str::to_owned)).chain(rows).collect::<Vec<_>>());
+            if shown.is_empty() {
+                print_line("no worker is there; `runward worker`, on any host of the cluster, is one");
+            } else {
+                let rows = shown.into_iter().map(|session| cells(&members, session, &running));
+                let rows: Vec<_> = std::iter::once(HEADER.map(str::to_owned)).chain(rows).collect();
+                columns::lines(&rows, columns::terminal_width()).iter().for_each(|line| print_line(line));
+            }
             if !gone.is_empty() {
-                print_line(&format!("and {} that left or began anew, not long ago (--format json)", gone.len()));
+                print_line(&format!("and {} not there any more, since yesterday (--all)", gone.len()));
             }
         }
     }
@@ -112,14 +119,4 @@ fn cells(members: &Members, session: &Session, running: &BTreeMap<SessionId, u64
     };
     let host = format!("{} ({})", text::safe(&session.new.host), session.new.pid);
     [host, text::safe(&labels), busy, text::time(session.joined_at), heard, state]
-}
-
-fn table(rows: &[[String; 6]]) {
-    use unicode_width::UnicodeWidthStr;
-    let widths = [0, 1, 2, 3, 4].map(|at| rows.iter().map(|row| row[at].width()).max().unwrap_or(0));
-    for row in rows {
-        let padded =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell}{}  ", " ".repeat(width - cell.width())));
-        print_line(&format!("{}{}", padded.collect::<String>(), row[5]));
-    }
 }

@@ -8,6 +8,7 @@ mod cluster;
 mod ledger;
 mod program;
 mod runs;
+mod schedules;
 mod state;
 mod steps;
 mod system;
@@ -25,7 +26,7 @@ pub async fn examine(config: &Config, loaded: &Result<Config, Failure>) -> Vec<C
     let root = config.settings.state.clone().or_else(default_root);
     let folder = root.as_deref().map(state::Folder::look);
     checks.push(state::folder(folder.as_ref()));
-    let mut home = None;
+    let (mut home, mut readable) = (None, config.settings.database.is_some());
     if let Some(folder) = &folder {
         checks.extend([state::file_system(folder), state::space(folder), state::durability(folder)]);
         // Opening makes what is not there, and there is nothing to make.
@@ -38,11 +39,15 @@ pub async fn examine(config: &Config, loaded: &Result<Config, Failure>) -> Vec<C
             if usable {
                 checks.push(runs::waiting(home).await);
             }
+            readable = usable;
         }
         checks.extend([runs::supervisors(home), runs::kept(home)]);
     }
     if let Some(database) = &config.settings.database {
         checks.extend(cluster::examine_cluster(database, &config.settings).await);
+    }
+    if readable {
+        checks.push(schedules::schedules(config).await);
     }
     let ground = folder.filter(state::Folder::usable).map_or_else(std::env::temp_dir, |folder| folder.path);
     checks.extend([steps::bash(), steps::sh(), steps::supervisor(&ground).await]);
