@@ -44,7 +44,7 @@ impl Member {
     }
 
     /// Asks it to end, and waits until it has.
-    fn end(self) -> i32 {
+    pub fn end(self) -> i32 {
         self.signal(Signal::SIGTERM);
         self.wait()
     }
@@ -267,6 +267,10 @@ fn the_steps_of_a_worker_that_is_gone_for_good_are_lost_or_run_elsewhere() {
     assert_eq!(step_of(&show, "again")["status"], "succeeded", "{show}");
     let starts = cluster.scene.read("effects");
     assert_eq!(starts.lines().filter(|line| *line == "once").count(), 1, "{starts}");
+    // Also of the attempt that was followed by a better one.
+    let page = cluster.expect(0, &["show", &run]).stdout;
+    let why = "lost: its worker on alpha (process ";
+    assert!(page.matches(why).count() == 2 && page.contains(") was last heard at 20"), "{page}");
 }
 
 #[test]

@@ -147,3 +147,35 @@ fn a_worker_that_is_not_heard_is_named_until_it_is_back() {
     let raw = finish(cluster.runward().args(["logs", &run, "--raw"])).stdout;
     assert_eq!(raw, "one\ntwo\n");
 }
+
+#[test]
+fn a_run_that_keeps_a_permit_and_that_no_worker_can_carry_out_is_named_to_those_behind_it() {
+    let cluster = Cluster::new();
+    let book = "concurrency: {group: db, limit: 1}\nsteps:\n  - id: a\n    runs-on: [gpu]\n    run: echo\n";
+    cluster.scene.file("gpu.yaml", book);
+    cluster.scene.file("plain.yaml", book.replace("    runs-on: [gpu]\n", ""));
+    let _worker = cluster.worker("db1", &[]);
+    let first = cluster.trigger(&["gpu.yaml"]);
+    wait("its permit", || !cluster.json(&["show", &first])["run"]["permit_at"].is_null());
+    let second = cluster.trigger(&["plain.yaml"]);
+    let short = first.rsplit('-').next().unwrap();
+    let said = format!("run {short} waits for a worker with the label gpu: none is there");
+    wait("the second to wait", || cluster.expect(0, &["show", &second]).stdout.contains(&said));
+    let doctor = cluster.expect(0, &["doctor"]).stdout;
+    assert!(doctor.contains(&format!("run {short} keeps its permit of the group `db`")), "{doctor}");
+    cluster.expect(0, &["cancel", &first]);
+    assert_eq!(cluster.wait_for_end(&second)["run"]["status"], "succeeded");
+}
+
+#[test]
+fn who_is_not_there_any_more_is_listed_when_somebody_asks() {
+    let cluster = Cluster::new();
+    let worker = cluster.worker("db1", &[]);
+    let _stays = cluster.worker("db2", &[]);
+    worker.end();
+    wait("it to have left", || cluster.json(&["workers"]).to_string().contains("\"left\""));
+    let list = cluster.expect(0, &["workers"]).stdout;
+    assert!(!list.contains("db1 (") && list.contains("db2 (") && list.contains("and 1 not there any more"), "{list}");
+    let all = cluster.expect(0, &["workers", "--all"]).stdout;
+    assert!(all.contains("db1 (") && all.contains("left") && !all.contains("not there any more"), "{all}");
+}

@@ -64,7 +64,6 @@ pages_that_are_executed! {
     running_does_what_it_says: "docs/running.md",
     watching_does_what_it_says: "docs/watching.md",
     the_format_does_what_it_says: "docs/runbook-format.md",
-    schedules_are_due_as_they_say: "docs/schedules.md",
 }
 
 const CLUSTER: &str = "docs/how-to/cluster.md";

@@ -1,6 +1,6 @@
 //! `runward show`: what one run did.
 
-use runward_engine::run::group::{Member, Priority};
+use runward_engine::run::group::{Member, Permit, Priority};
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::{RolledBack, RunState, Verdict};
 use runward_store::StoredEvent;
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::drive::DRIVER_LOG;
 use super::{print_json, print_line};
 use crate::args::{Format, ShowArgs};
-use crate::cluster::waits_for_worker;
+use crate::cluster::{Members, waits_for_worker};
 use crate::config::Config;
 use crate::drivers::{Driver, Drivers};
 use crate::failure::Failure;
@@ -18,6 +18,9 @@ use crate::open::{Opened, find_run, open};
 use crate::refusal::act;
 use crate::text;
 use crate::view::{self, eta, plain, words};
+
+/// Runs before it in its group that are looked into.
+const HOLDERS_READ: usize = 5;
 
 pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
@@ -71,6 +74,9 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
         Format::Text => {
             header(&opened, &run, driver, verdict, &view.state);
             in_group(&opened, &view.state, &members);
+            if let (Some(Permit::Waits), Some(there)) = (view.state.permit(), &cluster) {
+                stuck_before_it(&opened, there, &members).await?.iter().for_each(|line| print_line(line));
+            }
             if verdict == Verdict::Unfinished && driver.is_there() {
                 let forecast = eta::forecast(opened.ledger(), &view.state).await;
                 let left = forecast.and_then(|forecast| eta::left(&forecast, &view.state, text::now()));
@@ -161,6 +167,19 @@ fn in_group(opened: &Opened, state: &RunState, members: &[Member]) {
         print_line(&format!("priority    {}", state.priority.as_str()));
     }
     view::group::lines(&opened.drivers(), state, members).iter().for_each(|line| print_line(line));
+}
+
+/// Runs that hold a permit and cannot go on themselves: what they wait for is what all behind them wait for.
+async fn stuck_before_it(opened: &Opened, there: &Members, members: &[Member]) -> Result<Vec<String>, Failure> {
+    let mut lines = Vec::new();
+    for holder in members.iter().filter(|member| member.permit == Permit::Holds).take(HOLDERS_READ) {
+        let short = words::short(&holder.run.0);
+        let state = opened.ledger().load(&holder.run).await?.state;
+        for labels in there.lacks(&state) {
+            lines.push(format!("  run {short} {}; or `runward cancel {short}`", waits_for_worker(&labels)));
+        }
+    }
+    Ok(lines)
 }
 
 /// Its hash, and who saved it if it was started from a saved one.

@@ -226,6 +226,8 @@ struct Waiting {
     held: Vec<String>,
     /// Labels that no worker has, with a run that asks for them.
     lacks: BTreeMap<Vec<String>, String>,
+    /// Groups of which such a run keeps a permit meanwhile, with the run.
+    kept: BTreeMap<String, String>,
 }
 
 async fn waiting_runs(cluster: &Cluster, members: &Members) -> Result<Waiting, String> {
@@ -239,9 +241,12 @@ async fn waiting_runs(cluster: &Cluster, members: &Members) -> Result<Waiting, S
             found.held.push(short.clone());
         }
         match cluster.ledger.load(&row.id).await {
-            Ok(view) => members.lacks(&view.state).into_iter().for_each(|labels| {
-                found.lacks.entry(labels).or_insert_with(|| short.clone());
-            }),
+            Ok(view) => {
+                let lacks = members.lacks(&view.state);
+                let kept = view.state.group.as_ref().filter(|_| view.state.permit_at.is_some() && !lacks.is_empty());
+                found.kept.extend(kept.map(|group| (group.name.clone(), short.clone())));
+                lacks.into_iter().for_each(|labels| _ = found.lacks.entry(labels).or_insert_with(|| short.clone()));
+            }
             Err(error) if error.is_about_one_run() => {} // `audit verify` says what is wrong with it
             Err(error) => return Err(said(error)),
         }
@@ -258,6 +263,10 @@ fn judge_runs(found: &Waiting) -> Check {
             [] => "runward worker".to_owned(),
             labels => format!("runward worker --labels {}", labels.join(",")),
         });
+    }
+    for (group, run) in &found.kept {
+        says.push(format!("run {run} keeps its permit of the group `{}` meanwhile", text::safe(group)));
+        fixes.push(format!("runward cancel {run}, where others of the group shall go first"));
     }
     if !found.held.is_empty() {
         says.push(format!("{} held", text::count(found.held.len() as u64, "run")));
@@ -361,7 +370,7 @@ mod tests {
     #[test]
     fn what_waits_is_said_with_what_helps() {
         let lacks = BTreeMap::from([(vec!["db".to_owned()], "abcd".to_owned())]);
-        let check = judge_runs(&Waiting { unfinished: 2, held: vec!["ef01".into()], lacks });
+        let check = judge_runs(&Waiting { unfinished: 2, held: vec!["ef01".into()], lacks, kept: BTreeMap::new() });
         assert!(check.says.contains("run abcd waits for a worker with the label db"), "{}", check.says);
         let fix = check.fix.unwrap();
         assert!(fix.contains("runward worker --labels db") && fix.contains("runward resolve ef01"), "{fix}");
