@@ -140,6 +140,9 @@ pub struct Committed {
     pub replies: Vec<Reply>,
     /// Everything recorded since the view was last up to date, by others and by this commit.
     pub news: Vec<Recorded>,
+    /// Some commands were made of a state that others have changed meanwhile: they were left out, without an answer, and
+    /// are to be made anew.
+    pub again: bool,
 }
 
 /// Carries out one command; a refusal is the inner error.
@@ -149,9 +152,13 @@ pub async fn command(
     command: Command,
     actor: &str,
 ) -> Result<Reply, LedgerError> {
-    let mut once = Some(command);
-    let mut committed = ledger.commit(view, &mut |_| once.take(), actor).await?;
-    Ok(committed.replies.pop().unwrap_or(Ok(())))
+    loop {
+        let mut once = Some(command.clone());
+        let mut committed = ledger.commit(view, &mut |_| once.take(), actor).await?;
+        if !committed.again {
+            return Ok(committed.replies.pop().unwrap_or(Ok(())));
+        }
+    }
 }
 
 #[async_trait]

@@ -282,7 +282,7 @@ impl Ledger for MemoryLedger {
             fate.around(|| run.append(view, events))?;
         }
         view.stale = false;
-        Ok(Committed { replies, news })
+        Ok(Committed { replies, news, again: false })
     }
 
     async fn past(&self, name: &str, runs: u32) -> Result<Vec<PastRun>, LedgerError> {

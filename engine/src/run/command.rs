@@ -200,6 +200,14 @@ pub enum Reject {
     WholeStep { unit: String, step: String },
 }
 
+impl Command {
+    /// Whether whoever makes it binds values of the state as it was then, or says why that cannot be done: said of another
+    /// state it would be about values that are no more.
+    pub fn is_made_of_the_state(&self) -> bool {
+        matches!(self, Command::Claim { .. } | Command::Refuse { .. } | Command::StartChild { .. })
+    }
+}
+
 impl Reject {
     /// Whether what was asked for is so already.
     pub fn is_already(&self) -> bool {

@@ -85,17 +85,16 @@ use runward_engine::plan::history::PastRun;
 use runward_engine::plan::{Definition, Seal};
 use runward_engine::run::group::Member;
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
-use runward_engine::run::{Command, Event, Recorded, RunId, RunState};
+use runward_engine::run::{Event, Recorded, RunId};
 use sqlx::PgConnection as Connection;
 use sqlx::postgres::PgRow as Row;
 use tokio::sync::OnceCell;
-use tracing::debug;
 
 use self::address::Address;
 use self::change::Unrecorded;
 use self::definitions::{Definitions, Known};
 use self::once::Clock;
-use self::pool::{NotCommitted, Pool, answered};
+use self::pool::{Pool, answered};
 use self::sessions::Beats;
 use self::text::{shown, stored};
 use self::tries::Tries;
@@ -198,104 +197,6 @@ impl PostgresLedger {
     }
 }
 
-/// What has become of a commit so far.
-#[derive(Default)]
-struct Tried {
-    done: bool,
-    /// What was said, to be said again.
-    commands: Vec<Command>,
-    /// Up to where the run was known.
-    known: u64,
-    /// What it came to, should it be there after all.
-    committed: Committed,
-    /// It may be, or come to be.
-    unanswered: Option<sqlx::Error>,
-}
-
-impl PostgresLedger {
-    async fn commit_at_once(&self, view: &mut RunView, next: &mut Next<'_>, now: i64, actor: &str) -> Tried {
-        let (known, mut commands, mut unanswered) = (view.state.seq, Vec::new(), None);
-        let mut said = |state: &RunState| {
-            let command = next(state)?;
-            commands.push(command.clone());
-            Some(command)
-        };
-        let (replies, events) = view.advance(&mut said, &view.env(now, None), actor);
-        if events.is_empty() {
-            // What others have recorded may make a difference, and is to be told in any case.
-            return Tried { commands, known, ..Tried::default() };
-        }
-        view.stale = true;
-        let done = match once::commit(&self.pool, &self.clock, view, &events, now).await {
-            Ok(done) => done,
-            Err(NotCommitted::Failed(error)) => {
-                debug!(run = %view.state.id, %error, "a commit is made again, in steps");
-                false
-            }
-            Err(NotCommitted::Unanswered(error)) => {
-                debug!(run = %view.state.id, %error, "a commit was not answered");
-                unanswered = Some(error);
-                false
-            }
-        };
-        view.stale = !done;
-        let news = events.into_iter().map(|(event, _)| event.recorded).collect();
-        Tried { done, commands, known, unanswered, committed: Committed { replies, news } }
-    }
-
-    /// With the run locked. Of what was tried before, everything is there, or nothing.
-    async fn commit_in_steps(
-        &self,
-        view: &mut RunView,
-        next: &mut Next<'_>,
-        tried: Tried,
-        actor: &str,
-    ) -> Result<Committed, LedgerError> {
-        let mut news = Vec::new();
-        let again = view.stale;
-        let locked = change::lock(&self.pool, view, &mut news).await.map_err(|error| self.error(error))?;
-        let mut loan = locked.loan;
-        self.clock.heard(locked.now);
-        if again && !tried.committed.news.is_empty() {
-            let since = answered(read::events(&mut loan, &view.state.id, tried.known)).await;
-            news.extend(since.map_err(|error| self.error(error))?.0.into_iter().map(|event| event.recorded));
-            view.note_others(true);
-            if news.starts_with(&tried.committed.news) {
-                loan.roll_back().await;
-                return Ok(Committed { news, ..tried.committed });
-            }
-        } else {
-            view.note_others(!news.is_empty());
-        }
-        // From here on the view runs ahead of the ledger until the commit is acknowledged.
-        view.stale = true;
-        let permit = view.state.permit();
-        let now = locked.now;
-        let mut commands = tried.commands.into_iter();
-        let mut said = |state: &RunState| commands.next().or_else(|| next(state));
-        let (replies, events) = view.advance(&mut said, &view.env(now, locked.members), actor);
-        let what = format!("the change of run {}", view.state.id);
-        if let (Some(error), true) = (tried.unanswered, events.is_empty()) {
-            // With nothing recorded it could still arrive, and be recorded then.
-            loan.roll_back().await;
-            return Err(self.unrecorded(Unrecorded::Unanswered(error), &what));
-        }
-        if events.is_empty() {
-            loan.roll_back().await;
-        } else {
-            let written = answered(async {
-                write::changes(&mut loan, view, &events, now).await?;
-                ready::pass_on(&mut loan, permit, &view.state).await
-            });
-            written.await.map_err(|error| self.error(error))?;
-            loan.commit().await.map_err(|error| self.unrecorded(error.into(), &what))?;
-        }
-        view.stale = false;
-        news.extend(events.into_iter().map(|(event, _)| event.recorded));
-        Ok(Committed { replies, news })
-    }
-}
-
 #[async_trait]
 impl Ledger for PostgresLedger {
     async fn trigger(&self, new: NewRun) -> Result<Triggered, LedgerError> {
@@ -324,14 +225,7 @@ impl Ledger for PostgresLedger {
     }
 
     async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError> {
-        let tried = match self.clock.guess().filter(|_| view.is_alone()) {
-            Some(now) => self.commit_at_once(view, next, now, actor).await,
-            None => Tried::default(),
-        };
-        match tried.done {
-            true => Ok(tried.committed),
-            false => self.commit_in_steps(view, next, tried, actor).await,
-        }
+        PostgresLedger::commit(self, view, next, actor).await
     }
 
     async fn past(&self, name: &str, runs: u32) -> Result<Vec<PastRun>, LedgerError> {

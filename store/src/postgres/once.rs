@@ -6,27 +6,37 @@
 //! was held up on its way finds another last event when it arrives, and does nothing.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use runward_engine::run::{Command, RunState};
+use tracing::debug;
+
+use super::change::{self, Unrecorded};
 use super::errors::is_definite;
-use super::pool::{NotCommitted, Pool, answered};
-use super::write;
-use crate::ledger::{Linked, RunView};
+use super::pool::answered;
+use super::{PostgresLedger, read, ready, write};
+use crate::error::LedgerError;
+use crate::ledger::{Committed, Next, RunView};
 
 /// So many commits of a view are made in small steps after somebody else has recorded something in its run.
 const CROWDED: u32 = 64;
+/// An answer that took longer tells little of the time.
+const PROMPT: Duration = Duration::from_millis(50);
 
 /// The server's clock, as it was last heard.
 #[derive(Default)]
 pub(super) struct Clock(Mutex<Option<(i64, Instant)>>);
 
 impl Clock {
-    pub(super) fn heard(&self, now: i64) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Instant::now()));
+    /// `asked`: when the question was sent.
+    fn heard(&self, now: i64, asked: Instant) {
+        if asked.elapsed() <= PROMPT {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Instant::now()));
+        }
     }
 
     /// What it says now, which the server will compare with its own; `None` where it was never heard.
-    pub(super) fn guess(&self) -> Option<i64> {
+    fn guess(&self) -> Option<i64> {
         let heard = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         heard.map(|(at, since)| at.saturating_add(since.elapsed().as_millis() as i64))
     }
@@ -34,33 +44,141 @@ impl Clock {
 
 impl RunView {
     /// Nobody else counts, as far as it knows: no other member of a group, and nobody at the same run.
-    pub(super) fn is_alone(&self) -> bool {
+    fn is_alone(&self) -> bool {
         !self.stale && self.state.group.is_none() && self.crowded == 0
     }
 
     /// Whether others have recorded something since the last commit.
-    pub(super) fn note_others(&mut self, some: bool) {
+    fn note_others(&mut self, some: bool) {
         self.crowded = if some { CROWDED } else { self.crowded.saturating_sub(1) };
     }
 }
 
-/// Whether it is recorded. Of an error that is not definite nobody knows.
-pub(super) async fn commit(
-    pool: &Pool,
-    clock: &Clock,
-    view: &mut RunView,
-    events: &[Linked],
-    now: i64,
-) -> Result<bool, NotCommitted> {
-    let lent: Result<_, sqlx::Error> = answered(pool.lend()).await;
-    let mut loan = lent.map_err(NotCommitted::Failed)?;
-    match answered(write::at_once(&mut loan, view, events, now)).await {
-        Ok((at, recorded)) => {
-            loan.end().await;
-            clock.heard(at);
-            Ok(recorded)
+/// What has become of a commit so far.
+#[derive(Default)]
+struct Tried {
+    done: bool,
+    /// What was said, to be said again.
+    commands: Vec<Command>,
+    /// Up to where the run was known.
+    known: u64,
+    /// What it came to, should it be there after all.
+    committed: Committed,
+    /// It may be, or come to be.
+    unanswered: Option<String>,
+}
+
+impl PostgresLedger {
+    pub(super) async fn commit(
+        &self,
+        view: &mut RunView,
+        next: &mut Next<'_>,
+        actor: &str,
+    ) -> Result<Committed, LedgerError> {
+        let tried = if view.is_alone() { self.commit_at_once(view, next, actor).await } else { Tried::default() };
+        if tried.done {
+            return Ok(tried.committed);
         }
-        Err(error) if is_definite(&error) => Err(NotCommitted::Failed(error)),
-        Err(error) => Err(NotCommitted::Unanswered(error)),
+        let (id, unanswered) = (view.state.id.clone(), tried.unanswered.clone());
+        let committed = self.commit_in_steps(view, next, tried, actor).await;
+        match unanswered {
+            // No later error says what became of the statement.
+            Some(error) if committed.is_err() => {
+                let error = Unrecorded::Unanswered(sqlx::Error::Protocol(error));
+                Err(self.unrecorded(error, &format!("the change of run {id}")))
+            }
+            _ => committed,
+        }
+    }
+
+    async fn commit_at_once(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Tried {
+        if self.clock.guess().is_none() {
+            return Tried::default();
+        }
+        // Before the time is guessed: it may take a while until one is free.
+        let lent: Result<_, sqlx::Error> = answered(self.pool.lend()).await;
+        let (Ok(mut loan), Some(now)) = (lent, self.clock.guess()) else { return Tried::default() };
+        let (known, mut commands) = (view.state.seq, Vec::new());
+        let mut said = |state: &RunState| {
+            let command = next(state)?;
+            commands.push(command.clone());
+            Some(command)
+        };
+        let (replies, events) = view.advance(&mut said, &view.env(now, None), actor);
+        if events.is_empty() {
+            // What others have recorded may make a difference, and is to be told in any case.
+            loan.end().await;
+            return Tried { commands, known, ..Tried::default() };
+        }
+        view.stale = true;
+        let asked = Instant::now();
+        let mut unanswered = None;
+        match answered(write::at_once(&mut loan, view, &events, now)).await {
+            Ok((at, done)) => {
+                loan.end().await;
+                self.clock.heard(at, asked);
+                view.stale = !done;
+            }
+            Err(error) => {
+                debug!(run = %view.state.id, %error, "a commit is made again, in steps");
+                unanswered = (!is_definite(&error)).then(|| error.to_string());
+            }
+        }
+        let news = events.into_iter().map(|(event, _)| event.recorded).collect();
+        let committed = Committed { replies, news, again: false };
+        Tried { done: !view.stale, commands, known, committed, unanswered }
+    }
+
+    /// With the run locked. Of what was tried before, everything is there, or nothing.
+    async fn commit_in_steps(
+        &self,
+        view: &mut RunView,
+        next: &mut Next<'_>,
+        tried: Tried,
+        actor: &str,
+    ) -> Result<Committed, LedgerError> {
+        let mut news = Vec::new();
+        let (was_stale, asked) = (view.stale, Instant::now());
+        let locked = change::lock(&self.pool, view, &mut news).await.map_err(|error| self.error(error))?;
+        let mut loan = locked.loan;
+        self.clock.heard(locked.now, asked);
+        if was_stale && !tried.commands.is_empty() {
+            let since = answered(read::events(&mut loan, &view.state.id, tried.known)).await;
+            news.extend(since.map_err(|error| self.error(error))?.0.into_iter().map(|event| event.recorded));
+            if !tried.committed.news.is_empty() && news.starts_with(&tried.committed.news) {
+                loan.roll_back().await;
+                return Ok(Committed { news, ..tried.committed });
+            }
+        }
+        view.note_others(!news.is_empty());
+        // What was made of a state that is no more is not said again: whoever said it looks, and says something else.
+        let (kept, dropped): (Vec<Command>, Vec<Command>) =
+            tried.commands.into_iter().partition(|command| news.is_empty() || !command.is_made_of_the_state());
+        // From here on the view runs ahead of the ledger until the commit is acknowledged.
+        view.stale = true;
+        let permit = view.state.permit();
+        let now = locked.now;
+        let mut commands = kept.into_iter();
+        let mut said = |state: &RunState| commands.next().or_else(|| next(state));
+        let (replies, events) = view.advance(&mut said, &view.env(now, locked.members), actor);
+        let what = format!("the change of run {}", view.state.id);
+        if let (Some(error), true) = (tried.unanswered, events.is_empty()) {
+            // With nothing recorded it could still arrive, and be recorded then.
+            loan.roll_back().await;
+            return Err(self.unrecorded(Unrecorded::Unanswered(sqlx::Error::Protocol(error)), &what));
+        }
+        if events.is_empty() {
+            loan.roll_back().await;
+        } else {
+            let written = answered(async {
+                write::changes(&mut loan, view, &events, now).await?;
+                ready::pass_on(&mut loan, permit, &view.state).await
+            });
+            written.await.map_err(|error| self.error(error))?;
+            loan.commit().await.map_err(|error| self.unrecorded(error.into(), &what))?;
+        }
+        view.stale = false;
+        news.extend(events.into_iter().map(|(event, _)| event.recorded));
+        Ok(Committed { replies, news, again: !dropped.is_empty() })
     }
 }

@@ -175,7 +175,7 @@ impl Ledger for SqliteLedger {
         }
         view.stale = false;
         news.extend(events.into_iter().map(|(event, _)| event.recorded));
-        Ok(Committed { replies, news })
+        Ok(Committed { replies, news, again: false })
     }
 
     async fn past(&self, name: &str, runs: u32) -> Result<Vec<PastRun>, LedgerError> {

@@ -75,20 +75,45 @@ async fn a_commit_in_one_trip_that_was_not_answered_is_found_or_made_again() {
     assert_eq!(proxy.cuts(), 2);
 }
 
-#[tokio::test]
-async fn whoever_decided_on_less_than_there_is_decides_again_and_hears_what_was_new() {
-    let (_postgres, _proxy, ledger) = behind_a_proxy().await;
+/// A ledger that has heard the clock, with a run of which two have the same view.
+async fn two_views() -> (Postgres, Proxy, PostgresLedger, RunView, RunView) {
+    let (postgres, proxy, ledger) = behind_a_proxy().await;
     let mut mine = ledger.trigger(new_run("run-1", None)).await.unwrap().view;
     command(&ledger, &mut mine, Command::Pause { reason: None }, "tester").await.unwrap().unwrap();
     command(&ledger, &mut mine, Command::Unpause, "tester").await.unwrap().unwrap();
-    let mut theirs = mine.clone();
+    let theirs = mine.clone();
+    (postgres, proxy, ledger, mine, theirs)
+}
+
+#[tokio::test]
+async fn whoever_decided_on_less_than_there_is_decides_again_and_hears_what_was_new() {
+    let (_postgres, _proxy, ledger, mut mine, mut theirs) = two_views().await;
     claims(&ledger, &mut theirs, "theirs").await.unwrap().unwrap();
-    let mut commands = vec![Command::Pause { reason: Some("mine".into()) }, claim("mine")];
-    let committed = ledger.commit(&mut mine, &mut |_| commands.pop(), "tester").await.unwrap();
-    assert!(matches!(committed.replies[..], [Err(Reject::NotReady { .. }), Ok(())]), "{committed:?}");
+    let mut once = Some(Command::Pause { reason: Some("mine".into()) });
+    let committed = ledger.commit(&mut mine, &mut |_| once.take(), "tester").await.unwrap();
+    assert!(matches!(committed.replies[..], [Ok(())]) && !committed.again, "{committed:?}");
     let kinds: Vec<_> = committed.news.iter().map(|recorded| recorded.event.kind()).collect();
-    assert!(kinds.contains(&"attempt_claimed") && kinds.last() == Some(&"run_paused"), "{kinds:?}");
+    assert_eq!(kinds, ["attempt_claimed", "run_paused"]);
     assert_eq!(ledger.load(&"run-1".into()).await.unwrap().head, mine.head);
+}
+
+#[tokio::test]
+async fn a_claim_is_never_recorded_of_a_state_that_others_have_changed_since_it_was_made() {
+    let (_postgres, _proxy, ledger, mut mine, mut theirs) = two_views().await;
+    command(&ledger, &mut theirs, Command::Pause { reason: None }, "other").await.unwrap().unwrap();
+    command(&ledger, &mut theirs, Command::Unpause, "other").await.unwrap().unwrap();
+    let known = mine.state.seq;
+    let mut seen = Vec::new();
+    let mut once = Some(claim("c1"));
+    let mut next = |state: &runward_engine::run::RunState| {
+        seen.push(state.seq);
+        once.take()
+    };
+    let committed = ledger.commit(&mut mine, &mut next, "tester").await.unwrap();
+    assert!(committed.again && committed.replies.is_empty(), "{committed:?}");
+    assert_eq!(seen.last(), Some(&(known + 2)), "it was asked again, of what there is");
+    assert!(mine.state.step(0).whole.attempts.is_empty());
+    assert!(claims(&ledger, &mut mine, "c2").await.unwrap().is_ok(), "made anew it is recorded");
 }
 
 #[tokio::test]

@@ -339,6 +339,9 @@ impl<'a> Driver<'a> {
             return Err(error.into());
         }
         self.course.committed(&self.view.state);
+        if committed.again {
+            self.course.looked();
+        }
         self.hold();
         Ok(())
     }

@@ -48,18 +48,14 @@ enum Order {
     Drained(oneshot::Sender<()>),
 }
 
+/// What the record says of the end of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ended {
-    Yes,
     NotYet,
-}
-
-/// Who wants an attempt to be shipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    /// One that ends without a word is complete as it is recorded, and the ledger need not be asked.
-    ByDriver,
-    ByLedger,
+    /// With what it has printed: if that is nothing, its output is complete, and the ledger need not be asked.
+    Told,
+    /// Of an attempt that was given up nobody knows what it printed.
+    Untold,
 }
 
 impl Shipper {
@@ -83,9 +79,10 @@ impl Shipper {
         self.order(Order::Watch(run.clone(), claim.clone(), Ended::NotYet));
     }
 
-    /// The end of an attempt is on the record: what is left of its output is all there is.
-    pub fn settled(&self, run: &RunId, claim: &ClaimId) {
-        self.order(Order::Watch(run.clone(), claim.clone(), Ended::Yes));
+    /// The end of an attempt is on the record: what is left of its output is all there is. `told`: with what it printed.
+    pub fn settled(&self, run: &RunId, claim: &ClaimId, told: bool) {
+        let ended = if told { Ended::Told } else { Ended::Untold };
+        self.order(Order::Watch(run.clone(), claim.clone(), ended));
     }
 
     /// Waits until the ledger has everything of the attempts that have ended; for as long as there is no ledger.
@@ -123,12 +120,12 @@ impl Office {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Watch(run, claim, ended)) => self.ship(run, claim, ended, Asked::ByDriver),
+                    Some(Order::Watch(run, claim, ended)) => self.ship(run, claim, ended),
                     Some(Order::Drained(done)) => drains.push(done),
                     None => return,
                 },
                 Some(done) = self.tasks.join_next() => match done {
-                    Ok(Done::Shipped(claim)) => drop(self.known.remove(&claim)),
+                    Ok(Done::Shipped(claim)) => self.known.retain(|known, ended| *known != claim || !ended.is_closed()),
                     Ok(Done::Looked(found)) => self.found(found),
                     Err(error) => warn!(%error, "a task that ships output died; it begins anew with the next look"),
                 },
@@ -137,7 +134,7 @@ impl Office {
                     self.tasks.spawn(async move { Done::Looked(line.fleet.unshipped(&id).await) });
                 }
             }
-            if !self.known.values().any(|ended| *ended.borrow() == Ended::Yes && !ended.is_closed()) {
+            if !self.known.values().any(|ended| *ended.borrow() != Ended::NotYet && !ended.is_closed()) {
                 drains.drain(..).for_each(|done: oneshot::Sender<()>| _ = done.send(()));
             }
         }
@@ -147,23 +144,28 @@ impl Office {
         match found {
             Ok(unshipped) => {
                 for Unshipped { run, claim, running } in unshipped {
-                    let ended = if running { Ended::NotYet } else { Ended::Yes };
-                    self.ship(run, claim, ended, Asked::ByLedger);
+                    self.ship(run, claim, if running { Ended::NotYet } else { Ended::Untold });
                 }
             }
             Err(error) => self.line.breaks(&error),
         }
     }
 
-    fn ship(&mut self, run: RunId, claim: ClaimId, ended: Ended, asked: Asked) {
+    fn ship(&mut self, run: RunId, claim: ClaimId, ended: Ended) {
         if let Some(known) = self.known.get(&claim).filter(|known| !known.is_closed()) {
-            known.send_if_modified(|known| ended == Ended::Yes && std::mem::replace(known, ended) == Ended::NotYet);
+            known.send_if_modified(|known| {
+                let news = ended != Ended::NotYet && *known == Ended::NotYet;
+                if news {
+                    *known = ended;
+                }
+                news
+            });
             return;
         }
         let (tell, told) = watch::channel(ended);
         self.known.insert(claim.clone(), tell);
         let dir = self.home.attempt(&run, &claim);
-        let attempt = Attempt { line: Arc::clone(&self.line), run, claim, dir, ended: told, asked };
+        let attempt = Attempt { line: Arc::clone(&self.line), run, claim, dir, ended: told };
         self.tasks.spawn(attempt.go());
     }
 }
@@ -197,7 +199,6 @@ struct Attempt {
     claim: ClaimId,
     dir: PathBuf,
     ended: watch::Receiver<Ended>,
-    asked: Asked,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -222,11 +223,11 @@ impl Attempt {
         Done::Shipped(self.claim)
     }
 
-    /// Waits for something to ship. False: it has ended without a word.
+    /// Waits for something to ship. False: it has ended without a word, and the ledger knows.
     async fn has_said_something(&mut self) -> Result<bool, Stuck> {
         loop {
             let over = self.is_over();
-            if Spooled::open(&self.dir, 0)?.next()?.is_some() {
+            if *self.ended.borrow() == Ended::Untold || Spooled::open(&self.dir, 0)?.next()?.is_some() {
                 return Ok(true);
             }
             if over {
@@ -238,13 +239,13 @@ impl Attempt {
 
     /// Ships from where the ledger is to the end.
     async fn carry(&mut self, pause: &mut Duration) -> Result<(), Stuck> {
-        if self.asked == Asked::ByDriver && !self.has_said_something().await? {
+        if !self.has_said_something().await? {
             return Ok(());
         }
         let line = Arc::clone(&self.line);
         let ended = *self.ended.borrow();
         let _turn = match ended {
-            Ended::Yes => line.ended.acquire().await.ok(),
+            Ended::Told | Ended::Untold => line.ended.acquire().await.ok(),
             Ended::NotYet => None,
         };
         let shipped = self.line.fleet.shipped(&self.run, &self.claim).await?;
@@ -270,7 +271,7 @@ impl Attempt {
 
     /// Nothing more is printed: its end is on the record, and nobody is left who could print.
     fn is_over(&mut self) -> bool {
-        *self.ended.borrow_and_update() == Ended::Yes && !is_alive(&self.dir)
+        *self.ended.borrow_and_update() != Ended::NotYet && !is_alive(&self.dir)
     }
 
     /// Some parts; true if that was all there is.
@@ -292,12 +293,12 @@ impl Attempt {
     }
 
     async fn wait(&mut self) {
-        if *self.ended.borrow() == Ended::Yes {
+        if *self.ended.borrow() != Ended::NotYet {
             return sleep(PACE).await;
         }
         tokio::select! {
             () = sleep(PACE) => {}
-            _ = self.ended.changed() => {}
+            Ok(()) = self.ended.changed() => {}
         }
     }
 }

@@ -172,7 +172,7 @@ async fn what_a_step_prints_is_followed_elsewhere_and_ends_with_it() {
     }
     spool.append(Stream::Err, b"three");
     scene.settles().await;
-    shipper.settled(&scene.run, &scene.claim);
+    shipper.settled(&scene.run, &scene.claim, true);
     shipper.drained().await;
     let read_here: Vec<_> = LogReader::open(&scene.home.attempt(&scene.run, &scene.claim)).unwrap().flatten().collect();
     let mut again = scene.remote();
@@ -217,7 +217,7 @@ async fn output_waits_here_while_the_ledger_is_away() {
     drop(alive);
     scene.postgres.start_again();
     scene.settles().await;
-    shipper.settled(&scene.run, &scene.claim);
+    shipper.settled(&scene.run, &scene.claim, true);
     shipper.drained().await;
     assert!(!scene.remote().is_whole().await.unwrap(), "it is there, and not read yet");
     assert_eq!(read(&mut scene.remote()).await.0, b"while you were away");
@@ -234,7 +234,7 @@ async fn the_ledger_keeps_no_more_of_an_attempt_than_its_spool() {
         scene.arrived(n as u64 * 200_000 + 1).await;
     }
     scene.settles().await;
-    shipper.settled(&scene.run, &scene.claim);
+    shipper.settled(&scene.run, &scene.claim, true);
     shipper.drained().await;
     let stored = scene.postgres.sql("runward", "SELECT sum(length(frames)) FROM log_parts").parse::<u64>().unwrap();
     assert!(stored > LIMIT / 2 && stored <= LIMIT + runward_store::fleet::LOG_PART_BYTES_MAX as u64, "{stored}");
@@ -257,7 +257,7 @@ async fn what_a_step_prints_after_it_was_given_up_is_shipped_too() {
     let mut scene = Scene::new().await;
     let (alive, shipper, mut spool) = (scene.starts(), scene.shipper(), scene.spool(LIMIT));
     scene.settles().await;
-    shipper.settled(&scene.run, &scene.claim);
+    shipper.settled(&scene.run, &scene.claim, true);
     spool.append(Stream::Out, b"still ");
     scene.arrived(6).await;
     assert!(!scene.fleet.shipped(&scene.run, &scene.claim).await.unwrap().complete);

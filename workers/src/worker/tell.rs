@@ -8,7 +8,7 @@ use std::rc::Rc;
 use runward_engine::run::calls::calls;
 use runward_engine::run::group::Member;
 use runward_engine::run::place::ENGINE;
-use runward_engine::run::{ClaimId, Recorded, Reject, RunId, RunState};
+use runward_engine::run::{ClaimId, Event, Recorded, Reject, RunId, RunState};
 use tracing::{debug, info};
 
 use super::now_ms;
@@ -119,17 +119,17 @@ impl Seen {
         let calls = RefCell::new(Calls::of(state));
         let (fruit, first) = (Cell::new(false), Cell::new(true));
         let seen = Seen { term: Rc::clone(term), slots, calls, fruit, own: RefCell::default(), first };
-        seen.ship(state);
+        seen.ship(state, &[]);
         seen
     }
 
     /// What runs in this state folder prints, and what has ended there has printed everything.
-    fn ship(&self, state: &RunState) {
+    fn ship(&self, state: &RunState, news: &[Recorded]) {
         let (shipper, mut own) = (&self.term.post.shipper, self.own.borrow_mut());
         own.retain(|claim| {
             let runs = state.live().contains_key(claim);
             if !runs {
-                shipper.settled(&state.id, claim);
+                shipper.settled(&state.id, claim, news.iter().any(|recorded| tells_output(recorded, claim)));
             }
             runs
         });
@@ -145,6 +145,11 @@ impl Seen {
     }
 }
 
+/// Whether this is the end of the attempt, with what it printed.
+fn tells_output(recorded: &Recorded, attempt: &ClaimId) -> bool {
+    matches!(&recorded.event, Event::AttemptSettled { claim, log, .. } if claim == attempt && !log.sha256.is_empty())
+}
+
 impl Observer for Seen {
     fn changed(&self, state: &RunState, news: &[Recorded]) {
         // What the visit came for is claimed by now, or will not be.
@@ -155,7 +160,7 @@ impl Observer for Seen {
             return;
         }
         self.fruit.set(true);
-        self.ship(state);
+        self.ship(state, news);
         let before = if self.first.replace(false) { Calls::default() } else { self.calls.take() };
         self.term.spread(&before, state, false);
         self.calls.replace(Calls::of(state));
