@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -126,6 +127,21 @@ examples! {
         for name in ["env", "version", "count", "token"] {
             assert!(refused.contains(&format!("`{name}`")), "{refused}");
         }
+    };
+    secrets: |it| {
+        let key = it.scene.file("key", "ab".repeat(32));
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
+        let with_key = |command: &mut Command| finish(command.env("RUNWARD_SECRETS_KEY_FILE", &key));
+        let mut set = it.scene.runward();
+        set.args(["secret", "set", "example_password"]).stdin(fs::File::open(it.scene.file("pw", "correct horse")).unwrap());
+        assert_eq!(with_key(&mut set).code, 0);
+        let done = with_key(it.command(&[]).env("EXAMPLE_TOKEN", "open-sesame"));
+        assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+        assert_eq!(it.read("lines"), "token 11, password 13 mode 400\nlease 8\n");
+        assert!(done.stdout.contains("the token is ***, the password ***"), "{}", done.stdout);
+        assert!(done.stdout.contains("renewing ***, which is ***"), "{}", done.stdout);
+        let missing = with_key(&mut it.command(&[]));
+        assert!(missing.code == 1 && missing.stdout.contains("EXAMPLE_TOKEN: it is not set"), "{}", missing.stdout);
     };
     finally: |it| {
         it.run(0, &[]);
