@@ -28,6 +28,7 @@ mod servers;
 mod slips;
 mod templates;
 mod text;
+mod timetable;
 mod view;
 mod watch;
 mod write;

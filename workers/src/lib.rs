@@ -6,16 +6,19 @@
 //! - [`driver`]: carries one run to its end, and picks up what an earlier driver left running
 //! - [`queue`]: hints, who should look at the ledger now
 //! - [`worker`]: a member of a cluster, that does all this for whatever run there is
+//! - [`scheduler`]: fires schedules; [`embedded`]: the one server of one machine, that drives the runs that come of it
 //! - [`logs`]: what steps print, on its way to whoever reads it
 //! - [`secrets`]: what a step receives that nobody else may see; [`mask`]: takes it out of what the step prints
 //! - [`care`]: looks after what runs leave behind
 
 pub mod care;
 pub mod driver;
+pub mod embedded;
 pub mod home;
 pub mod logs;
 pub mod mask;
 pub mod queue;
+pub mod scheduler;
 pub mod secrets;
 pub mod step;
 pub mod supervisor;

@@ -12,10 +12,11 @@ use runward_engine::run::{Offer, Recorded, Reject, RunId, RunState, Verdict};
 use runward_store::RunView;
 use runward_workers::driver::{Drive, Driver, Observer, Setting};
 use runward_workers::home::{DriverLock, DriverLockError, Home};
-use runward_workers::supervisor::{journal, outlive_job};
+use runward_workers::supervisor::outlive_job;
 use tokio::sync::mpsc;
 
 use super::print_line;
+use super::worker::boot;
 use crate::actor::actor;
 use crate::args::RunFormat;
 use crate::config::Config;
@@ -39,11 +40,9 @@ pub async fn drive(
         ledger: opened.ledger(),
         supervisor: PathBuf::from("/proc/self/exe"),
         session: new_session(),
+        shared: false,
         actor: actor(),
-        boot: journal::boot_id().map_err(|error| {
-            Failure::new(EXIT_LEDGER, format!("/proc/sys/kernel/random/boot_id cannot be read: {error}"))
-                .help("runward needs a mounted /proc")
-        })?,
+        boot: boot()?,
         new_session,
         new_claim,
         log_bytes_max: opened.settings.log_bytes_max,

@@ -34,6 +34,7 @@ mod run;
 mod runs;
 mod schedules;
 mod secret;
+mod server;
 mod show;
 mod skip;
 mod unpause;
@@ -90,7 +91,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Worker(args) => worker::worker(config, args).await,
-        Command::Server(args) => worker::server(config, args).await,
+        Command::Server(args) => server::run(config, args).await,
         Command::Drive { run } => drive::detached(config, &run).await,
     }
 }

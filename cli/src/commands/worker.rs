@@ -1,11 +1,13 @@
-//! `runward worker` and `runward server`: this process as a member of a cluster, until it is asked to end.
+//! `runward worker`, and `runward server` in a cluster: this process as a member of it, until it is asked to end.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono_tz::Tz;
 use runward_store::{LedgerError, PostgresLedger, Trouble};
+use runward_workers::scheduler::Scheduling;
 use runward_workers::supervisor::journal;
 use runward_workers::worker::{self, Hands, Member, Pace, Stop, Unusable, queue_of};
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,10 +15,11 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::actor::actor;
-use crate::args::{MemberArgs, ServerArgs, WorkerArgs};
+use crate::args::{MemberArgs, WorkerArgs};
 use crate::config::{Config, DatabaseUrl};
 use crate::failure::{EXIT_LEDGER, Failure};
-use crate::open::{home, new_claim, new_session};
+use crate::open::{home, new_claim, new_session, zone_name};
+use crate::timetable::Timetable;
 use crate::{refusal, text};
 
 /// Between two tries to reach a database that is away.
@@ -34,11 +37,7 @@ pub async fn worker(config: &Config, args: WorkerArgs) -> Result<i32, Failure> {
     member(config, args.member, Some(hands), args.drain_timeout).await
 }
 
-pub async fn server(config: &Config, args: ServerArgs) -> Result<i32, Failure> {
-    member(config, args.member, None, Duration::ZERO).await
-}
-
-async fn member(
+pub(super) async fn member(
     config: &Config,
     args: MemberArgs,
     hands: Option<Hands>,
@@ -56,19 +55,22 @@ async fn member(
         None => None,
     };
     let home = home(settings)?;
-    let boot = journal::boot_id().map_err(|error| {
-        Failure::new(EXIT_LEDGER, format!("/proc/sys/kernel/random/boot_id cannot be read: {error}"))
-            .help("runward needs a mounted /proc")
-    })?;
+    let boot = boot()?;
     let (say, mut stop) = watch::channel(Stop::No);
     listen_to_signals(say)?;
     let ledger = tokio::select! {
         ledger = reach(database) => ledger?,
         _ = stop.wait_for(|stop| *stop > Stop::No) => return Ok(0),
     };
+    let ledger = Arc::new(ledger);
+    let scheduling = hands.is_none().then(|| Scheduling {
+        timetable: ledger.clone(),
+        runbooks: Box::new(Timetable::of(settings)),
+        zone: zone(),
+    });
     let member = Member {
         home,
-        ledger: Arc::new(ledger),
+        ledger,
         queue,
         hands,
         host: args.name.unwrap_or_else(host),
@@ -83,7 +85,7 @@ async fn member(
         drain_timeout,
         listen: args.listen.or(settings.worker.listen),
     };
-    worker::run(member, stop).await?;
+    worker::run(member, scheduling, stop).await?;
     Ok(0)
 }
 
@@ -106,7 +108,7 @@ async fn reach(database: &DatabaseUrl) -> Result<PostgresLedger, Failure> {
 }
 
 /// The first one asks for an orderly end, the second one for an end.
-fn listen_to_signals(say: watch::Sender<Stop>) -> Result<(), Failure> {
+pub(super) fn listen_to_signals(say: watch::Sender<Stop>) -> Result<(), Failure> {
     let cannot = |error| Failure::new(EXIT_LEDGER, format!("signals cannot be listened to: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
@@ -124,7 +126,20 @@ fn listen_to_signals(say: watch::Sender<Stop>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn host() -> String {
+/// What tells this start of the machine from others.
+pub(super) fn boot() -> Result<String, Failure> {
+    journal::boot_id().map_err(|error| {
+        Failure::new(EXIT_LEDGER, format!("/proc/sys/kernel/random/boot_id cannot be read: {error}"))
+            .help("runward needs a mounted /proc")
+    })
+}
+
+/// The zone of schedules that name none.
+pub(super) fn zone() -> Tz {
+    zone_name().parse().unwrap_or(Tz::UTC)
+}
+
+pub(super) fn host() -> String {
     nix::unistd::gethostname().ok().map(|host| host.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
@@ -133,7 +148,7 @@ impl From<Unusable> for Failure {
         match error {
             Unusable::Home(error) => error.into(),
             Unusable::Taken { folder, holder } => Failure::usage(format!(
-                "a member of a cluster lives in the state folder {} already: {}",
+                "a server or worker lives in the state folder {} already: {}",
                 text::safe(&folder.display().to_string()),
                 refusal::holder(&holder)
             ))

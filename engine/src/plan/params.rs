@@ -61,6 +61,16 @@ pub fn resolve(
     if errors.is_empty() { Ok(params) } else { Err(errors) }
 }
 
+/// The parameters of a run that a schedule starts: `with` of the file it is in, whose values are of their declared types.
+/// Relative paths are meant from the runbook's folder, as in defaults.
+pub fn scheduled(runbook: &Runbook, with: &Map<String, Value>) -> Result<Map<String, Value>, Vec<ParamError>> {
+    let mut params = with.clone();
+    for param in runbook.params.iter().filter(|param| !with.contains_key(&param.name)) {
+        params.extend(param.default.clone().map(|default| (param.name.clone(), default)));
+    }
+    verify(runbook, &params).map(|()| params)
+}
+
 /// Some parameters, as [`resolve`] has them: those of a saved plan that are not in it. None of them is left out.
 pub fn resolve_only(
     runbook: &Runbook,

@@ -123,6 +123,8 @@ pub struct Setting<'a> {
     /// The program that contains the supervisor: normally `/proc/self/exe`, which survives its own replacement.
     pub supervisor: PathBuf,
     pub session: SessionId,
+    /// Other drivers of this process use the supervisor of this session, too.
+    pub shared: bool,
     /// Who drives, for the record.
     pub actor: String,
     pub boot: String,
@@ -162,8 +164,7 @@ pub struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     pub fn new(setting: Setting<'a>, lock: DriverLock, view: RunView) -> Driver<'a> {
-        let shared = setting.place.is_some();
-        let crew = Crew::new(setting.home.clone(), setting.supervisor.clone(), setting.session.clone(), shared);
+        let crew = Crew::new(setting.home.clone(), setting.supervisor.clone(), setting.session.clone(), setting.shared);
         let mut course = Course::new(setting.session.clone(), setting.boot.clone());
         if let Some(place) = &setting.place {
             course = course.for_member(place.clone(), setting.offer.clone());

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::Post;
+use super::http::Vitals;
+use crate::scheduler::Standing;
 
 /// A loop that has not moved for so long hangs: each of its rounds has an end, whatever the ledger does.
 const STUCK_AFTER: Duration = Duration::from_secs(180);
@@ -24,6 +26,8 @@ pub(super) struct State {
     /// Since when the ledger does not answer, and what it says.
     trouble: Option<(Instant, String)>,
     pub(super) draining: bool,
+    /// Of a server that fires schedules.
+    fires: Option<Standing>,
     pub(super) moved: Moved,
 }
 
@@ -33,6 +37,7 @@ pub(super) struct Moved {
     pub(super) beat: Option<Instant>,
     pub(super) sweep: Option<Instant>,
     pub(super) reaper: Option<Instant>,
+    scheduler: Option<Instant>,
 }
 
 impl Health {
@@ -67,6 +72,15 @@ impl Health {
         }
     }
 
+    /// A round of the scheduler is over.
+    pub(super) fn fires(&self, standing: &Standing) {
+        let mut state = self.0.borrow_mut();
+        state.moved.scheduler = Some(Instant::now());
+        if state.fires.as_ref() != Some(standing) {
+            state.fires = Some(standing.clone());
+        }
+    }
+
     fn answered(&self) {
         if let Some((since, _)) = self.0.borrow_mut().trouble.take() {
             info!(seconds = since.elapsed().as_secs(), "the ledger answers again");
@@ -82,12 +96,20 @@ impl Health {
     }
 }
 
-/// Whether steps may be expected of it, and everything somebody asks who finds that it is not so.
-pub(super) fn readiness(post: &Post) -> (bool, Value) {
+impl Vitals for Post {
+    fn stuck(&self) -> Option<&'static str> {
+        self.health.stuck()
+    }
+
+    fn readiness(&self) -> (bool, Value) {
+        readiness(self)
+    }
+}
+
+fn readiness(post: &Post) -> (bool, Value) {
     let state = post.health.0.borrow();
     let age = state.confirmed.map(|at| at.elapsed());
     let ready = age.is_some_and(|age| age < post.pace().lease) && state.trouble.is_none() && !state.draining;
-    let outage = |since: Instant, why: &str| json!({"since_ms": ms(since.elapsed()), "why": why});
     let redis = post.member.queue.as_ref().map(|queue| match queue.health().outage {
         Some(away) => json!({"away": outage(away.since, &away.why)}),
         None => json!({"away": null}),
@@ -105,10 +127,28 @@ pub(super) fn readiness(post: &Post) -> (bool, Value) {
         "confirmed_ms_ago": age.map(ms),
         "ledger": {"away": state.trouble.as_ref().map(|(since, why)| outage(*since, why))},
         "redis": redis,
+        "scheduler": state.fires.as_ref().map(|standing| scheduler(standing, state.moved.scheduler)),
     });
     (ready, body)
 }
 
-fn ms(time: Duration) -> u64 {
+/// What every server says that fires schedules.
+pub(crate) fn scheduler(standing: &Standing, round: Option<Instant>) -> Value {
+    let broken = standing.broken.iter().map(|(name, why)| json!({"schedule": name, "why": why}));
+    json!({
+        "schedules": standing.schedules,
+        "disabled": standing.disabled,
+        "broken": broken.collect::<Vec<_>>(),
+        "next": standing.next,
+        "round_ms_ago": round.map(|at| ms(at.elapsed())),
+    })
+}
+
+/// Since when something is away, and what it says.
+pub(crate) fn outage(since: Instant, why: &str) -> Value {
+    json!({"since_ms": ms(since.elapsed()), "why": why})
+}
+
+pub(crate) fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,16 +7,18 @@
 //! - [`run`]: from start to end of the process; `term`: of one session, as long as the others believe that it lives
 //! - `session`: the signs of life; `reaper`: what the silence of others means
 //! - `sweep`: finds what is ready; `visits`: drives it; `tend`: looks after children; `tell`: says what has changed
+//! - `schedule`: fires schedules, in a server
 //! - `strays`: ends what the ledger has given up; `tidy`: removes what pruned runs have left; `keeper`: keeps the supervisor
 //! - `health`, `http`, `notify`: says how it is
 
 mod announce;
-mod health;
-mod http;
-mod keeper;
-mod notify;
+pub(crate) mod health;
+pub(crate) mod http;
+pub(crate) mod keeper;
+pub(crate) mod notify;
 pub mod pace;
 pub mod reaper;
+mod schedule;
 mod session;
 mod strays;
 mod sweep;
@@ -44,6 +46,7 @@ use tracing::info;
 use crate::home::{Holder, Home, HomeError, WorkerLock, WorkerLockError};
 use crate::logs::Shipper;
 use crate::queue::{Queue, Slots};
+use crate::scheduler::Scheduling;
 pub use announce::{PREFIX, announce, queue_of};
 use health::Health;
 pub use pace::Pace;
@@ -162,7 +165,12 @@ impl Post {
 }
 
 /// Works until it is asked to stop. Nothing that happens outside of this machine is a reason to end before.
-pub async fn run(member: Member, stop: watch::Receiver<Stop>) -> Result<(), Unusable> {
+/// `scheduling`: of a server, that fires schedules.
+pub async fn run(
+    member: Member,
+    scheduling: Option<Scheduling>,
+    stop: watch::Receiver<Stop>,
+) -> Result<(), Unusable> {
     let kind = if member.hands.is_some() { "worker" } else { "server" };
     let _lock = WorkerLock::take(&member.home, &format!("{kind} of {}", member.actor))?;
     let listener = match member.listen {
@@ -176,6 +184,7 @@ pub async fn run(member: Member, stop: watch::Receiver<Stop>) -> Result<(), Unus
             () = http::serve(listener, &post) => {}
             done = sessions(&post) => done?,
             () = tidy::now_and_then(&post) => {}
+            () = schedule::fire(&post, scheduling) => {}
         }
         if tokio::time::timeout(LAST_WORDS_MAX, post.shipper.drained()).await.is_err() {
             info!("what some steps printed is not shipped yet: the next member in this state folder does that");

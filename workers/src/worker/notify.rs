@@ -6,11 +6,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 const SOCKET: &str = "NOTIFY_SOCKET";
 
-pub(super) fn ready() {
+pub(crate) fn ready() {
     say(b"READY=1");
 }
 
-pub(super) fn stopping() {
+pub(crate) fn stopping() {
     say(b"STOPPING=1");
 }
 

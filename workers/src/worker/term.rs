@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::keeper::Keeper;
 use super::sweep::Vain;
 use super::tell::Told;
 use super::{Post, Stop, keeper, notify, reaper, session, strays, sweep, tell};
@@ -82,11 +83,16 @@ impl Term {
 
     /// Until the session is at its end, or the process is to stop.
     pub(super) async fn live(self: Rc<Term>) -> End {
-        let supervisor = keeper::start(&self).await;
+        // A server has none.
+        let keeper = self.slots().map(|_| self.keeper());
+        let supervisor = match &keeper {
+            Some(keeper) => keeper.start().await,
+            None => None,
+        };
         let end = tokio::select! {
             () = session::beat(&self) => End::Silent,
             () = self.drain() => End::Stopped,
-            () = keeper::keep(&self, supervisor) => End::Stopped,
+            () = keeper::keep(keeper, supervisor) => End::Stopped,
             () = self.work() => End::Stopped,
         };
         self.leave().await;
@@ -94,6 +100,11 @@ impl Term {
             session::leave(&self).await;
         }
         end
+    }
+
+    fn keeper(&self) -> Keeper<'_> {
+        let member = &self.post.member;
+        Keeper { program: &member.supervisor, home: &member.home, session: &self.session }
     }
 
     /// Everything that never ends by itself.
