@@ -36,6 +36,8 @@ mod cluster_care;
 mod cluster_cli;
 #[path = "stories/cluster_logs.rs"]
 mod cluster_logs;
+#[path = "stories/cluster_schedules.rs"]
+mod cluster_schedules;
 #[path = "stories/cluster_seen.rs"]
 mod cluster_seen;
 #[path = "stories/cluster_trouble.rs"]
@@ -114,6 +116,10 @@ mod rollback;
 mod saved_plan;
 #[path = "stories/secrets.rs"]
 mod secrets;
+#[path = "stories/server.rs"]
+mod server;
+#[path = "stories/server_trouble.rs"]
+mod server_trouble;
 #[path = "stories/shell.rs"]
 mod shell;
 #[path = "stories/survival.rs"]

@@ -51,16 +51,6 @@ impl Timetable {
         }
     }
 
-    /// Files and folders that cannot be read, or not as a whole, and why.
-    pub fn troubles(&self) -> &BTreeMap<PathBuf, String> {
-        &self.troubles
-    }
-
-    /// The file that a schedule is in.
-    pub fn place(&self, schedule: &str) -> Option<&Path> {
-        self.places.get(schedule).map(PathBuf::as_path)
-    }
-
     fn look(&self) -> Seen {
         let paths = self.folders.iter().flat_map(|folder| runbook_file::below(folder).unwrap_or_default());
         let seen = |path: PathBuf| {

@@ -130,6 +130,8 @@ pub enum Mutant {
     MaskNothing,
     /// What may be the beginning of a secret is forgotten with the piece of output it came in.
     MaskForgetsTheTail,
+    /// A server believes that everything it found due is decided, whatever the ledger has answered.
+    PassedBeforeDecided,
 }
 
 /// All of them: each is known to be noticed within the seeds of the tests.

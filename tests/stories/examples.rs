@@ -193,6 +193,10 @@ examples! {
         assert_eq!(it.read("lines"), "waited\n");
         assert_eq!(it.status("open"), "succeeded");
     };
+    schedule: |it| {
+        it.run(0, &[]);
+        assert_eq!(it.read("lines"), "worked\n");
+    };
     windows: |it| {
         let closed = it.run(5, &["--fail-if-closed"]);
         assert!((closed.stdout + &closed.stderr).contains("a freeze for the example"));

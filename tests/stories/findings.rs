@@ -176,7 +176,6 @@ fn unbuilt() -> Vec<(&'static str, u32, String)> {
     vec![
         top("severity", "severity: P1"),
         top("objectives", "objectives: {rto: 4h}"),
-        top("on.schedule", "on: {schedule: [{cron: \"30 2 * * *\"}]}"),
         top("on.webhook", "on: {webhook: {secret: hook}}"),
         step("sql", "sql: {connection: main, query: select 1}"),
         step("notify", "notify: {channel: ops, text: done}"),

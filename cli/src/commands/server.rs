@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runward_workers::embedded::{self, Server};
-use runward_workers::scheduler::Scheduling;
 use runward_workers::worker::Stop;
 use tokio::sync::watch;
 
-use super::worker::{boot, host, listen_to_signals, member, zone};
+use super::worker::{boot, host, listen_to_signals, member, scheduling};
 use crate::actor::actor;
 use crate::args::{MemberArgs, ServerArgs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Here, new_claim, new_session, open_here};
-use crate::timetable::Timetable;
 
 pub async fn run(config: &Config, args: ServerArgs) -> Result<i32, Failure> {
     match config.settings.database {
@@ -32,8 +30,7 @@ async fn alone(config: &Config, args: MemberArgs) -> Result<i32, Failure> {
     let ledger = Arc::new(ledger);
     let (say, stop) = watch::channel(Stop::No);
     listen_to_signals(say)?;
-    let scheduling =
-        Scheduling { timetable: ledger.clone(), runbooks: Box::new(Timetable::of(settings)), zone: zone() };
+    let scheduling = scheduling(ledger.clone(), settings);
     let server = Server {
         home,
         ledger,

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::actor::actor;
 use crate::args::{MemberArgs, WorkerArgs};
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{Config, DatabaseUrl, Settings};
 use crate::failure::{EXIT_LEDGER, Failure};
 use crate::open::{home, new_claim, new_session, zone_name};
 use crate::timetable::Timetable;
@@ -63,11 +63,7 @@ pub(super) async fn member(
         _ = stop.wait_for(|stop| *stop > Stop::No) => return Ok(0),
     };
     let ledger = Arc::new(ledger);
-    let scheduling = hands.is_none().then(|| Scheduling {
-        timetable: ledger.clone(),
-        runbooks: Box::new(Timetable::of(settings)),
-        zone: zone(),
-    });
+    let scheduling = hands.is_none().then(|| scheduling(ledger.clone(), settings));
     let member = Member {
         home,
         ledger,
@@ -134,9 +130,10 @@ pub(super) fn boot() -> Result<String, Failure> {
     })
 }
 
-/// The zone of schedules that name none.
-pub(super) fn zone() -> Tz {
-    zone_name().parse().unwrap_or(Tz::UTC)
+/// Fires the schedules of the runbooks that are configured.
+pub(super) fn scheduling(timetable: Arc<dyn runward_store::Timetable>, settings: &Settings) -> Scheduling {
+    let zone = zone_name().parse().unwrap_or(Tz::UTC);
+    Scheduling { timetable, runbooks: Box::new(Timetable::of(settings)), zone, pace: Pace::in_force() }
 }
 
 pub(super) fn host() -> String {

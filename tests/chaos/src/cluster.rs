@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use runward_services::{Postgres, Proxy, Redis};
+use runward_services::{Postgres, Proxy, Redis, clock};
 use tempfile::TempDir;
 
 use crate::Plan;
@@ -140,7 +140,6 @@ impl Cluster {
             .env("RUNWARD_DATABASE_URL", url)
             .env("RUNWARD_REDIS_URL", hints)
             .env("RUNWARD_TEST_PACE", self.pace.to_string())
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
     }
 }
 
@@ -235,21 +234,6 @@ impl Member {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-/// The environment of a program whose clock is ahead, as `faketime` sets it. It would stand between us and the program, and be
-/// killed in its place.
-fn clock(ahead: &str) -> Vec<(String, String)> {
-    let shown = Command::new("faketime").args(["-f", ahead, "env"]).output().expect("faketime");
-    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
-    let set: Vec<(String, String)> = text
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .filter(|(name, _)| ["LD_PRELOAD", "FAKETIME"].contains(name))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    assert!(set.iter().any(|(name, _)| name == "LD_PRELOAD"), "faketime does not say what it sets: {text}");
-    set
 }
 
 fn pid_of(child: &Child) -> Pid {

@@ -4,12 +4,14 @@
 //! ended: a guard process sees to it. A port is that of a [`Proxy`], so no test waits for a port or takes another's.
 //! What a test cannot go on without is a panic with the server's own words; nothing here is for programs.
 
+mod clock;
 mod guard;
 mod postgres;
 mod proxy;
 mod redis;
 mod template;
 
+pub use clock::{clock, clock_of};
 pub use guard::Signal;
 pub use postgres::Postgres;
 pub use proxy::{Proxy, Reaches, Target};

@@ -24,6 +24,8 @@ pub struct Postgres {
     guard: Option<Guard>,
     folder: TempDir,
     settings: Vec<String>,
+    /// Its clock, where it is not that of the machine.
+    clock: Vec<(String, String)>,
 }
 
 impl Postgres {
@@ -33,11 +35,16 @@ impl Postgres {
 
     /// With settings as in `postgresql.conf`: `"max_connections=5"`.
     pub fn start_with(settings: &[&str]) -> Postgres {
+        Postgres::start_by(Vec::new(), settings)
+    }
+
+    /// With a clock of its own, see [`crate::clock`].
+    pub fn start_by(clock: Vec<(String, String)>, settings: &[&str]) -> Postgres {
         let folder = tempfile::Builder::new().prefix("runward-postgres-").tempdir().expect("a temporary folder");
         own(folder.path());
         template::copy_to(&folder.path().join("data"));
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut postgres = Postgres { guard: None, folder, settings };
+        let mut postgres = Postgres { guard: None, folder, settings, clock };
         postgres.start_again();
         postgres
     }
@@ -46,7 +53,9 @@ impl Postgres {
     pub fn start_again(&mut self) {
         let folder = self.folder.path();
         let owner = as_owner(&program("postgres"));
-        let mut command: Vec<OsString> = vec![owner.get_program().to_owned()];
+        let mut command: Vec<OsString> = vec!["env".into()];
+        command.extend(self.clock.iter().map(|(name, value)| format!("{name}={value}").into()));
+        command.push(owner.get_program().to_owned());
         command.extend(owner.get_args().map(OsStr::to_owned));
         command.extend(["-D".into(), folder.join("data").into(), "-k".into(), folder.into()]);
         let own = ["listen_addresses=", "fsync=on", AFTER_A_CRASH, "shared_buffers=16MB", "max_connections=60"];

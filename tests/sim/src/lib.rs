@@ -6,7 +6,7 @@
 //! supervisors and their subreapers. What is outside: the steps, who note by themselves when they start and how they end.
 //! docs/decisions/0010 says what is left out.
 //!
-//! - [`cluster`]: several machines; what follows is one of them
+//! - [`cluster`]: several machines; [`timetable`]: several servers that fire schedules; what follows is one machine
 //! - [`world`]: clock and events; `drivers`, `keepers`, `people`: who lives in it; `accidents`, [`weather`]: what goes wrong
 //! - `definitions`: random runbooks; `oracle`: what was promised; [`outcome`]: what came of a seed
 //! - [`shrink`]: fewer faults for the same violation; [`many`]: many seeds on all cores
@@ -24,6 +24,7 @@ mod oracle;
 pub mod outcome;
 mod people;
 pub mod shrink;
+pub mod timetable;
 pub mod weather;
 pub mod world;
 

@@ -26,9 +26,9 @@ impl LedgerClock {
         self.0 = Some((ledger_ms, heard));
         let by = Duration::from_millis(off.unsigned_abs());
         match off {
-            JUMP_MS.. => Looked::Forward(by),
-            i64::MIN..=-JUMP_MS => Looked::Back(by),
-            _ => Looked::AsExpected,
+            _ if off.abs() < JUMP_MS => Looked::AsExpected,
+            1.. => Looked::Forward(by),
+            _ => Looked::Back(by),
         }
     }
 

@@ -12,8 +12,6 @@ mod clock;
 mod lanes;
 mod round;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,12 +23,10 @@ use runward_store::timetable::{Entry, Timetable};
 use runward_store::{LedgerError, NewRun};
 use tokio::sync::Notify;
 
+use crate::worker::Pace;
+
 pub use round::{Rest, Scheduler};
 
-/// Between two looks at the ledger, whatever is due.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Between two looks at the files.
-const FILES_EVERY: Duration = Duration::from_secs(2);
 /// Between two tries at a ledger that does not answer.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -40,6 +36,7 @@ pub struct Scheduling {
     pub runbooks: Box<dyn Runbooks>,
     /// The zone of schedules that name none.
     pub zone: Tz,
+    pub pace: Pace,
 }
 
 /// The runbooks of this machine.
@@ -110,12 +107,12 @@ pub async fn run(
     }
 }
 
-/// Until it is time, or the files have changed. A short pause is not broken off.
+/// Until it is time, or the files have changed.
 async fn pause(scheduler: &mut Scheduler, rest: Rest, wake: &Notify) {
-    let end = Instant::now() + rest.pause.min(LOOK_EVERY);
+    let (end, files) = (Instant::now() + rest.pause, scheduler.pace().files);
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        let step = left.min(FILES_EVERY);
+        let step = left.min(files);
         tokio::select! {
             () = tokio::time::sleep(step) => {}
             () = wake.notified(), if rest.wakes => return,

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use runward_engine::mutated;
 use runward_engine::run::{Command, HomeId, RunId};
 use runward_engine::schedule::entry::{Overlap, Tick};
 use runward_store::timetable::{DECIDED_AT_ONCE, Decided, Decision, Entry, Order, Outcome, Waiting};
@@ -13,7 +14,8 @@ use tracing::{debug, info, warn};
 
 use super::clock::{LedgerClock, Looked};
 use super::table::{Duty, Table, Task, in_the_way};
-use super::{Audience, LOOK_EVERY, NoRun, Scheduling, lanes};
+use super::{AGAIN, Audience, NoRun, Scheduling, lanes};
+use crate::worker::Pace;
 
 /// Transactions under way at once.
 const LANES: usize = 3;
@@ -78,6 +80,10 @@ impl Scheduler {
         format!("server on {}", self.host)
     }
 
+    pub(super) fn pace(&self) -> &Pace {
+        &self.with.pace
+    }
+
     pub(super) fn have_files_changed(&mut self) -> bool {
         self.stale |= self.with.runbooks.have_changed();
         self.stale
@@ -87,16 +93,14 @@ impl Scheduler {
     pub async fn round(&mut self, audience: &dyn Audience) -> Result<Rest, LedgerError> {
         let now = self.look_at_the_clock().await?;
         self.see_how_they_stand().await?;
-        let (changed, early) = self.decide_what_is_due(now, audience).await?;
+        let left = self.decide_what_is_due(now, audience).await?;
         let waiting = self.see_to_the_waiting(audience).await?;
         audience.came_round(&self.table.summary());
-        let next = self.table.next_due().map(|next| self.clock.left(next, Instant::now()));
-        let mut pauses: Vec<Duration> = [Some(LOOK_EVERY), next, early].into_iter().flatten().collect();
-        pauses.extend(waiting.then_some(WAITING_EVERY));
-        pauses.extend((changed || self.stale).then_some(SOON));
-        // An early moment is not tried again before it has come.
-        let pause = pauses.into_iter().min().unwrap_or(LOOK_EVERY).max(early.unwrap_or_default().min(LOOK_EVERY));
-        Ok(Rest { pause, wakes: waiting })
+        let look = self.pace().timetable;
+        let next = self.table.next_due().map_or(look, |next| self.clock.left(next, Instant::now()));
+        let pause = if waiting { next.min(WAITING_EVERY) } else { next };
+        let pause = if self.stale { pause.min(SOON) } else { pause };
+        Ok(Rest { pause: pause.max(left).min(look), wakes: waiting })
     }
 
     async fn look_at_the_clock(&mut self) -> Result<i64, LedgerError> {
@@ -125,6 +129,8 @@ impl Scheduler {
             let entries = self.with.runbooks.read(&posted);
             let standings = timetable.post(&self.home, &self.host, &entries, &self.actor()).await?;
             self.stale = false;
+            let broken = entries.iter().filter(|entry| entry.broken.is_some()).count();
+            info!(schedules = entries.len(), broken, "took up what the files say");
             standings
         } else if self.told.is_some_and(|told| told.elapsed() < FRESH) {
             return Ok(());
@@ -136,15 +142,16 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Each tick once, a few transactions at a time. What could not be decided stays due.
-    async fn decide_what_is_due(
-        &mut self,
-        now: i64,
-        audience: &dyn Audience,
-    ) -> Result<(bool, Option<Duration>), LedgerError> {
+    /// Each tick once, a few transactions at a time. What could not be decided stays due; how long that is left alone.
+    async fn decide_what_is_due(&mut self, now: i64, audience: &dyn Audience) -> Result<Duration, LedgerError> {
         let duties = self.table.due(now);
         if duties.is_empty() {
-            return Ok((false, None));
+            return Ok(Duration::ZERO);
+        }
+        let asked = duties.len();
+        if mutated!(PassedBeforeDecided) {
+            let all: Vec<(Entry, i64)> = duties.iter().map(|duty| (duty.entry.clone(), duty.cursor)).collect();
+            self.with.timetable.passed(&all).await?;
         }
         let work = Work {
             queue: RefCell::new(duties.into()),
@@ -167,7 +174,12 @@ impl Scheduler {
             return Err(error);
         }
         self.with.timetable.passed(&passed).await?;
-        Ok((changed.get(), early.get()))
+        Ok(match early.get() {
+            Some(early) => early,
+            None if changed.get() => SOON,
+            None if passed.len() < asked => AGAIN,
+            None => Duration::ZERO,
+        })
     }
 }
 

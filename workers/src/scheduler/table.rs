@@ -46,14 +46,18 @@ impl Table {
     /// As they stand now. A schedule whose expression this program does not read is left out; whoever read the file has said so.
     pub(super) fn new(standings: Vec<Standing>, home: &HomeId, zone: Tz, before: &Table) -> Table {
         // What was decided here since is not forgotten, although it is not in the ledger yet.
-        let known = before.lines.iter().map(|line| ((&line.standing.entry.name, line.standing.entry.schedule.spec()), line));
-        let known: BTreeMap<_, _> = known.collect();
+        let known = before.lines.iter().map(|line| (&line.standing.entry.name, line));
+        let known: BTreeMap<&String, &Line> = known.collect();
         let line = |mut standing: Standing| {
-            let course = Course::new(&standing.entry.name, &standing.entry.schedule, zone).ok()?;
-            if let Some(line) = known.get(&(&standing.entry.name, standing.entry.schedule.spec())) {
-                standing.cursor = standing.cursor.max(line.standing.cursor);
-            }
-            let place = place(home, &standing.entry.name);
+            let Entry { name, schedule, .. } = &standing.entry;
+            let course = match known.get(name).filter(|line| line.standing.entry.schedule == *schedule) {
+                Some(line) => {
+                    standing.cursor = standing.cursor.max(line.standing.cursor);
+                    line.course.clone()
+                }
+                None => Course::new(name, schedule, zone).ok()?,
+            };
+            let place = place(home, name);
             Some(Line { standing, course, place })
         };
         let mut lines: Vec<Line> = standings.into_iter().filter_map(line).collect();

@@ -29,6 +29,10 @@ pub struct Pace {
     pub fruitless_max: Duration,
     /// How often the folders of pruned runs are removed.
     pub tidy: Duration,
+    /// Between two looks at the ledger's clock, and at what is due by it.
+    pub timetable: Duration,
+    /// Between two looks whether a runbook was edited.
+    pub files: Duration,
 }
 
 impl Default for Pace {
@@ -45,6 +49,8 @@ impl Default for Pace {
             children: Duration::from_secs(5),
             fruitless_max: Duration::from_secs(30),
             tidy: Duration::from_secs(3_600),
+            timetable: Duration::from_secs(10),
+            files: Duration::from_secs(2),
         }
     }
 }
@@ -74,6 +80,8 @@ impl Pace {
             children: self.children / by,
             fruitless_max: self.fruitless_max / by,
             tidy: self.tidy / by,
+            timetable: self.timetable / by,
+            files: self.files / by,
         }
     }
 }

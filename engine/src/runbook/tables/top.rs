@@ -71,8 +71,7 @@ static PARAM: Object = Object::new(
 static ON: Object = Object::new(
     "on",
     &[&[
-        Key::new("schedule", Shape::List { of: &Shape::Object(&SCHEDULE), min: 1 }, "Starts it at due times.")
-            .unbuilt(),
+        Key::new("schedule", Shape::List { of: &Shape::Object(&SCHEDULE), min: 1 }, "Starts it at due times."),
         Key::new("webhook", Shape::Object(&WEBHOOK), "Starts it from CI.").unbuilt(),
     ]],
 );

@@ -11,3 +11,4 @@ mod masking;
 mod mutants;
 mod promises;
 mod replay;
+mod timetable;
