@@ -55,6 +55,8 @@ struct Work<'a> {
     failed: RefCell<Option<LedgerError>>,
     /// What was to be decided was not what it is.
     changed: Cell<bool>,
+    /// Schedules of which others have decided a part of what was to be skipped at once.
+    partly: RefCell<BTreeSet<String>>,
     /// The ledger's clock says it is so much earlier.
     early: Cell<Option<Duration>>,
     clock: &'a LedgerClock,
@@ -158,16 +160,18 @@ impl Scheduler {
             done: RefCell::default(),
             failed: RefCell::default(),
             changed: Cell::new(false),
+            partly: RefCell::default(),
             early: Cell::new(None),
             clock: &self.clock,
             audience,
         };
         let lane = |_| Box::pin(self.lane(&work)) as Pin<Box<dyn Future<Output = ()> + '_>>;
         lanes::all((0..LANES).map(lane).collect()).await;
-        let Work { done, failed, changed, early, .. } = work;
+        let Work { done, failed, changed, partly, early, .. } = work;
         let done = done.into_inner();
         let passed: Vec<(Entry, i64)> = done.iter().map(|duty| (duty.entry.clone(), duty.cursor)).collect();
         done.iter().for_each(|duty| self.table.passed(duty));
+        partly.into_inner().iter().for_each(|schedule| self.table.go_one_by_one(schedule));
         self.told = self.told.filter(|_| !changed.get());
         self.stale |= changed.get();
         if let Some(error) = failed.into_inner() {
@@ -207,7 +211,12 @@ impl Scheduler {
         let (mut orders, mut settled) = (Vec::new(), vec![true; duties.len()]);
         let known = self.decided_elsewhere(&duties).await?;
         for (at, duty) in duties.iter().enumerate() {
-            for task in &duty.tasks {
+            // Nothing of the rest before that: what is skipped at once is skipped as a whole.
+            settled[at] = self.skip_many(work, duty).await?;
+            if !settled[at] {
+                continue;
+            }
+            for task in duty.tasks.iter().filter(|task| !matches!(task, Task::SkipMany { .. })) {
                 if let Task::Fire { tick, .. } = task
                     && known.contains(&(at, tick.key()))
                 {
@@ -236,6 +245,27 @@ impl Scheduler {
         let done = duties.into_iter().zip(settled).filter(|(_, settled)| *settled).map(|(duty, _)| duty);
         work.done.borrow_mut().extend(done);
         Ok(())
+    }
+
+    /// What is skipped at once, if something is. False: others have decided a part of it.
+    async fn skip_many(&self, work: &Work<'_>, duty: &Duty) -> Result<bool, LedgerError> {
+        let Some(task @ Task::SkipMany { count: ours, .. }) = duty.tasks.first() else { return Ok(true) };
+        let Some(decision) = self.decision(&duty.entry, task) else { return Ok(false) };
+        let order = Order { entry: duty.entry.clone(), decision };
+        for decided in self.decide(vec![order]).await?.into_iter().flatten() {
+            let whole = match &decided {
+                Decided::Before(Outcome::Skipped { count, .. }) => count == ours,
+                Decided::Before(_) | Decided::Changed => false,
+                Decided::Now(_) | Decided::Passed | Decided::Early(_) => true,
+            };
+            if !whole {
+                work.partly.borrow_mut().insert(duty.entry.name.clone());
+                work.changed.set(true);
+                return Ok(false);
+            }
+            return self.hear(work, &duty.entry, task, decided).await;
+        }
+        Ok(false)
     }
 
     /// What other servers have decided since: nobody has to read files for that.
@@ -406,21 +436,6 @@ impl Work<'_> {
             taken.push(duty);
         }
         taken
-    }
-}
-
-impl Task {
-    fn tick(&self) -> &Tick {
-        match self {
-            Task::Fire { tick, .. } | Task::Skip { tick, .. } | Task::SkipMany { last: tick, .. } => tick,
-        }
-    }
-
-    fn due(&self) -> Option<i64> {
-        match self {
-            Task::Fire { due, .. } => Some(*due),
-            Task::Skip { .. } | Task::SkipMany { .. } => None,
-        }
     }
 }
 

@@ -22,7 +22,12 @@ struct Line {
     course: Course,
     /// In which order this server decides: another one begins elsewhere.
     place: u64,
+    /// Other servers have decided some of what is due: it is gone through tick by tick.
+    one_by_one: bool,
 }
+
+/// Ticks at once where a long time is gone through tick by tick.
+const ONE_BY_ONE_MAX: usize = 50;
 
 /// What one schedule has due.
 #[derive(Debug, Clone)]
@@ -42,6 +47,23 @@ pub(super) enum Task {
     SkipMany { first: Tick, last: Tick, count: u64, reason: String },
 }
 
+impl Task {
+    /// The one that is asked for; of many the last.
+    pub(super) fn tick(&self) -> &Tick {
+        match self {
+            Task::Fire { tick, .. } | Task::Skip { tick, .. } | Task::SkipMany { last: tick, .. } => tick,
+        }
+    }
+
+    /// When it came, of what is fired.
+    pub(super) fn due(&self) -> Option<i64> {
+        match self {
+            Task::Fire { due, .. } => Some(*due),
+            Task::Skip { .. } | Task::SkipMany { .. } => None,
+        }
+    }
+}
+
 impl Table {
     /// As they stand now. A schedule whose expression this program does not read is left out; whoever read the file has said so.
     pub(super) fn new(standings: Vec<Standing>, home: &HomeId, zone: Tz, before: &Table) -> Table {
@@ -50,15 +72,15 @@ impl Table {
         let known: BTreeMap<&String, &Line> = known.collect();
         let line = |mut standing: Standing| {
             let Entry { name, schedule, .. } = &standing.entry;
-            let course = match known.get(name).filter(|line| line.standing.entry.schedule == *schedule) {
+            let (course, one_by_one) = match known.get(name).filter(|line| line.standing.entry.schedule == *schedule) {
                 Some(line) => {
                     standing.cursor = standing.cursor.max(line.standing.cursor);
-                    line.course.clone()
+                    (line.course.clone(), line.one_by_one)
                 }
-                None => Course::new(name, schedule, zone).ok()?,
+                None => (Course::new(name, schedule, zone).ok()?, false),
             };
             let place = place(home, name);
-            Some(Line { standing, course, place })
+            Some(Line { standing, course, place, one_by_one })
         };
         let mut lines: Vec<Line> = standings.into_iter().filter_map(line).collect();
         lines.sort_by_key(|line| line.place);
@@ -73,9 +95,12 @@ impl Table {
     pub(super) fn due(&self, now: i64) -> Vec<Duty> {
         let duty = |(line, it): (usize, &Line)| {
             let due = it.course.due(it.standing.cursor, now);
-            let tasks: Vec<Task> = due.verdicts.into_iter().map(|verdict| it.task(verdict)).collect();
+            let (tasks, cursor) = match &due.verdicts[..] {
+                [Verdict::SkipMany { first, last, reason, .. }, ..] if it.one_by_one => it.some(first, last, reason),
+                _ => (due.verdicts.into_iter().map(|verdict| it.task(verdict)).collect(), due.cursor),
+            };
             let entry = it.standing.entry.clone();
-            (!tasks.is_empty()).then_some(Duty { entry, tasks, cursor: due.cursor, line })
+            (!tasks.is_empty()).then_some(Duty { entry, tasks, cursor, line })
         };
         self.lines.iter().enumerate().filter_map(duty).collect()
     }
@@ -84,7 +109,14 @@ impl Table {
     pub(super) fn passed(&mut self, duty: &Duty) {
         if let Some(line) = self.lines.get_mut(duty.line) {
             line.standing.cursor = line.standing.cursor.max(duty.cursor);
+            // What is left is told one by one in any case.
+            line.one_by_one &= duty.tasks.len() >= ONE_BY_ONE_MAX;
         }
+    }
+
+    /// Another server has decided a part of what was to be skipped at once.
+    pub(super) fn go_one_by_one(&mut self, schedule: &str) {
+        self.lines.iter_mut().filter(|line| line.standing.entry.name == schedule).for_each(|line| line.one_by_one = true);
     }
 
     /// When the next tick comes.
@@ -105,6 +137,16 @@ impl Table {
 }
 
 impl Line {
+    /// The first of many ticks that are skipped, and up to when that is.
+    fn some(&self, first: &Tick, last: &Tick, reason: &str) -> (Vec<Task>, i64) {
+        let next = |tick: &Tick| self.course.times().next_until(tick.at, last.at);
+        let ticks = std::iter::successors(Some(first.clone()), next).take(ONE_BY_ONE_MAX);
+        let tasks: Vec<Task> = ticks.map(|tick| Task::Skip { tick, reason: reason.to_owned() }).collect();
+        let end = tasks.last().map_or(first, Task::tick);
+        let cursor = self.course.due_at(end);
+        (tasks, cursor)
+    }
+
     /// What somebody has disabled, and what cannot run, is skipped, tick by tick.
     fn task(&self, verdict: Verdict) -> Task {
         match verdict {
