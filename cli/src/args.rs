@@ -171,10 +171,12 @@ pub enum Command {
     /// here. It ends when it is asked to (TERM, Ctrl-C): it takes nothing new, and what runs goes on without it; the next
     /// worker with the same state folder takes that over, if it comes within 20 s for steps that may be tried again.
     Worker(WorkerArgs),
-    /// Move the runs of a cluster on between their steps: timers, permits, what a dead worker leaves
+    /// Fire the schedules of the runbooks, and see to their runs
     ///
-    /// Every worker does that, too. A server is for hosts that shall carry out nothing, and for a cluster whose workers come
-    /// and go. Any number can run at once.
+    /// It reads every runbook in the folders of runbooks, and again when one is edited. On one machine it also drives the runs
+    /// that come of it: it is what a crontab is elsewhere, once for each state folder. In a cluster workers do that, and any
+    /// number of servers can run at once: each due time is decided once. It ends when it is asked to (TERM, Ctrl-C), within
+    /// seconds; what runs goes on without it, and the next server takes it over.
     Server(ServerArgs),
     /// Drive a run that was detached
     #[command(name = "__drive", hide = true)]

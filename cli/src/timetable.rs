@@ -144,7 +144,9 @@ impl Runbooks for Timetable {
                     let why = words(&failure);
                     troubles.insert(path.clone(), why.clone());
                     match self.known.get(path) {
-                        Some(known) => known.iter().map(|entry| Entry { broken: Some(why.clone()), ..entry.clone() }).collect(),
+                        Some(known) => {
+                            known.iter().map(|entry| Entry { broken: Some(why.clone()), ..entry.clone() }).collect()
+                        }
                         None => {
                             unknown.get_or_insert(format!("{}: {why}", path.display()));
                             Vec::new()
@@ -167,8 +169,10 @@ impl Runbooks for Timetable {
         }
         self.known.retain(|path, _| seen.contains_key(path));
         if let Some(why) = unknown {
-            let readable: BTreeSet<&str> = self.known.values().flatten().filter_map(|entry| runbook(&entry.name)).collect();
-            let orphans = posted.iter().filter(|entry| runbook(&entry.name).is_some_and(|name| !readable.contains(name)));
+            let readable: BTreeSet<&str> =
+                self.known.values().flatten().filter_map(|entry| runbook(&entry.name)).collect();
+            let orphans =
+                posted.iter().filter(|entry| runbook(&entry.name).is_some_and(|name| !readable.contains(name)));
             for orphan in orphans.filter(|entry| !entries.contains_key(&entry.name)).cloned().collect::<Vec<_>>() {
                 entries.insert(orphan.name.clone(), Entry { broken: Some(why.clone()), ..orphan });
             }

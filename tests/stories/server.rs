@@ -154,8 +154,7 @@ fn a_schedule_fires_at_its_minute_and_its_run_is_carried_out() {
 fn a_server_that_was_down_over_twenty_ticks_makes_up_for_them_as_each_schedule_says() {
     let machine = Machine::new();
     for missed in ["latest", "all", "none"] {
-        let schedule =
-            format!("    - {{id: s, cron: \"* * * * *\", missed: {missed}, overlap: allow}}\n");
+        let schedule = format!("    - {{id: s, cron: \"* * * * *\", missed: {missed}, overlap: allow}}\n");
         machine.runbook(missed, &schedule);
     }
     machine.server_at("2026-03-02 11:59:10").kill_9();
@@ -191,7 +190,9 @@ fn what_is_edited_removed_broken_or_mended_counts_from_then_on() {
     assert!(machine.ticks("edited/s").is_empty(), "it begins now, as another one");
     assert!(machine.ticks("removed/often").is_empty(), "it never fires again");
     server.end();
-    machine.scene.file("runbooks/kept.yaml", "on: {schedule: [{id: often, cron: \"* * * * *\"}]}\nsteps: [{runn: a}]\n");
+    machine
+        .scene
+        .file("runbooks/kept.yaml", "on: {schedule: [{id: often, cron: \"* * * * *\"}]}\nsteps: [{runn: a}]\n");
     let server = machine.server_at("2026-03-02 12:10:58");
     let ticks = machine.wait_for_ticks("kept/often", 12);
     assert!(reason(&ticks[0]).contains("kept.yaml") && reason(&ticks[0]).contains("runn"), "{ticks:?}");
@@ -222,10 +223,9 @@ fn a_file_that_is_written_while_the_server_runs_is_taken_up_without_a_restart() 
 fn a_runbook_that_cannot_run_is_skipped_with_the_reason_and_the_others_fire() {
     let machine = Machine::new();
     machine.runbook("good", EVERY_MINUTE);
-    machine.scene.file(
-        "runbooks/bad.yaml",
-        "on: {schedule: [{id: s, cron: \"* * * * *\"}]}\nsteps: [{script: ./nowhere.sh}]\n",
-    );
+    machine
+        .scene
+        .file("runbooks/bad.yaml", "on: {schedule: [{id: s, cron: \"* * * * *\"}]}\nsteps: [{script: ./nowhere.sh}]\n");
     let _server = machine.server_at("2026-03-02 11:59:57");
     assert!(is_run(&machine.wait_for_ticks("good/often", 1)[0]));
     let bad = machine.wait_for_ticks("bad/s", 1);

@@ -25,8 +25,5 @@ fn preload() -> Vec<(String, String)> {
     let text = String::from_utf8_lossy(&shown.stdout).into_owned();
     let library = text.lines().find_map(|line| line.strip_prefix("LD_PRELOAD="));
     let library = library.unwrap_or_else(|| panic!("faketime does not say what it sets: {text}"));
-    vec![
-        ("LD_PRELOAD".to_owned(), library.to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()),
-    ]
+    vec![("LD_PRELOAD".to_owned(), library.to_owned()), ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned())]
 }

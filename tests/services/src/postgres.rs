@@ -52,11 +52,12 @@ impl Postgres {
     /// After [`Postgres::stop`], with what is in its folder.
     pub fn start_again(&mut self) {
         let folder = self.folder.path();
-        let owner = as_owner(&program("postgres"));
-        let mut command: Vec<OsString> = vec!["env".into()];
-        command.extend(self.clock.iter().map(|(name, value)| format!("{name}={value}").into()));
-        command.push(owner.get_program().to_owned());
+        // Only the server itself has the other clock: what it shares with its processes is its user's.
+        let owner = as_owner(Path::new("env"));
+        let mut command: Vec<OsString> = vec![owner.get_program().to_owned()];
         command.extend(owner.get_args().map(OsStr::to_owned));
+        command.extend(self.clock.iter().map(|(name, value)| format!("{name}={value}").into()));
+        command.push(program("postgres").into());
         command.extend(["-D".into(), folder.join("data").into(), "-k".into(), folder.into()]);
         let own = ["listen_addresses=", "fsync=on", AFTER_A_CRASH, "shared_buffers=16MB", "max_connections=60"];
         let own = own.map(str::to_owned);

@@ -24,6 +24,7 @@ use crate::dice::Dice;
 use crate::ledger::{Dials, at_once};
 
 const SERVERS: u64 = 3;
+const CALM_ROUNDS: u32 = 100;
 const MINUTE: i64 = 60_000;
 /// A Saturday evening before the clocks go back in Berlin.
 const BEGIN: i64 = 1_792_872_000_000;
@@ -44,6 +45,8 @@ struct World {
     dials: Dials,
     dice: RefCell<Dice>,
     now: Cell<i64>,
+    /// The latest that its clock has ever shown.
+    latest: Cell<i64>,
     files: Vec<Entry>,
     servers: RefCell<Vec<Option<Scheduler>>>,
     /// How deep servers are in each other's rounds.
@@ -79,7 +82,8 @@ impl Runbooks for Files {
         if !world.calm.get() && world.dice.borrow_mut().percent(30) {
             world.somebody_else();
         }
-        let id = RunId(format!("{}-{}-{:016x}", entry.name, tick.key(), world.dice.borrow_mut().between(0, u64::MAX - 1)));
+        let id =
+            RunId(format!("{}-{}-{:016x}", entry.name, tick.key(), world.dice.borrow_mut().between(0, u64::MAX - 1)));
         Ok(Box::new(new_run(id, &entry.name)))
     }
 }
@@ -95,6 +99,7 @@ impl World {
             dials,
             dice: RefCell::new(dice),
             now: Cell::new(BEGIN),
+            latest: Cell::new(BEGIN),
             files,
             servers: RefCell::new((0..SERVERS).map(|_| None).collect()),
             depth: Cell::new(0),
@@ -158,6 +163,7 @@ impl World {
 
     fn sleep(&self, ms: i64) {
         self.now.set(self.now.get() + ms);
+        self.latest.set(self.latest.get().max(self.now.get()));
         self.dials.set_now_ms(self.now.get());
     }
 
@@ -208,8 +214,9 @@ pub fn live(seed: u64, steps: u32) -> Told {
     world.calm.set(true);
     world.dials.set_fate(Fate::Done);
     // A clock that went back has to be where it was.
-    world.sleep(300 * MINUTE);
-    for _ in 0..3 {
+    world.sleep(world.latest.get() - world.now.get() + 300 * MINUTE);
+    // A long time may have to be gone through tick by tick.
+    for _ in 0..CALM_ROUNDS {
         for server in 0..SERVERS as usize {
             if world.servers.borrow()[server].is_none() {
                 world.start(server);
@@ -274,7 +281,9 @@ fn check(world: &World, cursors: &BTreeMap<String, i64>, rows: &[TickRow]) -> Re
     }
     match all.iter().find(|run| begun.get(&run.id) != Some(&1)) {
         Some(run) => Err(format!("run {} belongs to {:?} ticks", run.id, begun.get(&run.id))),
-        None if all.len() != begun.len() => Err(format!("{} ticks became a run, and there are {}", begun.len(), all.len())),
+        None if all.len() != begun.len() => {
+            Err(format!("{} ticks became a run, and there are {}", begun.len(), all.len()))
+        }
         None => Ok(()),
     }
 }

@@ -22,12 +22,7 @@ pub(super) enum End {
 }
 
 /// `starting`: room for runs that are being taken up.
-pub(super) async fn drive(
-    post: &Post,
-    run: &RunId,
-    starting: &Semaphore,
-    asks: mpsc::UnboundedReceiver<Ask>,
-) -> End {
+pub(super) async fn drive(post: &Post, run: &RunId, starting: &Semaphore, asks: mpsc::UnboundedReceiver<Ask>) -> End {
     let slot = starting.acquire().await.expect("it is never closed");
     match drive_it(post, run, slot, asks).await {
         Ok(end) => end,

@@ -133,7 +133,8 @@ impl Runs {
         let rows = self.post.server.ledger.runs(&RunQuery { unfinished: true, ..RunQuery::default() }).await?;
         let resting = self.resting.borrow();
         let is_stirred = |rests: &Resting, seq| rests.seq < seq || rests.since.elapsed() > RESTS_MAX;
-        let stirred = rows.into_iter().filter(|row| resting.get(&row.id).is_some_and(|rests| is_stirred(rests, row.seq)));
+        let stirred =
+            rows.into_iter().filter(|row| resting.get(&row.id).is_some_and(|rests| is_stirred(rests, row.seq)));
         Ok(stirred.map(|row| row.id).collect())
     }
 
@@ -157,7 +158,9 @@ impl Runs {
         });
         let (task, end) = match joined.await {
             Ok(ended) => ended,
-            Err(error) => (error.id(), End::Failed("its driver ended in a panic: this is a mistake in runward".to_owned())),
+            Err(error) => {
+                (error.id(), End::Failed("its driver ended in a panic: this is a mistake in runward".to_owned()))
+            }
         };
         let run = self.driven.borrow().iter().find(|(_, driven)| driven.task == task).map(|(run, _)| run.clone());
         let Some(run) = run else { return };

@@ -111,10 +111,16 @@ impl Scheduler {
         match self.clock.note(now, Instant::now()) {
             Looked::AsExpected => {}
             Looked::Forward(by) => {
-                warn!(by = words(by), "the clock was set forward, or this machine slept: what came due meanwhile was missed");
+                warn!(
+                    by = words(by),
+                    "the clock was set forward, or this machine slept: what came due meanwhile was missed"
+                );
             }
             Looked::Back(by) => {
-                warn!(by = words(by), "the clock was set back: nothing fires a second time, and nothing until it is as late again");
+                warn!(
+                    by = words(by),
+                    "the clock was set back: nothing fires a second time, and nothing until it is as late again"
+                );
             }
         }
         Ok(now)
@@ -233,7 +239,8 @@ impl Scheduler {
             }
         }
         for batch in batches(orders) {
-            let (asked, orders): (Vec<_>, Vec<_>) = batch.into_iter().map(|(at, task, order)| ((at, task), order)).unzip();
+            let (asked, orders): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|(at, task, order)| ((at, task), order)).unzip();
             let answers = self.decide(orders).await?;
             for ((at, task), decided) in asked.into_iter().zip(answers) {
                 settled[at] &= match decided {
@@ -252,19 +259,17 @@ impl Scheduler {
         let Some(task @ Task::SkipMany { count: ours, .. }) = duty.tasks.first() else { return Ok(true) };
         let Some(decision) = self.decision(&duty.entry, task) else { return Ok(false) };
         let order = Order { entry: duty.entry.clone(), decision };
-        for decided in self.decide(vec![order]).await?.into_iter().flatten() {
-            let whole = match &decided {
-                Decided::Before(Outcome::Skipped { count, .. }) => count == ours,
-                Decided::Before(_) | Decided::Changed => false,
-                Decided::Now(_) | Decided::Passed | Decided::Early(_) => true,
-            };
-            if !whole {
-                work.partly.borrow_mut().insert(duty.entry.name.clone());
-                work.changed.set(true);
-                return Ok(false);
-            }
+        let Some(decided) = self.decide(vec![order]).await?.pop().flatten() else { return Ok(false) };
+        let whole = match &decided {
+            Decided::Before(Outcome::Skipped { count, .. }) => count == ours,
+            Decided::Before(_) | Decided::Changed => false,
+            Decided::Now(_) | Decided::Passed | Decided::Early(_) => true,
+        };
+        if whole {
             return self.hear(work, &duty.entry, task, decided).await;
         }
+        work.partly.borrow_mut().insert(duty.entry.name.clone());
+        work.changed.set(true);
         Ok(false)
     }
 
@@ -281,7 +286,8 @@ impl Scheduler {
         if asked.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let ticks: Vec<(Entry, Tick)> = asked.iter().map(|(at, tick)| (duties[*at].entry.clone(), tick.clone())).collect();
+        let ticks: Vec<(Entry, Tick)> =
+            asked.iter().map(|(at, tick)| (duties[*at].entry.clone(), tick.clone())).collect();
         let undecided = self.with.timetable.undecided(&ticks).await?;
         let decided = asked.into_iter().zip(undecided).filter(|(_, undecided)| !undecided);
         Ok(decided.map(|((at, tick), _)| (at, tick.key())).collect())
@@ -314,7 +320,9 @@ impl Scheduler {
         let again = orders.clone();
         match timetable.decide(&self.home, orders, &actor).await {
             Err(error) if !error.is_about_one_run() => return Err(error),
-            Err(error) if alone => warn!(schedule = again[0].entry.name, "it cannot be decided: {error}; it is tried again"),
+            Err(error) if alone => {
+                warn!(schedule = again[0].entry.name, "it cannot be decided: {error}; it is tried again")
+            }
             Err(_) => {}
             Ok(answers) => return Ok(answers.into_iter().map(Some).collect()),
         }
@@ -329,13 +337,7 @@ impl Scheduler {
     }
 
     /// Whether that is the end of it.
-    async fn hear(
-        &self,
-        work: &Work<'_>,
-        entry: &Entry,
-        task: &Task,
-        decided: Decided,
-    ) -> Result<bool, LedgerError> {
+    async fn hear(&self, work: &Work<'_>, entry: &Entry, task: &Task, decided: Decided) -> Result<bool, LedgerError> {
         let (schedule, tick) = (&entry.name, task.tick().key());
         match decided {
             Decided::Now(outcome) => {
@@ -367,7 +369,13 @@ impl Scheduler {
     }
 
     /// Asks the run in the way to end. Refused where it is ending, or over: both make room.
-    async fn make_room(&self, run: &RunId, schedule: &str, tick: &str, audience: &dyn Audience) -> Result<(), LedgerError> {
+    async fn make_room(
+        &self,
+        run: &RunId,
+        schedule: &str,
+        tick: &str,
+        audience: &dyn Audience,
+    ) -> Result<(), LedgerError> {
         let ledger: &dyn Ledger = &*self.with.timetable;
         let mut view = match ledger.load(run).await {
             Err(LedgerError::NoSuchRun(_)) => return Ok(()), // pruned
@@ -390,7 +398,9 @@ impl Scheduler {
         for it in &waiting {
             if it.over && seen.insert(&it.standing.entry.name) {
                 self.decide_again(it, audience).await?;
-            } else if it.standing.entry.schedule.overlap == Overlap::CancelRunning && self.cancelled.insert(it.run.clone()) {
+            } else if it.standing.entry.schedule.overlap == Overlap::CancelRunning
+                && self.cancelled.insert(it.run.clone())
+            {
                 // Whoever decided that it waits may have died before it said so.
                 self.make_room(&it.run, &it.standing.entry.name, &it.tick.key(), audience).await?;
             }

@@ -42,9 +42,20 @@ pub(super) struct Duty {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Task {
     /// `due`: when it came, jitter included.
-    Fire { tick: Tick, due: i64 },
-    Skip { tick: Tick, reason: String },
-    SkipMany { first: Tick, last: Tick, count: u64, reason: String },
+    Fire {
+        tick: Tick,
+        due: i64,
+    },
+    Skip {
+        tick: Tick,
+        reason: String,
+    },
+    SkipMany {
+        first: Tick,
+        last: Tick,
+        count: u64,
+        reason: String,
+    },
 }
 
 impl Task {
@@ -116,7 +127,10 @@ impl Table {
 
     /// Another server has decided a part of what was to be skipped at once.
     pub(super) fn go_one_by_one(&mut self, schedule: &str) {
-        self.lines.iter_mut().filter(|line| line.standing.entry.name == schedule).for_each(|line| line.one_by_one = true);
+        self.lines
+            .iter_mut()
+            .filter(|line| line.standing.entry.name == schedule)
+            .for_each(|line| line.one_by_one = true);
     }
 
     /// When the next tick comes.

@@ -166,11 +166,7 @@ impl Post {
 
 /// Works until it is asked to stop. Nothing that happens outside of this machine is a reason to end before.
 /// `scheduling`: of a server, that fires schedules.
-pub async fn run(
-    member: Member,
-    scheduling: Option<Scheduling>,
-    stop: watch::Receiver<Stop>,
-) -> Result<(), Unusable> {
+pub async fn run(member: Member, scheduling: Option<Scheduling>, stop: watch::Receiver<Stop>) -> Result<(), Unusable> {
     let kind = if member.hands.is_some() { "worker" } else { "server" };
     let _lock = WorkerLock::take(&member.home, &format!("{kind} of {}", member.actor))?;
     let listener = match member.listen {

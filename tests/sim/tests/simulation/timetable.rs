@@ -15,7 +15,12 @@ fn every_tick_is_decided_once_whatever_happens_to_the_servers() {
     for seed in 1..=SEEDS {
         let told = live(seed, STEPS);
         assert_eq!(told.violation, None, "seed {seed}");
-        all = Told { runs: all.runs + told.runs, skips: all.skips + told.skips, deaths: all.deaths + told.deaths, ..told };
+        all = Told {
+            runs: all.runs + told.runs,
+            skips: all.skips + told.skips,
+            deaths: all.deaths + told.deaths,
+            ..told
+        };
     }
     println!("{} runs, {} skips, {} deaths of servers", all.runs, all.skips, all.deaths);
     assert!(all.runs > 0 && all.skips > 0 && all.deaths > 0, "{all:?}");
