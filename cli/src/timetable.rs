@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use crate::config::Settings;
 use crate::failure::Failure;
-use crate::open::{new_run, new_seed, system_zone};
+use crate::open::{new_run, new_seed, system_zone, zone_name};
 use crate::runbook_file::{self, Pinned, RunbookFile, all, load, pin, refuse_unbuilt};
 use crate::text;
 
@@ -26,6 +26,8 @@ use crate::text;
 pub struct Timetable {
     folders: Vec<PathBuf>,
     queued_max: u32,
+    /// Of schedules that name none. It is part of what is posted: where another server's is another one, so is its schedule.
+    zone: String,
     /// As they were when they were last read.
     read: Option<Seen>,
     /// What each of them said when it could be read last.
@@ -44,6 +46,7 @@ impl Timetable {
         Timetable {
             folders: settings.runbooks.clone(),
             queued_max: settings.queued_max,
+            zone: zone_name(),
             read: None,
             known: BTreeMap::new(),
             places: BTreeMap::new(),
@@ -67,9 +70,14 @@ impl Timetable {
         let entry = |schedule: &Schedule| Entry {
             name: format!("{}/{}", file.name, schedule.id),
             broken: unbuilt.clone().or_else(|| self.prepare(&file, schedule).err()),
-            schedule: schedule.clone(),
+            schedule: self.in_a_zone(schedule),
         };
         Ok(file.runbook.schedules.iter().map(entry).collect())
+    }
+
+    fn in_a_zone(&self, schedule: &Schedule) -> Schedule {
+        let timezone = schedule.timezone.clone().unwrap_or_else(|| self.zone.clone());
+        Schedule { timezone: Some(timezone), ..schedule.clone() }
     }
 
     /// The run that this schedule starts from a file, or what is in its way.
@@ -186,7 +194,7 @@ impl Runbooks for Timetable {
         let path = self.places.get(&entry.name).ok_or(NoRun::Changed)?;
         let file = load(path, &self.folders).map_err(|failure| NoRun::Broken(words(&failure)))?;
         let is_it = |schedule: &&Schedule| {
-            format!("{}/{}", file.name, schedule.id) == entry.name && **schedule == entry.schedule
+            format!("{}/{}", file.name, schedule.id) == entry.name && self.in_a_zone(schedule) == entry.schedule
         };
         let schedule = file.runbook.schedules.iter().find(is_it).ok_or(NoRun::Changed)?;
         refuse_unbuilt(&file).map_err(|failure| NoRun::Broken(words(&failure)))?;
