@@ -132,6 +132,8 @@ pub enum Mutant {
     MaskForgetsTheTail,
     /// A server believes that everything it found due is decided, whatever the ledger has answered.
     PassedBeforeDecided,
+    /// A tick is believed to be due by whoever says so.
+    TickTooEarly,
 }
 
 /// All of them: each is known to be noticed within the seeds of the tests.

@@ -102,8 +102,8 @@ pub enum Decided {
     Passed,
     /// The ledger's clock says it is not due yet: so many milliseconds more.
     Early(i64),
-    /// This home does not fire this schedule as it is there, or another server has decided a part of what was to be skipped:
-    /// read the files again, and where the schedule stands.
+    /// This home does not fire this schedule as it is there: read the files again. Or, of many that were to be skipped, a part
+    /// is decided: skip the rest one by one.
     Changed,
 }
 

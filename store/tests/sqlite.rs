@@ -264,3 +264,41 @@ async fn a_changed_record_of_the_ledger_is_found() {
     sqlx::query("DELETE FROM administration WHERE seq = 2").execute(&mut other).await.unwrap();
     assert!(matches!(ledger.administration().await, Err(LedgerError::Record { seq: 3, .. })));
 }
+
+#[tokio::test]
+async fn a_changed_tick_is_found_and_named() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("ledger.db");
+    let ledger = Arc::new(SqliteLedger::open(&path).await.unwrap());
+    runward_store::conformance::a_tick_is_skipped_while_a_run_of_its_schedule_lives(ledger.clone()).await;
+    assert_eq!(ledger.integrity().await.unwrap(), Vec::<String>::new());
+    let mut other = raw(&path).await;
+    for sql in ["DELETE FROM ticks", "UPDATE ticks SET reason = 'x'", "UPDATE ticks SET run_id = 'by-hand'"] {
+        assert!(sqlx::query(sql).execute(&mut other).await.is_err(), "{sql}");
+    }
+    for name in ["ticks_stand_update", "ticks_stand_delete"] {
+        sqlx::query(sqlx::AssertSqlSafe(format!("DROP TRIGGER {name}"))).execute(&mut other).await.unwrap();
+    }
+    for (change, wanted) in TAMPERED_TICKS {
+        sqlx::query("BEGIN").execute(&mut other).await.unwrap();
+        sqlx::raw_sql(change).execute(&mut other).await.unwrap();
+        sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+        let found = ledger.integrity().await.unwrap();
+        assert!(found.iter().any(|line| line.contains(wanted)), "{change}: {found:?}");
+    }
+}
+
+/// Each on top of those before it.
+const TAMPERED_TICKS: [(&str, &str); 5] = [
+    ("UPDATE ticks SET reason = 'nobody was there' WHERE reason = 'run run-1 still runs'", "says something else of it"),
+    (
+        "DELETE FROM ticks WHERE run_id = 'run-1'",
+        "run run-1 was started by schedule suite/1, and the row of its tick is gone",
+    ),
+    ("UPDATE ticks SET at = at + 1 WHERE run_id = 'run-3'", "is marked as a run that was not started by it"),
+    ("UPDATE ticks SET run_id = 'run-9' WHERE run_id = 'run-3'", "is marked as a run that the ledger does not have"),
+    (
+        "UPDATE schedules SET disabled_at = 1, disabled_by = 'eve', disabled_reason = 'x'",
+        "schedule suite/1 is marked as disabled",
+    ),
+];

@@ -411,7 +411,7 @@ pub async fn a_disabled_schedule_skips_and_says_who_wanted_it(ledger: Table) {
 }
 
 pub async fn many_are_skipped_at_once_and_once(ledger: Table) {
-    let (entry, ticks) = posted(&*ledger, Overlap::Allow, 6).await;
+    let (entry, ticks) = posted(&*ledger, Overlap::Allow, 12).await;
     let down = Decided::Now(Outcome::Skipped { reason: "no server".into(), count: 4 });
     assert_eq!(one(&*ledger, skip_many(&entry, &ticks[..4], "no server")).await, down);
     assert_eq!(ledger.posted(&home("a")).await.unwrap()[0].cursor, ticks[3].at);
@@ -422,6 +422,13 @@ pub async fn many_are_skipped_at_once_and_once(ledger: Table) {
     assert_eq!(one(&*ledger, fire(&entry, &ticks[1], "run-1")).await, Decided::Passed);
     let rest = vec![skip_many(&entry, &ticks[4..5], "no server"), fire(&entry, &ticks[5], "run-5")];
     assert_eq!(decide(&*ledger, rest).await, [skipped("no server"), runs("run-5")]);
+    assert_eq!(one(&*ledger, skip(&entry, &ticks[8], "late")).await, skipped("late"));
+    for (from, to) in [(6, 8), (8, 9), (6, 11)] {
+        let range = skip_many(&entry, &ticks[from..=to], "no server");
+        assert_eq!(one(&*ledger, range).await, Decided::Changed, "{from} to {to}: somebody decided one of them");
+    }
+    let both = vec![skip(&entry, &ticks[10], "late"), skip_many(&entry, &ticks[9..=11], "no server")];
+    assert_eq!(decide(&*ledger, both).await, [skipped("late"), Decided::Changed]);
     let record = on_record(&*ledger).await;
     let wanted = SkippedTicks {
         schedule: entry.name,
@@ -431,7 +438,7 @@ pub async fn many_are_skipped_at_once_and_once(ledger: Table) {
         count: 4,
         reason: "no server".into(),
     };
-    assert_eq!((record.len(), &record[0]), (2, &wanted));
+    assert_eq!((record.len(), &record[0]), (4, &wanted));
 }
 
 pub async fn a_full_group_skips_the_tick(ledger: Table) {

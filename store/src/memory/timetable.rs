@@ -154,9 +154,14 @@ impl Inner {
                 }),
                 disabled: disabled.clone(),
                 ticks: BTreeMap::new(),
+                taken: Vec::new(),
                 waiting: self.timetable.waits(name).into_iter().map(|(tick, run, _)| (tick, run)).collect(),
                 unfinished: self.unfinished(Some(name)).pop(),
             });
+            if let Decision::SkipMany { first, last, .. } = decision {
+                let rows = self.timetable.ticks.values().filter(|(row, _)| row.schedule == *name);
+                sheet.taken.extend(rows.map(|(row, _)| row.tick.at).find(|at| (first.at..=last.at).contains(at)));
+            }
             let key = decision.tick().key();
             if let Some((row, _)) = self.timetable.ticks.get(&(name.clone(), key.clone())) {
                 sheet.ticks.insert(key, row.outcome.clone());

@@ -50,6 +50,21 @@ macro_rules! locked {
     };
 }
 
+/// An entry of the ledger's own record, as JSON.
+macro_rules! entry {
+    () => {
+        "administration.body::jsonb"
+    };
+}
+
+/// The ticks that were skipped, each with its entry of the ledger's own record: `tick.value` is one.
+macro_rules! skipped_on_record {
+    () => {
+        "administration, jsonb_array_elements(administration.body::jsonb -> 'ticks') AS tick (value) \
+         WHERE kind = 'ticks_skipped'"
+    };
+}
+
 mod address;
 mod care;
 mod change;
@@ -71,6 +86,8 @@ mod ready;
 mod schema;
 mod sessions;
 mod text;
+#[path = "../sql/tick_audit.rs"]
+mod tick_audit;
 #[path = "../sql/ticks.rs"]
 mod ticks;
 mod timetable;

@@ -3,7 +3,7 @@
 use runward_engine::run::RunId;
 use sqlx::Row as _;
 
-use super::{Connection, PRUNED_ON_RECORD, UNNAMED_BLOBS, UNUSED_DEFINITIONS, shown, stored, ticks};
+use super::{Connection, PRUNED_ON_RECORD, UNNAMED_BLOBS, UNUSED_DEFINITIONS, shown, stored, tick_audit, ticks};
 use crate::administration::{self, AdminEvent, PrunedRun};
 use crate::chain;
 use crate::sql::ReadError;
@@ -14,7 +14,7 @@ pub(super) async fn owner(connection: &mut Connection, key: &str) -> Result<Opti
     Ok(sqlx::query_scalar(sql).bind(stored(key)).fetch_optional(connection).await?.map(RunId))
 }
 
-/// Where the marks of pruned runs and the record of the ledger say different things.
+/// Where the marks of pruned runs, or the ticks, and the record of the ledger say different things.
 pub(super) async fn complaints(connection: &mut Connection) -> Result<Vec<String>, sqlx::Error> {
     let mut found = Vec::new();
     for (sql, problem) in [
@@ -32,6 +32,7 @@ pub(super) async fn complaints(connection: &mut Connection) -> Result<Vec<String
             found.push(format!("run {} {problem}", row.try_get::<String, _>(0)?));
         }
     }
+    found.extend(tick_audit::complaints(connection).await?);
     Ok(found)
 }
 

@@ -70,12 +70,24 @@ pub(super) async fn sheets(
             sheet.ticks.insert(row.tick.key(), row.outcome);
         });
     }
+    for order in orders {
+        if let Decision::SkipMany { first, last, .. } = &order.decision {
+            let taken = taken(connection, &order.entry.name, first.at, last.at).await?;
+            sheets.entry(order.entry.name.clone()).and_modify(|sheet| sheet.taken.extend(taken));
+        }
+    }
     for (row, _) in waits(connection, &exclusive).await? {
         if let Outcome::Waits { run } = row.outcome {
             sheets.entry(row.schedule).and_modify(|sheet| sheet.waiting.push((row.tick, run)));
         }
     }
     Ok(sheets)
+}
+
+/// When the first tick of a schedule comes that has a row, between these moments.
+async fn taken(connection: &mut Connection, name: &str, from: i64, to: i64) -> Result<Option<i64>, sqlx::Error> {
+    let sql = "SELECT min(at) FROM ticks WHERE schedule = $1 AND at BETWEEN $2 AND $3";
+    sqlx::query_scalar(sql).bind(stored(name)).bind(from).bind(to).fetch_one(connection).await
 }
 
 /// The groups whose queue decides about one of these runs, in one order.

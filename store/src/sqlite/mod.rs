@@ -18,6 +18,20 @@ macro_rules! locked {
     };
 }
 
+/// An entry of the ledger's own record, as JSON.
+macro_rules! entry {
+    () => {
+        "administration.body"
+    };
+}
+
+/// The ticks that were skipped, each with its entry of the ledger's own record: `tick.value` is one.
+macro_rules! skipped_on_record {
+    () => {
+        "administration, json_each(administration.body, '$.ticks') AS tick WHERE kind = 'ticks_skipped'"
+    };
+}
+
 mod care;
 mod errors;
 mod examine;
@@ -31,6 +45,8 @@ mod plan;
 mod prune;
 #[path = "../sql/read.rs"]
 mod read;
+#[path = "../sql/tick_audit.rs"]
+mod tick_audit;
 #[path = "../sql/ticks.rs"]
 mod ticks;
 mod timetable;

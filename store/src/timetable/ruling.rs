@@ -23,6 +23,8 @@ pub(crate) struct Sheet {
     pub disabled: Option<Disabled>,
     /// What became of ticks, by their key: of those that are asked for, if anything.
     pub ticks: BTreeMap<String, Outcome>,
+    /// Where rows lie within what is to be skipped as many: some `at` of each such range, if there is one.
+    pub taken: Vec<i64>,
     /// The oldest first, each with the run that it waits for.
     pub waiting: Vec<(Tick, RunId)>,
     /// The newest run of the schedule that is not at its end.
@@ -83,18 +85,24 @@ impl Facts {
         };
         let last = decision.tick();
         let due = |tick: &Tick| tick.at + entry.schedule.offset(&entry.name);
-        if due(last) > self.now {
+        if due(last) > self.now && !mutated!(TickTooEarly) {
             return Decided::Early(due(last) - self.now);
         }
         let before = sheet.ticks.get(&last.key()).filter(|_| !mutated!(TickWithoutKey)).cloned();
-        match before {
-            Some(Outcome::Waits { .. }) => {}
-            Some(done) => return decision.answer(done),
-            None if due(last) <= cursor => return Decided::Passed,
-            None => {}
+        match (&decision, before.clone()) {
+            (Decision::SkipMany { count, .. }, Some(Outcome::Skipped { reason, count: all })) if all == *count => {
+                return Decided::Before(Outcome::Skipped { reason, count: all });
+            }
+            (Decision::SkipMany { .. }, None) | (_, Some(Outcome::Waits { .. })) => {}
+            (Decision::SkipMany { .. }, Some(_)) => return Decided::Changed,
+            (decision, Some(done)) => return decision.answer(done),
+            (_, None) => {}
         }
-        if let Decision::SkipMany { first, .. } = &decision
-            && due(first) <= cursor
+        if before.is_none() && due(last) <= cursor {
+            return Decided::Passed;
+        }
+        if let Decision::SkipMany { first, last, .. } = &decision
+            && (due(first) <= cursor || sheet.taken.iter().any(|at| (first.at..=last.at).contains(at)))
         {
             return Decided::Changed;
         }
@@ -175,6 +183,7 @@ impl Sheet {
     /// Later orders of the same batch see what earlier ones came to.
     fn note(&mut self, tick: &Tick, outcome: &Outcome) {
         self.ticks.insert(tick.key(), outcome.clone());
+        self.taken.push(tick.at);
         self.waiting.retain(|(waits, _)| waits != tick);
         match outcome {
             Outcome::Run { run } => self.unfinished = Some(run.clone()),
@@ -232,7 +241,7 @@ impl Ruling {
 
 impl Decision {
     /// The one whose key is written.
-    pub(crate) fn tick(&self) -> &Tick {
+    pub fn tick(&self) -> &Tick {
         match self {
             Decision::Fire { tick, .. } | Decision::Skip { tick, .. } | Decision::SkipMany { last: tick, .. } => tick,
         }

@@ -8,6 +8,7 @@ mod many;
 mod ready;
 mod server;
 mod sessions;
+mod ticks;
 
 use std::sync::Arc;
 use std::thread;

@@ -35,6 +35,8 @@ pub struct Kept {
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Pruning {
     pub pruned: Vec<PrunedRun>,
+    /// Ticks of schedules, decided before the age that runs reach: those without a run, or whose run was pruned.
+    pub ticks: u64,
     pub kept: Vec<Kept>,
     /// Folders of runs that an earlier, interrupted pruning had removed from the ledger.
     pub finished: Vec<RunId>,
@@ -83,7 +85,21 @@ impl Pruner<'_> {
             self.batch(rule, batch, &below, &mut done).await?;
             selected = rest;
         }
+        self.ticks(rule, now, &mut done).await?;
         Ok(done)
+    }
+
+    /// By age alone: that a tick was decided is known for as long as its schedule can ask for it, and longer.
+    async fn ticks(&self, rule: Retention, now: i64, done: &mut Pruning) -> Result<(), PruneError> {
+        let Some(older) = rule.older_than_ms.filter(|_| !self.only_look) else { return Ok(()) };
+        let before = now.saturating_sub_unsigned(older);
+        loop {
+            let event = AdminEvent::TicksPruned { before, ticks: 0 };
+            match self.ledger.administer(event, &self.actor).await? {
+                AdminEvent::TicksPruned { ticks, .. } if ticks > 0 => done.ticks += ticks,
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Folders of runs that the ledger has forgotten already.

@@ -30,7 +30,9 @@ pub async fn run(config: &Config, args: PruneArgs) -> Result<i32, Failure> {
     let pruner = Pruner { home: opened.home(), ledger: opened.ledger(), actor: actor(), only_look: args.dry_run };
     let mut done = pruner.prune(rule, now(&opened).await?).await?;
     let given_back = match &opened.place {
-        Place::Here(here) if !args.dry_run && !done.pruned.is_empty() => reclaim(&here.ledger, &mut done).await,
+        Place::Here(here) if !args.dry_run && (!done.pruned.is_empty() || done.ticks > 0) => {
+            reclaim(&here.ledger, &mut done).await
+        }
         _ => 0,
     };
     match args.format {
@@ -94,6 +96,10 @@ fn show(done: &Pruning, dry_run: bool) {
 fn sum(done: &Pruning, dry_run: bool, given_back: Option<u64>) -> String {
     let events: u64 = done.pruned.iter().map(|run| run.events).sum();
     let (runs, events) = (text::count(done.pruned.len() as u64, "run"), text::count(events, "event"));
+    let events = match done.ticks {
+        0 => events,
+        ticks => format!("{events}, and {} of schedules", text::count(ticks, "tick")),
+    };
     let folders = format_size(done.folder_bytes);
     match given_back {
         Some(_) if dry_run => {
