@@ -36,6 +36,8 @@ macro_rules! timetable_conformance {
             ticks_that_queue_run_one_after_the_other,
             no_more_ticks_queue_than_are_allowed,
             a_tick_that_cancels_supersedes_those_that_wait,
+            ticks_of_one_batch_supersede_each_other,
+            what_waits_elsewhere_keeps_nobody_waiting,
             runs_may_overlap_where_that_is_allowed,
             what_waits_ends_with_its_schedule,
             a_disabled_schedule_skips_and_says_who_wanted_it,
@@ -351,6 +353,36 @@ pub async fn a_tick_that_cancels_supersedes_those_that_wait(ledger: Table) {
     assert_eq!(one(&*ledger, order(2)).await, runs("run-2"));
     assert_eq!(one(&*ledger, order(3)).await, waits("run-2"));
     sound(&*ledger).await;
+}
+
+pub async fn ticks_of_one_batch_supersede_each_other(ledger: Table) {
+    let (entry, ticks) = posted(&*ledger, Overlap::CancelRunning, 4).await;
+    let order = |n: usize| fire(&entry, &ticks[n], &format!("run-{n}"));
+    assert_eq!(one(&*ledger, order(0)).await, runs("run-0"));
+    assert_eq!(decide(&*ledger, vec![order(1), order(2), order(3)]).await, vec![waits("run-0"); 3]);
+    assert_eq!(waiting(&*ledger).await, [(ticks[3].at, "run-0".into(), false)]);
+    let skipped: Vec<String> = on_record(&*ledger).await.into_iter().map(|one| one.key).collect();
+    assert_eq!(skipped, [ticks[1].key(), ticks[2].key()]);
+    assert_eq!(ledger.ticks(None, 9).await.unwrap().len(), 4);
+}
+
+/// The host of the one home is gone for ever, and with it the old text of the schedule.
+pub async fn what_waits_elsewhere_keeps_nobody_waiting(ledger: Table) {
+    for overlap in [Overlap::Queue, Overlap::CancelRunning] {
+        let gone = entry(&format!("{overlap:?}"), overlap);
+        let since = post(&*ledger, "a", std::slice::from_ref(&gone)).await[0].cursor;
+        let ticks = come(&*ledger, since, 2).await;
+        let old = format!("old-{overlap:?}");
+        decide(&*ledger, vec![fire(&gone, &ticks[0], &old), fire(&gone, &ticks[1], "never")]).await;
+        let mut edited = gone.clone();
+        edited.schedule.cron = "0 * * * *".to_owned();
+        let since = post(&*ledger, "b", std::slice::from_ref(&edited)).await[0].cursor;
+        ends(&*ledger, &old).await;
+        let tick = come(&*ledger, since, 1).await.remove(0);
+        let new = format!("new-{overlap:?}");
+        let decided = ledger.decide(&home("b"), vec![fire(&edited, &tick, &new)], "server").await.unwrap();
+        assert_eq!(decided, [runs(&new)]);
+    }
 }
 
 pub async fn runs_may_overlap_where_that_is_allowed(ledger: Table) {

@@ -155,7 +155,7 @@ impl Inner {
                 disabled: disabled.clone(),
                 ticks: BTreeMap::new(),
                 taken: Vec::new(),
-                waiting: self.timetable.waits(name).into_iter().map(|(tick, run, _)| (tick, run)).collect(),
+                waiting: self.timetable.waits(name),
                 unfinished: self.unfinished(Some(name)).pop(),
             });
             if let Decision::SkipMany { first, last, .. } = decision {

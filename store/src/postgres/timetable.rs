@@ -166,6 +166,7 @@ async fn decide(
 }
 
 async fn passed(connection: &mut PgConnection, cursors: &[(String, String, i64)]) -> Result<((), bool), ReadError> {
+    locks::ledger_stays(connection).await?;
     let moved = ticks::passed(connection, cursors).await?;
     Ok(((), moved))
 }

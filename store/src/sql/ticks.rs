@@ -76,9 +76,9 @@ pub(super) async fn sheets(
             sheets.entry(order.entry.name.clone()).and_modify(|sheet| sheet.taken.extend(taken));
         }
     }
-    for (row, _) in waits(connection, &exclusive).await? {
+    for (row, spec) in waits(connection, &exclusive).await? {
         if let Outcome::Waits { run } = row.outcome {
-            sheets.entry(row.schedule).and_modify(|sheet| sheet.waiting.push((row.tick, run)));
+            sheets.entry(row.schedule).and_modify(|sheet| sheet.waiting.push((row.tick, run, spec)));
         }
     }
     Ok(sheets)
@@ -313,7 +313,8 @@ async fn forget(connection: &mut Connection, names: &str, now: i64) -> Result<Ru
         "FROM schedule_specs WHERE name IN {NAMES} AND NOT EXISTS (SELECT 1 FROM posted \
          WHERE posted.name = schedule_specs.name AND posted.spec = schedule_specs.spec)"
     );
-    let rows = asked(connection, &format!("SELECT name, spec {unposted}"), names, None).await?;
+    let ordered = format!("SELECT name, spec {unposted} ORDER BY name, spec{}", locked!("schedule_specs"));
+    let rows = asked(connection, &ordered, names, None).await?;
     let gone = rows.iter().map(|row| Ok((row.try_get("name")?, row.try_get("spec")?)));
     let gone: BTreeSet<(String, String)> = gone.collect::<Result<_, sqlx::Error>>()?;
     let waits = waits(connection, names).await?.into_iter();

@@ -25,8 +25,8 @@ pub(crate) struct Sheet {
     pub ticks: BTreeMap<String, Outcome>,
     /// Where rows lie within what is to be skipped as many: some `at` of each such range, if there is one.
     pub taken: Vec<i64>,
-    /// The oldest first, each with the run that it waits for.
-    pub waiting: Vec<(Tick, RunId)>,
+    /// The oldest first, each with the run that it waits for, and the spec that it is a tick of.
+    pub waiting: Vec<(Tick, RunId, String)>,
     /// The newest run of the schedule that is not at its end.
     pub unfinished: Option<RunId>,
 }
@@ -125,7 +125,7 @@ impl Facts {
                 }
             }
         };
-        sheet.note(&tick, &outcome);
+        sheet.note(&tick, &place.1, &outcome);
         match before {
             Some(waits) if waits == outcome => return Decided::Before(outcome),
             _ => ruling.write(self.now, place, tick, from, outcome.clone()),
@@ -148,6 +148,13 @@ impl Sheet {
         if let Some(disabled) = self.disabled.as_ref().filter(|_| !mutated!(DisabledFires)) {
             return skipped(format!("disabled by {}: {}", disabled.by, disabled.reason));
         }
+        // What another text of the schedule left waiting is none of its business.
+        let waiting: Vec<(Tick, RunId)> = self
+            .waiting
+            .iter()
+            .filter(|(.., spec)| *spec == place.1)
+            .map(|(tick, run, _)| (tick.clone(), run.clone()))
+            .collect();
         let in_its_way = self.unfinished.clone().filter(|_| !mutated!(OverlapUnseen));
         let starts = Outcome::Run { run: run.clone() };
         match (schedule.overlap, in_its_way) {
@@ -155,24 +162,23 @@ impl Sheet {
             (Overlap::Skip, None) => starts,
             (Overlap::Skip, Some(run)) => skipped(format!("run {run} still runs")),
             (Overlap::Queue, in_its_way) => {
-                let older = self.waiting.iter().find(|(waits, _)| waits < tick).map(|(_, run)| run.clone());
-                let known = self.waiting.iter().any(|(waits, _)| waits == tick);
+                let older = waiting.iter().find(|(waits, _)| waits < tick).map(|(_, run)| run.clone());
+                let known = waiting.iter().any(|(waits, _)| waits == tick);
                 match in_its_way.or(older) {
                     None => starts,
-                    Some(_) if !known && self.waiting.len() >= WAITING_MAX => {
+                    Some(_) if !known && waiting.len() >= WAITING_MAX => {
                         skipped(format!("{WAITING_MAX} ticks wait for a run of this schedule already"))
                     }
                     Some(run) => Outcome::Waits { run },
                 }
             }
             (Overlap::CancelRunning, in_its_way) => {
-                if let Some((newer, _)) = self.waiting.iter().find(|(waits, _)| waits > tick) {
+                if let Some((newer, _)) = waiting.iter().find(|(waits, _)| waits > tick) {
                     return skipped(format!("superseded by {}", newer.key()));
                 }
-                let older: Vec<Tick> = self.waiting.iter().map(|(waits, _)| waits.clone()).collect();
-                for older in older.into_iter().filter(|older| older != tick) {
+                for (older, _) in waiting.into_iter().filter(|(older, _)| older != tick) {
                     let outcome = skipped(format!("superseded by {}", tick.key()));
-                    self.note(&older, &outcome);
+                    self.note(&older, &place.1, &outcome);
                     ruling.write(now, place.clone(), older, None, outcome);
                 }
                 in_its_way.map_or(starts, |run| Outcome::Waits { run })
@@ -181,14 +187,14 @@ impl Sheet {
     }
 
     /// Later orders of the same batch see what earlier ones came to.
-    fn note(&mut self, tick: &Tick, outcome: &Outcome) {
+    fn note(&mut self, tick: &Tick, spec: &str, outcome: &Outcome) {
         self.ticks.insert(tick.key(), outcome.clone());
         self.taken.push(tick.at);
-        self.waiting.retain(|(waits, _)| waits != tick);
+        self.waiting.retain(|(waits, ..)| waits != tick);
         match outcome {
             Outcome::Run { run } => self.unfinished = Some(run.clone()),
             Outcome::Waits { run } => {
-                self.waiting.push((tick.clone(), run.clone()));
+                self.waiting.push((tick.clone(), run.clone(), spec.to_owned()));
                 self.waiting.sort();
             }
             Outcome::Skipped { .. } => {}
@@ -235,6 +241,8 @@ impl Ruling {
             let (schedule, reason, key) = (schedule.clone(), reason.clone(), tick.key());
             self.skipped.push(SkippedTicks { schedule, from, key, at: tick.at, count: *count, reason });
         }
+        // What an earlier order of the batch came to is not the last word: each tick is written once.
+        self.rows.retain(|(row, _)| (&row.schedule, &row.tick) != (&schedule, &tick));
         self.rows.push((TickRow { schedule, tick, decided_at: now, outcome }, spec));
     }
 }
