@@ -114,6 +114,8 @@ mod render;
 mod rollback;
 #[path = "stories/saved_plan.rs"]
 mod saved_plan;
+#[path = "stories/schedules.rs"]
+mod schedules;
 #[path = "stories/secrets.rs"]
 mod secrets;
 #[path = "stories/server.rs"]

@@ -107,7 +107,7 @@ impl Cluster {
     }
 
     /// A member in a state folder of its own. A name that was used before is the same host again.
-    fn member(&self, kind: &str, name: &str, args: &[&str]) -> Member {
+    pub fn member(&self, kind: &str, name: &str, args: &[&str]) -> Member {
         let log = format!("{name}.log");
         let mut out = std::fs::OpenOptions::new();
         let out = out.create(true).append(true).open(self.scene.path(&log)).expect("a log");
