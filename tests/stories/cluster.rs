@@ -291,11 +291,9 @@ fn two_workers_in_one_state_folder_are_refused() {
 #[test]
 fn a_worker_without_a_database_says_what_it_needs() {
     let scene = Scene::new();
-    for kind in ["worker", "server"] {
-        let done = scene.run(&[kind]);
-        assert_eq!(done.code, 2, "{}", done.stderr);
-        assert!(done.stderr.contains("RUNWARD_DATABASE_URL"), "{}", done.stderr);
-    }
+    let done = scene.run(&["worker"]);
+    assert_eq!(done.code, 2, "{}", done.stderr);
+    assert!(done.stderr.contains("RUNWARD_DATABASE_URL"), "{}", done.stderr);
     let done = finish(scene.runward().env("RUNWARD_DATABASE_URL", "postgres:///x").args(["worker", "--labels", "a b"]));
     assert!(done.code == 2 && done.stderr.contains("`a b` must be letters"), "{}", done.stderr);
 }

@@ -16,7 +16,7 @@ fn deploy(name: &str) -> String {
 #[test]
 fn systemd_understands_the_units_and_leaves_steps_alone() {
     let scene = Scene::new();
-    for name in ["runward-worker.service", "runward-server.service"] {
+    for name in ["runward.service", "runward-worker.service", "runward-server.service"] {
         // The program is not installed where it will be.
         let unit = deploy(&format!("systemd/{name}")).replace("/usr/local/bin/runward", env!("CARGO_BIN_EXE_runward"));
         let file = scene.file(name, unit);
@@ -25,7 +25,9 @@ fn systemd_understands_the_units_and_leaves_steps_alone() {
         assert!(verified.status.success(), "{name}: {said}");
         assert!(!said.contains(name), "{said}");
     }
-    assert!(deploy("systemd/runward-worker.service").contains("\nKillMode=process\n"));
+    for keeps_steps in ["systemd/runward.service", "systemd/runward-worker.service"] {
+        assert!(deploy(keeps_steps).contains("\nKillMode=process\n"), "{keeps_steps}");
+    }
 }
 
 /// Every command line in `deploy/` is one that the program takes.
@@ -34,7 +36,7 @@ fn commands_and_flags_exist() {
     let scene = Scene::new();
     let lines = |name: &str| deploy(name).lines().map(str::to_owned).collect::<Vec<_>>();
     let mut commands: Vec<Vec<String>> = Vec::new();
-    for unit in ["systemd/runward-worker.service", "systemd/runward-server.service"] {
+    for unit in ["systemd/runward.service", "systemd/runward-worker.service", "systemd/runward-server.service"] {
         let start = |line: &String| line.strip_prefix("ExecStart=/usr/local/bin/runward ").map(str::to_owned);
         commands.extend(lines(unit).iter().filter_map(start).map(|line| line.split(' ').map(str::to_owned).collect()));
     }
