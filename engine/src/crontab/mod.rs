@@ -1,6 +1,6 @@
 //! A crontab -> runbooks with schedules that do the same at the same minutes.
 //!
-//! - [`read`]: the lines of a crontab, as Vixie cron reads them -> the jobs in it, and what cannot become a runbook
+//! - [`mod@read`]: the lines of a crontab, as Vixie cron reads them -> the jobs in it, and what cannot become a runbook
 //! - [`command`]: what `%` means in a command
 //! - [`name`]: what a runbook is called that had no name
 //! - [`mod@write`]: a job -> the text of a runbook
