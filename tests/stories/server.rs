@@ -102,7 +102,7 @@ impl Machine {
     }
 
     pub fn runs(&self) -> Vec<Value> {
-        self.scene.json(&["runs"]).as_array().cloned().expect("a list")
+        self.scene.json(&["runs", "--limit", "1000"]).as_array().cloned().expect("a list")
     }
 
     /// The newest first.

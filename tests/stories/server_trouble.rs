@@ -53,7 +53,7 @@ fn a_server_that_is_killed_while_a_hundred_schedules_fire_fires_each_once() {
     // Each is killed once it has done something that the one before it had not.
     for fired in [1, 20, 50, 90] {
         let server = machine.server_at("2026-03-02 12:00:01");
-        wait("some to fire", || machine.log().matches("fired").count() >= fired);
+        wait("some to fire", || machine.runs().len() >= fired);
         server.kill_9();
         kills += 1;
     }
