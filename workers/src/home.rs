@@ -11,6 +11,7 @@
 //! runs/<run>/scripts/                the texts of its scripts, named by their content
 //! runs/<run>/attempts/<claim>.*      the journal and the outputs of one attempt
 //! runs/<run>/attempts/<claim>/       what it printed, once it did
+//! spare/                             the folder of the next run of a worker
 //! supervisors/<session>/             the socket of a supervisor
 //! ```
 
@@ -25,6 +26,7 @@ use crate::secrets::sealed::Store;
 
 mod id;
 mod lock;
+mod spare;
 
 pub use lock::{DriverLock, DriverLockError, Holder, WorkerLock, WorkerLockError};
 

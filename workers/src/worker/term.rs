@@ -85,6 +85,9 @@ impl Term {
     pub(super) async fn live(self: Rc<Term>) -> End {
         // A server has none.
         let keeper = self.slots().map(|_| self.keeper());
+        if keeper.is_some() {
+            self.lay_spare();
+        }
         let supervisor = match &keeper {
             Some(keeper) => keeper.start().await,
             None => None,

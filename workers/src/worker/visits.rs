@@ -159,6 +159,7 @@ impl Visit {
         slot: Option<Slot>,
     ) -> Result<Fruit, DriveError> {
         let (term, member) = (&self.term, &self.term.post.member);
+        member.home.use_spare(&self.run);
         let lock = match DriverLock::take(&member.home, &self.run, &member.actor) {
             Ok(lock) => lock,
             Err(DriverLockError::Taken { holder, .. }) => {
@@ -187,7 +188,9 @@ impl Visit {
         };
         let mut driver = Driver::new(setting, lock, view);
         driver.leave_to_people();
-        let end = driver.drive(&mut asks, &seen).await?;
+        let end = driver.drive(&mut asks, &seen).await;
+        term.lay_spare();
+        let end = end?;
         term.remember(driver.state());
         debug!(run = %self.run, ?end, fruit = seen.fruit(), "the visit is over");
         Ok(seen.fruit() || end == Drive::Finished)
@@ -231,6 +234,13 @@ impl Term {
 }
 
 impl Term {
+    /// For the next run. Where it cannot be made, that run will say why.
+    pub(super) fn lay_spare(&self) {
+        if let Err(error) = self.post.member.home.lay_spare() {
+            debug!("{error}");
+        }
+    }
+
     /// A run that is left may have a time that comes soon. By a clock of this machine that is not that of the ledger it is
     /// looked at too early or too late; the sweep is there for that.
     fn remember(self: &Rc<Self>, state: &RunState) {

@@ -1,0 +1,37 @@
+//! The folder of the next run, made while nobody waits for it: four new inodes take a file system longer than the claim of a step
+//! takes the ledger.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use runward_engine::run::RunId;
+
+use super::{DRIVER_LOCK, Home, HomeError, make_dir};
+
+/// Of the one member of a cluster that lives in a state folder. What a dead one has left is as good as new: it is empty.
+impl Home {
+    /// Has a folder ready. Without one a run makes its own.
+    pub(crate) fn lay_spare(&self) -> Result<(), HomeError> {
+        let spare = self.spare();
+        make_dir(&self.root.join("runs"))?;
+        for folder in ["workspace", "attempts", "scripts"] {
+            make_dir(&spare.join(folder))?;
+        }
+        let lock = spare.join(DRIVER_LOCK);
+        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock);
+        made.map(drop).map_err(|error| HomeError::new("cannot create", &lock, error))
+    }
+
+    /// Makes it the folder of this run, unless that has one.
+    pub(crate) fn use_spare(&self, run: &RunId) {
+        let folder = self.run(run);
+        if !folder.exists() {
+            let _ = fs::rename(self.spare(), folder); // there is none, or somebody was faster: the run makes its own
+        }
+    }
+
+    fn spare(&self) -> PathBuf {
+        self.root.join("spare")
+    }
+}
