@@ -1,4 +1,4 @@
-//! Who asks, for the record: `alice@db1 (terminal)`, `root@db1 (terminal, sudo from alice)`,
+//! Who asks, for the record: `alice@db1 (terminal)`, `root@db1 (terminal, ssh from 198.51.100.7, sudo from alice)`,
 //! `runner@ci7 (GitHub Actions https://github.com/o/r/actions/runs/1, for alice)`.
 //!
 //! What stands before the parentheses comes from the kernel. What stands in them is what the environment claims, which
@@ -33,8 +33,12 @@ fn describe(facts: &Facts<'_>) -> String {
         true => "terminal".to_owned(),
         false => "no terminal".to_owned(),
     });
+    // `address port address port`: the first is where whoever logged in came from.
+    let ssh = (facts.env)("SSH_CONNECTION").and_then(|all| all.split_whitespace().next().map(clean));
+    let ssh = ssh.map(|address| format!(", ssh from {address}"));
     let sudo = (facts.env)("SUDO_USER").map(|name| format!(", sudo from {}", clean(&name)));
-    format!("{}@{} ({place}{})", clean(&facts.user), clean(&facts.host), sudo.unwrap_or_default())
+    let (ssh, sudo) = (ssh.unwrap_or_default(), sudo.unwrap_or_default());
+    format!("{}@{} ({place}{ssh}{sudo})", clean(&facts.user), clean(&facts.host))
 }
 
 /// A CI service, by the variable that it says of itself to set in every job.
@@ -115,6 +119,10 @@ mod tests {
         assert_eq!(described(true, &[]), "alice@db1 (terminal)");
         assert_eq!(described(false, &[("CI", "false")]), "alice@db1 (no terminal)");
         assert_eq!(described(true, &[("SUDO_USER", "bob")]), "alice@db1 (terminal, sudo from bob)");
+        let ssh = ("SSH_CONNECTION", "198.51.100.7 52044 10.0.0.5 22");
+        assert_eq!(described(true, &[ssh]), "alice@db1 (terminal, ssh from 198.51.100.7)");
+        let both = described(true, &[ssh, ("SUDO_USER", "bob")]);
+        assert_eq!(both, "alice@db1 (terminal, ssh from 198.51.100.7, sudo from bob)");
     }
 
     #[test]
