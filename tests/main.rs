@@ -8,6 +8,8 @@ mod screen;
 
 #[path = "stories/actor.rs"]
 mod actor;
+#[path = "stories/anchors.rs"]
+mod anchors;
 #[path = "stories/approvals.rs"]
 mod approvals;
 #[path = "stories/at_once.rs"]

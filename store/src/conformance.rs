@@ -23,6 +23,7 @@ pub use races::*;
 pub use timetable::*;
 
 use crate::administration::{AdminEvent, PrunedRun};
+use crate::anchor::Head;
 use crate::check;
 use crate::error::LedgerError;
 use crate::ledger::{LastRun, Ledger, NewRun, RunQuery, command};
@@ -282,6 +283,8 @@ pub async fn events_are_gapless_and_chained(ledger: Arc<dyn Ledger>) {
     let seqs: Vec<u64> = events.iter().map(|event| event.recorded.seq).collect();
     assert_eq!(seqs, (1..=events.len() as u64).collect::<Vec<_>>());
     assert_eq!(events.last().unwrap().hash, view.head);
+    let head = Head { seq: view.state.seq, hash: view.head.clone() };
+    assert_eq!(ledger.heads().await.unwrap(), [("run-1".into(), head)].into());
     let tail = ledger.events(&"run-1".into(), 2).await.unwrap();
     assert_eq!(tail, events[2..]);
 }
@@ -425,6 +428,7 @@ pub async fn a_pruned_run_is_gone_and_on_the_record(ledger: Arc<dyn Ledger>) {
     let (one, two) = (finished(&*ledger, "run-1", None).await, finished(&*ledger, "run-2", None).await);
     assert_eq!(prune(&*ledger, vec![one.clone()]).await, std::slice::from_ref(&one));
     assert!(matches!(ledger.load(&"run-1".into()).await, Err(LedgerError::NoSuchRun(_))));
+    assert_eq!(ledger.heads().await.unwrap().into_keys().collect::<Vec<RunId>>(), ["run-2".into()]);
     assert!(!ledger.events(&"run-1".into(), 0).await.is_ok_and(|events| !events.is_empty()));
     assert_eq!(check::run(&*ledger, &"run-2".into()).await.unwrap().differences, Vec::<String>::new());
     let checked = AdminEvent::LedgerChecked { runs: 1, problems: 0 };

@@ -17,6 +17,7 @@ use runward_engine::schedule::entry::TickRef;
 use serde_json::{Map, Value};
 
 use crate::administration::{AdminEntry, AdminEvent};
+use crate::anchor::Head;
 use crate::chain;
 use crate::error::LedgerError;
 use runward_engine::mutated;
@@ -196,6 +197,9 @@ pub trait Ledger: Send + Sync {
 
     /// Events with `seq > after`, in order.
     async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError>;
+
+    /// The last event of each run.
+    async fn heads(&self) -> Result<BTreeMap<RunId, Head>, LedgerError>;
 
     /// Runs whose id starts or ends with this text.
     async fn find(&self, part: &str) -> Result<Vec<RunId>, LedgerError>;

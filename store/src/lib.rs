@@ -7,6 +7,7 @@
 #![allow(clippy::duplicate_mod, reason = "what is in sql/ is compiled for each database")]
 
 mod administration;
+pub mod anchor;
 pub mod chain;
 pub mod check;
 pub mod conformance;

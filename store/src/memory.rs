@@ -19,6 +19,7 @@ use runward_engine::runbook::model::Runbook;
 use self::timetable::Table;
 
 use crate::administration::{self, AdminEntry, AdminEvent, PrunedRun};
+use crate::anchor::Head;
 use crate::chain;
 use crate::error::LedgerError;
 use crate::ledger::{Committed, Ledger, Linked, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
@@ -316,6 +317,14 @@ impl Ledger for MemoryLedger {
 
     async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError> {
         self.read(run, |run| run.events.iter().skip(after as usize).map(|(event, _)| event.clone()).collect())
+    }
+
+    async fn heads(&self) -> Result<BTreeMap<RunId, Head>, LedgerError> {
+        self.with(|inner| {
+            let last = |run: &MemoryRun| run.events.last().map(|(event, _)| (event.recorded.seq, event.hash.clone()));
+            let heads = inner.runs.iter().filter_map(|(id, run)| Some((id.clone(), last(run)?)));
+            Ok(heads.map(|(id, (seq, hash))| (id, Head { seq, hash })).collect())
+        })
     }
 
     async fn find(&self, part: &str) -> Result<Vec<RunId>, LedgerError> {

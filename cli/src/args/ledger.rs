@@ -1,5 +1,6 @@
 //! What is given to commands that are about the ledger and the configuration.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand};
@@ -21,6 +22,21 @@ pub enum AuditCommand {
     Verify {
         /// Only this run: its id, its last characters, or `last`
         run: Option<String>,
+        /// Compare the record with the anchors in this file, too [default: that of `audit.anchors`]
+        #[arg(long, value_name = "FILE")]
+        anchors: Option<PathBuf>,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Note how far the record has come, where whoever can write the ledger cannot
+    ///
+    /// Without a file, neither here nor as `audit.anchors`, one line of JSON for everything there is is printed: for whatever
+    /// takes it out of reach. Into a file a line is added if something has gone on since the last one; if the record is not
+    /// what the file has seen, nothing is added and the exit code is 1.
+    Anchor {
+        /// Add it to this file
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },

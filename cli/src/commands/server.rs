@@ -9,7 +9,7 @@ use runward_workers::embedded::{self, Server};
 use runward_workers::worker::Stop;
 use tokio::sync::watch;
 
-use super::worker::{boot, host, listen_to_signals, member, scheduling};
+use super::worker::{anchoring, boot, host, listen_to_signals, member, scheduling};
 use crate::actor::actor;
 use crate::args::{MemberArgs, ServerArgs};
 use crate::config::Config;
@@ -42,6 +42,7 @@ async fn alone(config: &Config, args: MemberArgs) -> Result<i32, Failure> {
         new_claim,
         log_bytes_max: settings.log_bytes_max,
         listen: args.listen.or(settings.worker.listen),
+        anchoring: anchoring(settings),
     };
     embedded::run(server, scheduling, stop).await?;
     Ok(0)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use runward_store::{LedgerError, PostgresLedger, Trouble};
+use runward_workers::care::anchor::Anchoring;
 use runward_workers::scheduler::Scheduling;
 use runward_workers::supervisor::journal;
 use runward_workers::worker::{self, Hands, Member, Pace, Stop, Unusable, queue_of};
@@ -64,6 +65,7 @@ pub(super) async fn member(
     };
     let ledger = Arc::new(ledger);
     let scheduling = hands.is_none().then(|| scheduling(ledger.clone(), settings));
+    let is_server = hands.is_none();
     let member = Member {
         home,
         ledger,
@@ -80,9 +82,16 @@ pub(super) async fn member(
         pace: Pace::in_force(),
         drain_timeout,
         listen: args.listen.or(settings.worker.listen),
+        anchoring: is_server.then(|| anchoring(settings)).flatten(),
     };
     worker::run(member, scheduling, stop).await?;
     Ok(0)
+}
+
+/// Where a server notes how far the record has come.
+pub(super) fn anchoring(settings: &Settings) -> Option<Anchoring> {
+    let file = settings.audit.anchors.clone()?;
+    Some(Anchoring { file, every: settings.audit.anchor_every })
 }
 
 /// The ledger, as soon as it is there. What no waiting mends is said at once.

@@ -29,6 +29,7 @@ pub struct Settings {
     /// Where runbooks are looked up by name, in order; never empty.
     pub runbooks: Vec<PathBuf>,
     pub secrets: Secrets,
+    pub audit: Audit,
     pub log: Log,
     pub retention: Retention,
     /// Output kept of one attempt, in bytes.
@@ -62,6 +63,14 @@ pub struct Secrets {
     pub file: Option<PathBuf>,
     /// None: the place of the XDG specification.
     pub key_file: Option<PathBuf>,
+}
+
+/// Anchors of the record ([`runward_workers::care::anchor`]).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Audit {
+    /// None: nowhere.
+    pub anchors: Option<PathBuf>,
+    pub anchor_every: Duration,
 }
 
 /// What `runward db prune` leaves alone where its flags say nothing.
@@ -101,6 +110,7 @@ impl Default for Settings {
             worker: Worker { labels: BTreeSet::new(), concurrency: CONCURRENCY, listen: None },
             runbooks: vec![PathBuf::from("runbooks")],
             secrets: Secrets::default(),
+            audit: Audit { anchors: None, anchor_every: ANCHOR_EVERY },
             log: Log { level: Level::Warn, format: LogFormat::Text, file: None },
             retention: Retention::default(),
             log_bytes_max: limits::LOG_BYTES_MAX,
@@ -262,6 +272,33 @@ pub const SETTINGS: &[Setting] = &[
         show: |settings| json!(settings.secrets.key_file.clone().or_else(default_key_file)),
     },
     Setting {
+        key: "audit.anchors",
+        env: "RUNWARD_AUDIT_ANCHORS",
+        flag: None,
+        takes: Takes::Path,
+        default: "none: nowhere",
+        about: "File to which `runward server` and `runward audit anchor` add how far the record has come",
+        read: |settings, texts| path(texts).map(|path| settings.audit.anchors = Some(path)),
+        show: |settings| json!(settings.audit.anchors),
+    },
+    Setting {
+        key: "audit.anchor-every",
+        env: "RUNWARD_AUDIT_ANCHOR_EVERY",
+        flag: None,
+        takes: Takes::Duration,
+        default: "`1h`",
+        about: "How often `runward server` does so",
+        read: |settings, texts| {
+            let every = parse_duration(one(texts)?).map_err(|error| error.to_string())?;
+            if every < ANCHOR_EVERY_MIN {
+                return Err(format!("it is too often: at least {}", format_duration(ANCHOR_EVERY_MIN)));
+            }
+            settings.audit.anchor_every = every;
+            Ok(())
+        },
+        show: |settings| json!(format_duration(settings.audit.anchor_every)),
+    },
+    Setting {
         key: "log.level",
         env: "RUNWARD_LOG",
         flag: Some("--log-level"),
@@ -351,6 +388,10 @@ pub const SETTINGS: &[Setting] = &[
         show: |settings| json!(settings.queued_max),
     },
 ];
+
+const ANCHOR_EVERY: Duration = Duration::from_secs(3600);
+/// Each time the ledger is asked where every run of it ends.
+const ANCHOR_EVERY_MIN: Duration = Duration::from_secs(1);
 
 /// Less of a step's output explains nothing.
 const LOG_BYTES_MIN: u64 = 64 * 1024;

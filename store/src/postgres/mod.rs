@@ -95,6 +95,7 @@ mod tries;
 mod trouble;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -116,6 +117,7 @@ use self::sessions::Beats;
 use self::text::{shown, stored};
 use self::tries::Tries;
 use crate::administration::{self, AdminEntry, AdminEvent};
+use crate::anchor::Head;
 use crate::error::LedgerError;
 use crate::ledger::{Announced, Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered};
 use crate::sql::ReadError;
@@ -268,6 +270,10 @@ impl Ledger for PostgresLedger {
     async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError> {
         let (events, _) = ask!(self, |connection| read::events(&mut connection, run, after))?;
         Ok(events)
+    }
+
+    async fn heads(&self) -> Result<BTreeMap<RunId, Head>, LedgerError> {
+        ask!(self, |connection| read::heads(&mut connection))
     }
 
     async fn find(&self, part: &str) -> Result<Vec<RunId>, LedgerError> {

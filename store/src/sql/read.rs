@@ -1,5 +1,7 @@
 //! Reading rows and events: the same words for SQLite and Postgres. Part of both ([`crate::sql`]).
 
+use std::collections::BTreeMap;
+
 use runward_engine::plan::{Definition, Seal, definition};
 use runward_engine::run::group::{Member, Permit, Priority};
 use runward_engine::run::ids::split_unit_name;
@@ -9,6 +11,7 @@ use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 
 use super::{Connection, Row, shown, stored};
+use crate::anchor::Head;
 use crate::error::LedgerError;
 use crate::ledger::{RunQuery, RunView, StoredEvent};
 use crate::sql::ReadError;
@@ -83,6 +86,13 @@ pub(super) async fn events(
 }
 
 /// The runs whose id starts or ends with this.
+/// Where the chain of each run ends.
+pub(super) async fn heads(connection: &mut Connection) -> Result<BTreeMap<RunId, Head>, sqlx::Error> {
+    let rows: Vec<(String, i64, String)> =
+        sqlx::query_as("SELECT id, seq, head FROM runs").fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|(id, seq, hash)| (RunId(id), Head { seq: seq as u64, hash })).collect())
+}
+
 pub(super) async fn find(connection: &mut Connection, part: &str) -> Result<Vec<RunId>, sqlx::Error> {
     let sql = "SELECT id FROM runs WHERE substr(id, 1, length($1)) = $1 \
                OR substr(id, length(id) - length($1) + 1) = $1 ORDER BY id";

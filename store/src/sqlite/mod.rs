@@ -52,6 +52,7 @@ mod ticks;
 mod timetable;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -66,6 +67,7 @@ use tokio::sync::Mutex;
 
 use self::pace::Pace;
 use crate::administration::{self, AdminEntry, AdminEvent};
+use crate::anchor::Head;
 use crate::error::LedgerError;
 use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
 
@@ -221,6 +223,11 @@ impl Ledger for SqliteLedger {
         let (events, _) =
             read::events(&mut connection, run, after).await.map_err(|error| errors::at(&self.path, error))?;
         Ok(events)
+    }
+
+    async fn heads(&self) -> Result<BTreeMap<RunId, Head>, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        read::heads(&mut connection).await.map_err(|error| self.error(error))
     }
 
     async fn find(&self, part: &str) -> Result<Vec<RunId>, LedgerError> {

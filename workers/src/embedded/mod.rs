@@ -25,6 +25,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 use tracing::info;
 
+use crate::care::anchor::{self, Anchoring};
 use crate::home::{Home, WorkerLock};
 use crate::scheduler::{self, Audience, Scheduling, Standing};
 use crate::worker::keeper::{Keeper, keep};
@@ -49,6 +50,7 @@ pub struct Server {
     pub log_bytes_max: u64,
     /// Where it says how it is.
     pub listen: Option<SocketAddr>,
+    pub anchoring: Option<Anchoring>,
 }
 
 /// What all of its parts share.
@@ -101,6 +103,7 @@ async fn work(
         () = keep(Some(keeper), supervisor) => {}
         never = scheduler::run(scheduling, &post.id, &server.host, &post.over, &**post) => match never {},
         () = runs.drive(news) => {}
+        () = anchor::now_and_then(server.anchoring.as_ref(), &*server.ledger) => {}
         _ = stop.wait_for(|stop| *stop > Stop::No) => {}
     }
     notify::stopping();

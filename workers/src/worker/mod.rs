@@ -43,6 +43,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tracing::info;
 
+use crate::care::anchor::{self, Anchoring};
 use crate::home::{Holder, Home, HomeError, WorkerLock, WorkerLockError};
 use crate::logs::Shipper;
 use crate::queue::{Queue, Slots};
@@ -80,6 +81,8 @@ pub struct Member {
     pub drain_timeout: Duration,
     /// Where it says how it is.
     pub listen: Option<SocketAddr>,
+    /// Of a server.
+    pub anchoring: Option<Anchoring>,
 }
 
 /// The steps that a worker carries out.
@@ -180,6 +183,7 @@ pub async fn run(member: Member, scheduling: Option<Scheduling>, stop: watch::Re
             () = http::serve(listener, &post) => {}
             done = sessions(&post) => done?,
             () = tidy::now_and_then(&post) => {}
+            () = anchor::now_and_then(post.member.anchoring.as_ref(), post.ledger()) => {}
             () = schedule::fire(&post, scheduling) => {}
         }
         if tokio::time::timeout(LAST_WORDS_MAX, post.shipper.drained()).await.is_err() {
