@@ -1,6 +1,6 @@
 //! What a runbook is called that was a line of a crontab: after the program it runs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::read::Job;
 
@@ -39,13 +39,17 @@ const CHARS_MAX: usize = 40;
 /// One for each job, none twice.
 pub fn names(jobs: &[Job]) -> Vec<String> {
     let mut taken = HashSet::new();
+    let mut last: HashMap<String, usize> = HashMap::new();
     let mut unique = |job: &Job| {
         let base = base(&job.command).unwrap_or_else(|| format!("line-{}", job.line));
-        let numbered = (2..).map(|n| format!("{base}-{n}"));
-        let name = std::iter::once(base.clone()).chain(numbered).find(|name| !taken.contains(name));
-        let name = name.unwrap_or(base);
-        taken.insert(name.clone());
-        name
+        loop {
+            let n = last.entry(base.clone()).or_default();
+            *n += 1;
+            let name = if *n == 1 { base.clone() } else { format!("{base}-{n}") };
+            if taken.insert(name.clone()) {
+                return name;
+            }
+        }
     };
     jobs.iter().map(&mut unique).collect()
 }
@@ -76,6 +80,15 @@ fn slug(word: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_is_given_twice() {
+        let crontab =
+            ["job", "job-2", "job", "job", "$A", "line-5"].map(|command| format!("* * * * * {command}\n")).concat();
+        let form = crate::crontab::Form { system: false, user: String::new() };
+        let names = names(&crate::crontab::read(crontab.as_bytes(), &form).jobs);
+        assert_eq!(names, ["job", "job-2", "job-3", "job-4", "line-5", "line-5-2"]);
+    }
 
     #[test]
     fn a_runbook_is_called_after_the_program() {

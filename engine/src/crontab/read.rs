@@ -84,6 +84,7 @@ pub fn read(crontab: &[u8], form: &Form) -> Import {
             let about = std::mem::take(&mut above.about);
             let read = match std::str::from_utf8(bytes) {
                 Err(_) => Err(("it is not UTF-8, which a runbook is".to_owned(), Some("write it in UTF-8".to_owned()))),
+                Ok(_) if bytes.contains(&0) => Err(("a byte of it is zero, where cron ends the line".to_owned(), None)),
                 Ok(_) => above.line(line, text, about, form, &mut import),
             };
             if let Err((reason, help)) = read {
@@ -296,6 +297,12 @@ MAILTO=
         let import = imported("CRON_TZ=Europe/Berlni\n* * * * * a\nCRON_TZ=\n* * * * * b\n", false);
         assert_eq!(import.jobs.len(), 1);
         assert_eq!(import.left_out.iter().map(|left_out| left_out.line).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn what_no_program_can_be_given_is_left_out() {
+        let import = imported("* * * * * a\0b\n* * * * * c\n", false);
+        assert_eq!((import.jobs.len(), import.left_out[0].line), (1, 1));
     }
 
     #[test]
