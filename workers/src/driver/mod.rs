@@ -317,7 +317,7 @@ impl<'a> Driver<'a> {
     async fn commit(&mut self, observer: &dyn Observer) -> Result<(), DriveError> {
         let passing = self.knock(observer).await?;
         self.course.knock(passing);
-        let (setting, course, hands) = (&self.setting, &mut self.course, &mut self.hands);
+        let (setting, course, hands, crew) = (&self.setting, &mut self.course, &mut self.hands, &mut self.crew);
         hands.let_go(|claim| course.is_over(claim));
         let mut trouble = None;
         let next = &mut |state: &RunState| {
@@ -332,7 +332,10 @@ impl<'a> Driver<'a> {
                 trouble.is_none().then_some(claim)
             })
         };
-        let committed = setting.ledger.commit(&mut self.view, next, &setting.actor).await?;
+        // A worker's supervisor is there already: whoever claims a step is connected by the time it may start.
+        let starts = setting.shared && setting.offer != Offer::Nothing;
+        let committing = setting.ledger.commit(&mut self.view, next, &setting.actor);
+        let committed = beside(committing, starts.then(|| crew.join(&setting.session))).await?;
         let last = committed.news.last().filter(|last| last.actor == setting.actor);
         last.iter().for_each(|last| self.clock.heard(last.at));
         self.tell(&committed.news, observer);
@@ -476,5 +479,16 @@ async fn changed(wish: &mut Option<watch::Receiver<Wish>>) {
     };
     if !told {
         std::future::pending().await
+    }
+}
+
+/// The first, with the other beside it for as long as that takes.
+async fn beside<T>(work: impl Future<Output = T>, other: Option<impl Future>) -> T {
+    let mut work = std::pin::pin!(work);
+    let Some(other) = other else { return work.await };
+    tokio::select! {
+        biased;
+        done = &mut work => done,
+        _ = other => work.await,
     }
 }
