@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Opened, open, zone_name};
-use crate::runbook_file;
 use crate::servers::Servers;
 use crate::text;
+use crate::timetable::Timetable;
 use crate::view::words::{short, symbol};
 
 /// Runs that are looked through for how a tick ended, the newest.
@@ -75,8 +75,10 @@ impl Facts {
             Known::new(standing.entry, Some(taken_up), zone)
         });
         let mut known: Vec<Known> = in_ledger.collect();
-        let (found, unreadable) = in_files(&opened.settings.runbooks);
-        let new: Vec<Entry> = found.into_iter().filter(|entry| !known.iter().any(|it| it.name == entry.name)).collect();
+        let survey = Timetable::of(&opened.settings).survey(&[]);
+        let unreadable = survey.unread.iter().filter_map(not_known).collect();
+        let new: Vec<Entry> =
+            survey.entries.into_iter().filter(|entry| !known.iter().any(|it| it.name == entry.name)).collect();
         known.extend(new.into_iter().map(|entry| Known::new(entry, None, zone)));
         known.sort_by(|a, b| a.name.cmp(&b.name));
         let servers = Servers::of(&opened).await?;
@@ -267,25 +269,9 @@ pub fn unknown<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Failure 
     })
 }
 
-/// The schedules of the runbooks of this machine, and those of them that cannot be read.
-fn in_files(folders: &[PathBuf]) -> (Vec<Entry>, Vec<String>) {
-    let (mut entries, mut unreadable) = (Vec::new(), Vec::new());
-    for path in folders.iter().flat_map(|folder| runbook_file::below(folder).unwrap_or_default()) {
-        let file = match runbook_file::load(&path, folders) {
-            Ok(file) => file,
-            Err(failure) => {
-                let (path, why) = (text::safe(&path.display().to_string()), failure.summary());
-                unreadable
-                    .push(format!("{why}: no schedule of it can be fired by its text; `runward validate {path}`"));
-                continue;
-            }
-        };
-        let broken = runbook_file::refuse_unbuilt(&file).err().map(|failure| failure.summary().to_owned());
-        entries.extend(file.runbook.schedules.iter().map(|schedule| Entry {
-            name: format!("{}/{}", file.name, schedule.id),
-            schedule: schedule.clone(),
-            broken: broken.clone(),
-        }));
-    }
-    (entries, unreadable)
+/// What is not known of a file of this machine; that a folder is not there is no news to whoever has none.
+fn not_known((path, why): (&PathBuf, &String)) -> Option<String> {
+    let file = text::safe(&path.display().to_string());
+    path.is_file()
+        .then(|| format!("{file}: {why}: no schedule of it can be fired by its text; `runward validate {file}`"))
 }

@@ -38,6 +38,16 @@ pub struct Timetable {
     troubles: BTreeMap<PathBuf, String>,
 }
 
+/// What the files say, at one look.
+pub struct Survey {
+    /// Each name once.
+    pub entries: Vec<Entry>,
+    /// Files that say nothing, or not everything, and folders.
+    pub unread: BTreeMap<PathBuf, String>,
+    /// Files of which a schedule cannot run, for what it says itself as well.
+    broken: BTreeMap<PathBuf, String>,
+}
+
 /// What tells whether a file was changed.
 type Seen = BTreeMap<PathBuf, (i64, i64, u64, u64)>;
 
@@ -124,33 +134,30 @@ impl Timetable {
     }
 }
 
-impl Runbooks for Timetable {
-    fn have_changed(&mut self) -> bool {
-        self.read.as_ref() != Some(&self.look())
-    }
-
-    fn read(&mut self, posted: &[Entry]) -> Vec<Entry> {
+impl Timetable {
+    /// `posted`: what was fired so far, for files that cannot be read now.
+    pub fn survey(&mut self, posted: &[Entry]) -> Survey {
         let seen = self.look();
-        let (mut entries, mut troubles) = (BTreeMap::new(), BTreeMap::new());
+        let (mut entries, mut unread, mut all_broken) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         self.places.clear();
         // A file whose schedules nobody knows: any that nobody has now may be its own.
         let mut unknown = None;
         for folder in self.folders.iter().filter(|folder| runbook_file::below(folder).is_err()) {
             let why = format!("the folder {} cannot be read", folder.display());
             unknown.get_or_insert(why.clone());
-            troubles.insert(folder.clone(), why);
+            unread.insert(folder.clone(), why);
         }
         for path in seen.keys() {
             let found = match self.read_file(path) {
                 Ok(found) => {
                     let broken = found.iter().find_map(|entry| entry.broken.clone());
-                    troubles.extend(broken.map(|why| (path.clone(), why)));
+                    all_broken.extend(broken.map(|why| (path.clone(), why)));
                     self.known.insert(path.clone(), found.clone());
                     found
                 }
                 Err(failure) => {
                     let why = words(&failure);
-                    troubles.insert(path.clone(), why.clone());
+                    unread.insert(path.clone(), why.clone());
                     match self.known.get(path) {
                         Some(known) => {
                             known.iter().map(|entry| Entry { broken: Some(why.clone()), ..entry.clone() }).collect()
@@ -166,7 +173,7 @@ impl Runbooks for Timetable {
                 match self.places.get(&entry.name) {
                     Some(first) => {
                         let why = format!("{} has a schedule {} already", first.display(), entry.name);
-                        troubles.insert(path.clone(), why);
+                        unread.insert(path.clone(), why);
                     }
                     None => {
                         self.places.insert(entry.name.clone(), path.clone());
@@ -185,9 +192,21 @@ impl Runbooks for Timetable {
                 entries.insert(orphan.name.clone(), Entry { broken: Some(why.clone()), ..orphan });
             }
         }
-        self.say(troubles);
         self.read = Some(seen);
-        entries.into_values().collect()
+        Survey { entries: entries.into_values().collect(), unread, broken: all_broken }
+    }
+}
+
+impl Runbooks for Timetable {
+    fn have_changed(&mut self) -> bool {
+        self.read.as_ref() != Some(&self.look())
+    }
+
+    fn read(&mut self, posted: &[Entry]) -> Vec<Entry> {
+        let Survey { entries, unread, mut broken } = self.survey(posted);
+        broken.extend(unread);
+        self.say(broken);
+        entries
     }
 
     fn new_run(&self, entry: &Entry, _: &Tick) -> Result<Box<NewRun>, NoRun> {

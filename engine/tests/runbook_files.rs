@@ -148,6 +148,17 @@ steps:
 }
 
 #[test]
+fn a_schedule_writes_its_values_out() {
+    let source = "params: {day: {}, hosts: {type: list, default: [a]}}\n\
+        on: {schedule: [{cron: '@daily', with: {day: '${{ run.started_at }}', hosts: [a, '${{ params.day }}']}}]}\n\
+        steps: [{run: 'echo \"${{ params.day }}\"', for-each: '${{ params.hosts }}'}]\n";
+    insta::assert_snapshot!(complaints(source), @r#"
+    2:46 `${{ }}` cannot stand here: there is no run yet to take a value from (write the value out, or let a step find it)
+    2:82 `${{ }}` cannot stand here: there is no run yet to take a value from (write the value out, or let a step find it)
+    "#);
+}
+
+#[test]
 fn cycles_are_shown_with_their_path() {
     let source = with_steps("  - {id: a, run: x, needs: [c]}\n  - {id: b, run: x}\n  - {id: c, run: x}\n");
     insta::assert_snapshot!(complaints(&source), @"3:10 these steps wait for each other: a -> c -> b -> a (a step without `needs` follows the step above it; `needs: []` starts at once)");

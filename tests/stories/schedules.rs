@@ -39,6 +39,12 @@ fn without_a_server_the_files_are_listed_and_it_is_said_that_nobody_fires_them()
     assert!(list.contains("backup/saturday  -     -     at 02:30 on Saturday, Europe/Berlin"), "{list}");
     assert!(list.contains("no server is there: nothing is fired") && list.contains("runward validate"), "{list}");
     assert_eq!(listed(&machine, "backup/saturday")["state"], "new");
+    // A second file of that name, and one that cannot run: whoever looks is told what a server would say.
+    machine
+        .scene
+        .file("runbooks/again.yaml", format!("name: backup\non:\n  schedule:\n{SATURDAY}steps: [{{run: x}}]\n"));
+    let list = says(&machine, 0, &["schedules"]).stdout;
+    assert!(list.contains("has a schedule backup/saturday already"), "{list}");
     let page = says(&machine, 0, &["schedules", "show", "backup/saturday"]).stdout;
     assert!(page.contains("overlap     queue") && page.contains("T02:30 Europe/Berlin"), "{page}");
     assert_eq!(page.matches("T02:30 Europe/Berlin").count(), 5, "{page}");

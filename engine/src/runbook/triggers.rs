@@ -42,10 +42,25 @@ fn given(node: Option<&Node>, known: &Known<'_>, typed: bool, findings: &mut Vec
             findings.push(Finding::new(&key.span, "unknown", message).maybe_help(help));
             continue;
         };
+        if typed && let Some(text) = written(node) {
+            let message = "`${{ }}` cannot stand here: there is no run yet to take a value from";
+            findings
+                .push(Finding::new(&text.span, "not here", message).help("write the value out, or let a step find it"));
+            continue;
+        }
         if typed && let Err(message) = value::from_node(param.kind, node).and_then(|value| value::check(param, &value))
         {
             findings.push(Finding::new(&visible(node), "not allowed", format!("`{}`: {message}", param.name)));
         }
+    }
+}
+
+/// The first text with `${{ }}` in it.
+fn written(node: &Node) -> Option<&Node> {
+    let below = node.items().iter().chain(node.entries().iter().map(|(_, value)| value));
+    match node.text() {
+        Some(text) => text.contains("${{").then_some(node),
+        None => below.filter_map(written).next(),
     }
 }
 
