@@ -245,3 +245,19 @@ fn every_runbook_that_comes_with_it_is_valid() {
     assert!(rows.as_array().is_some_and(|rows| rows.len() >= 2));
     assert!(rows.as_array().unwrap().iter().all(|row| row["valid"] == true), "{}", list.stdout);
 }
+
+/// The page of threats names a test as `file::name`: it is there.
+#[test]
+fn every_test_that_the_security_page_names_exists() {
+    let page = fs::read_to_string(repository().join("docs/security.md")).unwrap();
+    let named: Vec<(&str, &str)> = page
+        .split('`')
+        .filter(|word| !word.contains(char::is_whitespace))
+        .filter_map(|word| word.split_once("::"))
+        .collect();
+    assert!(named.len() > 20, "{named:?}");
+    for (file, test) in named {
+        let source = fs::read_to_string(repository().join(format!("tests/stories/{file}.rs"))).unwrap_or_default();
+        assert!(source.contains(&format!("#[test]\nfn {test}() {{")), "{file}::{test} is no test");
+    }
+}
