@@ -126,6 +126,8 @@ mod server;
 mod server_trouble;
 #[path = "stories/shell.rs"]
 mod shell;
+#[path = "stories/sql.rs"]
+mod sql;
 #[path = "stories/survival.rs"]
 mod survival;
 #[path = "stories/templates.rs"]

@@ -8,6 +8,7 @@ use runward_engine::run::{ClaimId, RunId, RunState, SessionId, Unit};
 use runward_engine::runbook::model::Runbook;
 use runward_store::{Ledger, LedgerError, PrunedRun, RunQuery, SqliteLedger, Timetable};
 use runward_workers::home::{DriverLock, DriverLockError, Home};
+use runward_workers::reach::Reach;
 use uuid::Uuid;
 
 use crate::actor::actor;
@@ -150,7 +151,8 @@ pub fn home(settings: &Settings) -> Result<Home, Failure> {
         })?,
     };
     let key_file = settings.secrets.key_file.clone().or_else(default_key_file);
-    Ok(Home::open(&root)?.with_sealed(settings.secrets.file.clone(), key_file))
+    let reach = Reach { connections: settings.connections.clone() };
+    Ok(Home::open(&root)?.with_sealed(settings.secrets.file.clone(), key_file).with_reach(reach))
 }
 
 /// `$XDG_CONFIG_HOME/runward/secrets.key`, by default in `~/.config`: not where the secrets are, whose copies are worth

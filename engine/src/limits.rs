@@ -70,6 +70,12 @@ pub const HTTP_REDIRECTS_MAX: u32 = 5;
 pub const HTTP_TRY_MS_MAX: u64 = 30 * 1000;
 /// Reaching a server, in milliseconds.
 pub const HTTP_CONNECT_MS_MAX: u64 = 10 * 1000;
+/// Statements of one `sql` step.
+pub const SQL_STATEMENTS_MAX: usize = 100;
+/// Rows of one `sql` step that are kept as an output.
+pub const SQL_ROWS_MAX: usize = 1_000;
+/// Reaching a database, in milliseconds.
+pub const SQL_CONNECT_MS_MAX: u64 = 10 * 1000;
 /// A rendered file, in bytes.
 pub const RENDER_BYTES_MAX: usize = 1024 * 1024;
 /// One secret, in bytes.

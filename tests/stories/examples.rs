@@ -260,6 +260,13 @@ examples! {
         assert!(asked[0].head.contains("authorization: bearer hush-hush") && asked[0].body == "{\"release\":7}");
         assert_eq!(asked[2].body, "release 7 is ready");
     };
+    sql: |it| {
+        let url = format!("sqlite:{}?mode=rwc", it.scene.path("shop.db").display());
+        let mut command = it.scene.runward();
+        let done = finish(command.arg("run").arg(&it.file).env("RUNWARD_CONNECTIONS_SHOP_URL", &url));
+        assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+        assert!(done.stdout.contains("[{\"products\":2,\"total\":320}]"), "{}", done.stdout);
+    };
     render: |it| {
         let would = it.run(0, &["--check"]);
         assert!(!it.scene.path("out").exists(), "{}", would.stdout);

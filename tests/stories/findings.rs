@@ -177,7 +177,6 @@ fn unbuilt() -> Vec<(&'static str, u32, String)> {
         top("severity", "severity: P1"),
         top("objectives", "objectives: {rto: 4h}"),
         top("on.webhook", "on: {webhook: {secret: hook}}"),
-        step("sql", "sql: {connection: main, query: select 1}"),
         step("notify", "notify: {channel: ops, text: done}"),
         step("host", "host: db1\nrun: touch pwned"),
     ]

@@ -19,9 +19,11 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use runward_engine::run::{ClaimId, RunId, SessionId};
 
+use crate::reach::Reach;
 use crate::secrets::sealed::Store;
 
 mod id;
@@ -37,6 +39,7 @@ pub(crate) const DRIVER_LOCK: &str = "driver.lock";
 pub struct Home {
     root: PathBuf,
     sealed: Store,
+    reach: Arc<Reach>,
 }
 
 /// A folder or file of the state folder that cannot be made or used.
@@ -75,13 +78,22 @@ impl Home {
             std::path::absolute(root).map_err(|error| HomeError::new("cannot use the state folder", root, error))?;
         make_dir(&root)?;
         let sealed = Store { file: root.join("secrets.sealed"), key_file: None };
-        Ok(Home { root, sealed })
+        Ok(Home { root, sealed, reach: Arc::default() })
     }
 
     /// The same with the sealed secrets elsewhere, and their key here.
     pub fn with_sealed(self, file: Option<PathBuf>, key_file: Option<PathBuf>) -> Home {
         let file = file.unwrap_or(self.sealed.file);
         Home { sealed: Store { file, key_file }, ..self }
+    }
+
+    /// The same with what steps may reach beyond this machine.
+    pub fn with_reach(self, reach: Reach) -> Home {
+        Home { reach: Arc::new(reach), ..self }
+    }
+
+    pub fn reach(&self) -> Arc<Reach> {
+        Arc::clone(&self.reach)
     }
 
     /// The sealed secrets of this machine.

@@ -9,6 +9,7 @@
 //! - [`scheduler`]: fires schedules; [`embedded`]: the one server of one machine, that drives the runs that come of it
 //! - [`logs`]: what steps print, on its way to whoever reads it
 //! - [`secrets`]: what a step receives that nobody else may see; [`mask`]: takes it out of what the step prints
+//! - [`reach`]: where steps of this machine may connect to
 //! - [`care`]: looks after what runs leave behind
 
 pub mod care;
@@ -18,6 +19,7 @@ pub mod home;
 pub mod logs;
 pub mod mask;
 pub mod queue;
+pub mod reach;
 pub mod scheduler;
 pub mod secrets;
 pub mod step;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{print_json, print_line};
 use crate::args::{ConfigCommand, Format};
-use crate::config::{Config, Origin, SETTINGS, Setting};
+use crate::config::{Config, Origin, SETTINGS, Setting, connections};
 use crate::failure::Failure;
 use crate::text;
 
@@ -14,6 +14,11 @@ pub fn run(config: &Config, command: &ConfigCommand) -> Result<i32, Failure> {
         Format::Json => print_json(&json!({
             "file": config.file,
             "settings": SETTINGS.iter().map(|setting| row(config, setting)).collect::<Vec<_>>(),
+            "connections": config.settings.connections.iter().map(|(name, connection)| json!({
+                "name": name,
+                "is": connections::shown_json(connection),
+                "from": from(&config.connection_origin(name), &connections::variable(name), None),
+            })).collect::<Vec<_>>(),
         })),
         Format::Text => table(config),
     }
@@ -25,13 +30,15 @@ fn table(config: &Config) {
         Some(file) => print_line(&format!("file  {}\n", file.display())),
         None => print_line("file  none: no runward.toml here or above, and no /etc/runward/runward.toml\n"),
     }
-    let rows: Vec<[String; 3]> = SETTINGS
-        .iter()
-        .map(|setting| {
-            let value = text::safe(&words(&(setting.show)(&config.settings)));
-            [setting.key.to_owned(), value, origin(config, setting)]
-        })
-        .collect();
+    let settings = SETTINGS.iter().map(|setting| {
+        let value = text::safe(&words(&(setting.show)(&config.settings)));
+        [setting.key.to_owned(), value, origin(&config.origin(setting), setting.env, setting.flag)]
+    });
+    let connections = config.settings.connections.iter().map(|(name, connection)| {
+        let origin = origin(&config.connection_origin(name), &connections::variable(name), None);
+        [format!("connections.{name}"), text::safe(&connections::shown(connection)).to_string(), origin]
+    });
+    let rows: Vec<[String; 3]> = settings.chain(connections).collect();
     let width = rows.iter().map(|row| unicode_width::UnicodeWidthStr::width(&*row[1])).max().unwrap_or(0).min(48);
     for [key, value, origin] in rows {
         let gap = width.saturating_sub(unicode_width::UnicodeWidthStr::width(&*value));
@@ -48,22 +55,26 @@ fn words(value: &Value) -> String {
     }
 }
 
-fn origin(config: &Config, setting: &Setting) -> String {
-    match config.origin(setting) {
+fn origin(origin: &Origin, env: &str, flag: Option<&str>) -> String {
+    match origin {
         Origin::Default => "default".to_owned(),
         Origin::File { path, line } => format!("{}:{line}", path.display()),
-        Origin::Environment => setting.env.to_owned(),
-        Origin::Flag => setting.flag.unwrap_or_default().to_owned(),
+        Origin::Environment => env.to_owned(),
+        Origin::Flag => flag.unwrap_or_default().to_owned(),
+    }
+}
+
+fn from(origin: &Origin, env: &str, flag: Option<&str>) -> Value {
+    match origin {
+        Origin::Default => json!({"is": "default"}),
+        Origin::File { path, line } => json!({"is": "file", "file": path, "line": line}),
+        Origin::Environment => json!({"is": "environment", "name": env}),
+        Origin::Flag => json!({"is": "flag", "name": flag}),
     }
 }
 
 fn row(config: &Config, setting: &Setting) -> Value {
-    let from = match config.origin(setting) {
-        Origin::Default => json!({"is": "default"}),
-        Origin::File { path, line } => json!({"is": "file", "file": path, "line": line}),
-        Origin::Environment => json!({"is": "environment", "name": setting.env}),
-        Origin::Flag => json!({"is": "flag", "name": setting.flag}),
-    };
+    let from = from(&config.origin(setting), setting.env, setting.flag);
     json!({
         "key": setting.key,
         "value": (setting.show)(&config.settings),

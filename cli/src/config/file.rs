@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Uid;
 
 use super::Named;
+use super::connections::{self, Written};
 use super::database::concealed;
 use super::parse::{Entry, parse};
 use super::table::Takes;
@@ -24,13 +25,14 @@ const BYTES_MAX: u64 = 64 * 1024;
 pub struct ConfigFile {
     pub path: PathBuf,
     pub entries: Vec<Entry>,
+    pub connections: Vec<Written>,
     source: String,
 }
 
 impl ConfigFile {
-    /// Line of a setting, from 1.
-    pub fn line(&self, entry: &Entry) -> usize {
-        runward_engine::runbook::position(&self.source, entry.at).0
+    /// Line of a byte, from 1.
+    pub fn line(&self, at: usize) -> usize {
+        runward_engine::runbook::position(&self.source, at).0
     }
 }
 
@@ -75,11 +77,12 @@ pub fn read(path: &Path, named: bool) -> Result<ConfigFile, Failure> {
     }
     let source = String::from_utf8(bytes)
         .map_err(|_| Failure::usage(format!("the configuration {shown} is not UTF-8")).help(WITHOUT))?;
-    let mut entries =
+    let mut parsed =
         parse(&source).map_err(|report| Failure::runbook(&shown, &concealed(&source), &report).help(WITHOUT))?;
     let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
-    entries.iter_mut().for_each(|entry| entry.resolve(&folder));
-    Ok(ConfigFile { path: path.to_owned(), entries, source })
+    parsed.entries.iter_mut().for_each(|entry| entry.resolve(&folder));
+    parsed.connections.iter_mut().for_each(|written| connections::resolve(&mut written.connection, &folder));
+    Ok(ConfigFile { path: path.to_owned(), entries: parsed.entries, connections: parsed.connections, source })
 }
 
 /// What to do in the middle of the night.

@@ -3,6 +3,7 @@
 //! [`table`] says every setting once; [`parse`] holds a file against it; [`mod@file`] finds and trusts the file. Read
 //! once per command, before anything else; nothing here is global.
 
+pub mod connections;
 mod database;
 mod file;
 mod parse;
@@ -36,6 +37,7 @@ pub struct Config {
     /// The file that was read.
     pub file: Option<PathBuf>,
     origins: BTreeMap<&'static str, Origin>,
+    connections: BTreeMap<String, Origin>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +78,11 @@ impl Config {
         self.origins.get(setting.key).cloned().unwrap_or(Origin::Default)
     }
 
+    /// Where a connection comes from.
+    pub fn connection_origin(&self, name: &str) -> Origin {
+        self.connections.get(name).cloned().unwrap_or(Origin::Default)
+    }
+
     fn set(&mut self, setting: &'static Setting, texts: &[String], origin: Origin) -> Result<(), String> {
         (setting.read)(&mut self.settings, texts)?;
         self.origins.insert(setting.key, origin);
@@ -88,9 +95,14 @@ fn from_file(config: &mut Config, flags: &Flags) -> Result<(), Failure> {
     let Some((path, named)) = file::find(named) else { return Ok(()) };
     let read = file::read(&path, named)?;
     for entry in &read.entries {
-        let origin = Origin::File { path: read.path.clone(), line: read.line(entry) };
+        let origin = Origin::File { path: read.path.clone(), line: read.line(entry.at) };
         // The parser has checked it already.
         config.set(entry.setting, &entry.texts, origin).map_err(Failure::usage)?;
+    }
+    for written in &read.connections {
+        let origin = Origin::File { path: read.path.clone(), line: read.line(written.at) };
+        config.connections.insert(written.name.clone(), origin);
+        config.settings.connections.insert(written.name.clone(), written.connection.clone());
     }
     config.file = Some(read.path);
     Ok(())
@@ -110,6 +122,9 @@ fn from_environment(config: &mut Config, problems: &mut Vec<String>) {
         let set = texts.and_then(|texts| config.set(setting, &texts, Origin::Environment));
         problems.extend(set.err().map(|message| format!("{}: {message}", setting.env)));
     }
+    let (said, wrong) = connections::from_environment(&mut config.settings.connections, std::env::vars_os());
+    config.connections.extend(said.into_iter().map(|name| (name, Origin::Environment)));
+    problems.extend(wrong);
 }
 
 fn several(text: &str, between: char) -> Vec<String> {

@@ -7,6 +7,7 @@ use runward_engine::runbook::{Finding, Report};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use super::connections::{self, Written};
 use super::table::{SETTINGS, Setting, Settings, Takes};
 
 /// A setting that the file gives, as texts for [`Setting::read`].
@@ -17,9 +18,16 @@ pub struct Entry {
     pub at: usize,
 }
 
-pub fn parse(source: &str) -> Result<Vec<Entry>, Report> {
+/// Everything that a file says.
+#[derive(Default)]
+pub struct Parsed {
+    pub entries: Vec<Entry>,
+    pub connections: Vec<Written>,
+}
+
+pub fn parse(source: &str) -> Result<Parsed, Report> {
     let (table, errors) = DeTable::parse_recoverable(source);
-    let mut found = Found { entries: Vec::new(), findings: Vec::new() };
+    let mut found = Found { parsed: Parsed::default(), findings: Vec::new() };
     found.findings.extend(errors.iter().map(|error| {
         let span = error.span().unwrap_or(0..0);
         Finding::new(&span, "not TOML", sentence(error.message()))
@@ -28,7 +36,7 @@ pub fn parse(source: &str) -> Result<Vec<Entry>, Report> {
     if errors.is_empty() {
         found.table("", table.get_ref());
     }
-    if found.findings.is_empty() { Ok(found.entries) } else { Err(Report::new(found.findings)) }
+    if found.findings.is_empty() { Ok(found.parsed) } else { Err(Report::new(found.findings)) }
 }
 
 fn sentence(message: &str) -> String {
@@ -36,7 +44,7 @@ fn sentence(message: &str) -> String {
 }
 
 struct Found {
-    entries: Vec<Entry>,
+    parsed: Parsed,
     findings: Vec<Finding>,
 }
 
@@ -44,6 +52,11 @@ impl Found {
     fn table(&mut self, prefix: &str, table: &DeTable<'_>) {
         for (key, value) in table {
             let full = format!("{prefix}{}", key.get_ref());
+            if full == connections::SECTION {
+                let read = connections::read(value.get_ref(), value.span(), &mut self.findings);
+                self.parsed.connections.extend(read);
+                continue;
+            }
             let section = format!("{full}.");
             let setting = SETTINGS.iter().find(|setting| setting.key == full);
             let is_section = SETTINGS.iter().any(|setting| setting.key.starts_with(&section));
@@ -63,7 +76,8 @@ impl Found {
     fn unknown(&mut self, prefix: &str, key: &str, span: Range<usize>) {
         let full = format!("{prefix}{key}");
         let names = SETTINGS.iter().filter_map(|setting| setting.key.strip_prefix(prefix));
-        let siblings: Vec<&str> = names.map(|name| name.split('.').next().unwrap_or(name)).collect();
+        let tables = prefix.is_empty().then_some(connections::SECTION);
+        let siblings: Vec<&str> = names.map(|name| name.split('.').next().unwrap_or(name)).chain(tables).collect();
         let elsewhere = SETTINGS.iter().find(|setting| setting.key.rsplit('.').next() == Some(key));
         let help = did_you_mean(key, siblings.iter().copied())
             .or_else(|| elsewhere.map(|setting| format!("did you mean `{}`?", setting.key)))
@@ -80,7 +94,7 @@ impl Found {
             Err(message) => Err(format!("`{}`: {message}", setting.key)),
         });
         match checked {
-            Ok(texts) => self.entries.push(Entry { setting, texts, at: span.start }),
+            Ok(texts) => self.parsed.entries.push(Entry { setting, texts, at: span.start }),
             Err(message) => {
                 let finding = Finding::new(&span, "this value", message);
                 self.findings.push(finding.help(format!(
@@ -159,7 +173,7 @@ mod tests {
     #[test]
     fn what_is_right_is_read_with_its_place() {
         let source = "# 备份\nstate = \"/srv/状态\"\nrunbooks = [\"a\", \"b\"]\nlog.level = \"info\"\n[retention]\nkeep = 0x10\n";
-        let entries = parse(source).ok().unwrap();
+        let entries = parse(source).ok().unwrap().entries;
         let read: Vec<_> = entries.iter().map(|entry| (entry.setting.key, entry.texts.join("+"), entry.at)).collect();
         let at = |text: &str| source.find(text).unwrap();
         assert_eq!(
@@ -171,7 +185,7 @@ mod tests {
                 ("state", "/srv/状态".to_owned(), at("\"/srv")),
             ]
         );
-        assert!(parse("").is_ok_and(|entries| entries.is_empty()));
+        assert!(parse("").is_ok_and(|parsed| parsed.entries.is_empty()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Every setting there is, said once. The file, the environment, the flags, `runward config show` and the page
 //! docs/configuration.md all come from this table; a key that is not in it is an error.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use runward_engine::limits;
 use runward_engine::runbook::syntax::Syntax;
 use runward_engine::units::{format_duration, format_size, parse_duration, parse_size};
+use runward_workers::reach::Connection;
 use serde_json::{Value, json};
 
 use super::database::DatabaseUrl;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub runbooks: Vec<PathBuf>,
     pub secrets: Secrets,
     pub audit: Audit,
+    /// Databases that `sql` steps name.
+    pub connections: BTreeMap<String, Connection>,
     pub log: Log,
     pub retention: Retention,
     /// Output kept of one attempt, in bytes.
@@ -111,6 +114,7 @@ impl Default for Settings {
             runbooks: vec![PathBuf::from("runbooks")],
             secrets: Secrets::default(),
             audit: Audit { anchors: None, anchor_every: ANCHOR_EVERY },
+            connections: BTreeMap::new(),
             log: Log { level: Level::Warn, format: LogFormat::Text, file: None },
             retention: Retention::default(),
             log_bytes_max: limits::LOG_BYTES_MAX,

@@ -8,6 +8,7 @@ use runward_engine::runbook::report::did_you_mean;
 use runward_workers::step::launch::own_variables;
 
 use super::check::Check;
+use crate::config::connections::is_variable;
 use crate::config::{Config, NAMED_BY, SETTINGS};
 use crate::failure::Failure;
 
@@ -72,7 +73,7 @@ fn judge_environment(mut set: Vec<String>) -> Check {
     let settings = SETTINGS.iter().map(|setting| setting.env);
     let known: Vec<&str> = settings.chain([NAMED_BY]).chain(own_variables()).collect();
     set.sort();
-    set.retain(|name| !known.contains(&name.as_str()) && !name.starts_with(VARIABLE_PREFIX));
+    set.retain(|name| !known.contains(&name.as_str()) && !name.starts_with(VARIABLE_PREFIX) && !is_variable(name));
     if set.is_empty() {
         return Check::ok("environment", "every RUNWARD_ variable that is set means something");
     }

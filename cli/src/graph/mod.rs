@@ -160,6 +160,7 @@ fn notes(step: &Step) -> Vec<String> {
         Action::Shell { script: Script::File(path), .. } => notes.push(format!("script {}", path.value)),
         Action::Unbuilt(kind) => notes.push((*kind).to_owned()),
         Action::Http(http) => notes.push(format!("http {}", http.method)),
+        Action::Sql(sql) => notes.push(format!("sql {}", sql.connection)),
         Action::Render(render) => notes.push(format!("render {}", render.template.value)),
         Action::Runbook(call) => notes.push(format!("runbook {}", call.runbook.value)),
         Action::Approve(approve) => notes.push(format!("approve: {}", approve.needs())),

@@ -5,6 +5,7 @@
 //! - [`shell`]: rewrites the author's static shell text so that each value is a reference to an environment variable
 //! - [`variables`]: environment variables that something evaluates
 //! - [`url`], [`json`]: the URL and the JSON of a request
+//! - [`sql`]: the text of a statement, whose values the database binds
 //! - [`document`]: a Tera file, for `render`
 //! - [`context`]: the values expressions can see
 
@@ -14,6 +15,7 @@ pub mod expression;
 pub mod json;
 pub mod path;
 pub mod shell;
+pub mod sql;
 pub mod template;
 pub mod url;
 pub mod variables;
@@ -23,5 +25,6 @@ pub use document::Document;
 pub use expression::{Condition, EvalError, Expression, Reference};
 pub use json::JsonTemplate;
 pub use shell::{ShellScript, programs_called};
+pub use sql::SqlTemplate;
 pub use template::Template;
 pub use url::UrlTemplate;

@@ -41,6 +41,7 @@ pub mod retry;
 pub mod rollback;
 pub mod rows;
 pub mod slots;
+pub mod sql;
 pub mod state;
 #[cfg(test)]
 mod tests;

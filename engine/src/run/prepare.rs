@@ -10,13 +10,14 @@ use serde_json::Value;
 use super::hidden::hidden;
 use super::ids::{Part, Unit};
 use super::request::{Expected, HttpRequest, RenderRequest, Request};
+use super::sql;
 use super::state::RunState;
 use super::values;
 use crate::bind::document::DocumentError;
 use crate::bind::path;
 use crate::bind::{Context, Document, EvalError, Expression, JsonTemplate, Reference, ShellScript, Template};
 use crate::limits;
-use crate::runbook::model::{Action, Http, Orphans, Render, Script, Shell, Step};
+use crate::runbook::model::{Action, Http, Orphans, Render, Script, Shell, Sql, Step};
 use crate::runbook::templates::Templates;
 
 /// What a worker starts. The environment holds only what the runbook declares and the bound values; the worker adds
@@ -125,6 +126,9 @@ fn bind(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared,
         Action::Http(http) => {
             Program::Own(Box::new(Request::Http(http_request(state, spec, http, &context, hidden.clone())?)))
         }
+        Action::Sql(statements) => {
+            Program::Own(Box::new(Request::Sql(sql::request(spec, statements, &context, hidden.clone())?)))
+        }
         Action::Render(render) => {
             let secret = document.is_some_and(|document| state.runbook.is_secret_file(spec, document));
             Program::Own(Box::new(Request::Render(render_request(render, document, &context, secret)?)))
@@ -207,6 +211,7 @@ fn check_size(program: &Program, env: &[(String, String)]) -> Result<(), Prepare
                 let headers: usize = http.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
                 http.url.len() + headers + http.body.as_ref().map_or(0, String::len)
             }
+            Request::Sql(sql) => sql.bytes(),
             Request::Render(_) => 0,
         },
         Program::Script { .. } | Program::File { .. } => 0,
@@ -269,6 +274,11 @@ fn http_expressions(http: &Http) -> Vec<&Expression> {
     http.url.expressions().chain(in_texts).chain(in_json).collect()
 }
 
+fn sql_expressions(sql: &Sql) -> Vec<&Expression> {
+    let expected = sql.expect.value.iter().flat_map(JsonTemplate::expressions);
+    sql.query.expressions().chain(expected).collect()
+}
+
 /// The file a `render` step would write.
 pub fn render_request(
     spec: &Render,
@@ -324,6 +334,7 @@ pub(super) fn step_expressions(spec: &Step, part: Part) -> Vec<&Expression> {
         (_, Action::Cmd(argv)) => templates.extend(argv),
         (_, Action::Shell { script: Script::Bound(script), .. }) => expressions.extend(&script.values),
         (_, Action::Http(http)) => expressions.extend(http_expressions(http)),
+        (_, Action::Sql(sql)) => expressions.extend(sql_expressions(sql)),
         (_, Action::Render(render)) => templates.push(&render.to),
         (_, Action::Shell { .. } | Action::Runbook(_) | Action::Wait(_) | Action::Approve(_) | Action::Unbuilt(_)) => {}
     }

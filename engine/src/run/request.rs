@@ -1,4 +1,4 @@
-//! What a step asks runward itself to do: `http` and `render`, with every value bound.
+//! What a step asks runward itself to do: `http`, `sql` and `render`, with every value bound.
 //!
 //! It is carried out by a program of its own, started like that of any other step, and handed over as a file. Here are
 //! the words, and what makes an answer the expected one; how it is asked and written is with the workers.
@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::sql::SqlRequest;
 use crate::runbook::report::quoted;
 
 /// The whole of one step.
@@ -13,6 +14,7 @@ use crate::runbook::report::quoted;
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     Http(HttpRequest),
+    Sql(SqlRequest),
     Render(RenderRequest),
 }
 
@@ -54,12 +56,14 @@ pub struct RenderRequest {
     pub secret: bool,
 }
 
-/// What such a step leaves: its outputs, or why it failed.
+/// What such a step leaves: its outputs, why it failed, or why nobody knows what became of it. The last one also stands
+/// there while that is so: whoever dies then cannot say it any more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     Outputs(super::outputs::Outputs),
     Failed(String),
+    Unknown(String),
 }
 
 impl Expected {

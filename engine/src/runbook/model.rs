@@ -9,7 +9,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::secrets::{Received, Secret};
-use crate::bind::{Condition, Document, Expression, JsonTemplate, Reference, ShellScript, Template, UrlTemplate};
+use crate::bind::{
+    Condition, Document, Expression, JsonTemplate, Reference, ShellScript, SqlTemplate, Template, UrlTemplate,
+};
 use crate::schedule::calendar::Windows;
 use crate::schedule::entry::Schedule;
 use crate::schedule::window::Window;
@@ -227,6 +229,7 @@ pub enum Action {
     /// One argv element each, the program first.
     Cmd(Vec<Template>),
     Http(Box<Http>),
+    Sql(Box<Sql>),
     Render(Box<Render>),
     Runbook(Box<Call>),
     /// Takes no worker.
@@ -285,6 +288,26 @@ pub struct Expect {
 pub struct Poll {
     pub until: Duration,
     pub every: Duration,
+}
+
+/// Statements on a database, in one transaction.
+#[derive(Debug)]
+pub struct Sql {
+    /// The name by which the machine that runs the step knows it.
+    pub connection: String,
+    pub query: SqlTemplate,
+    pub expect: SqlExpect,
+    /// Of each statement.
+    pub timeout: Option<Duration>,
+    pub read_only: bool,
+}
+
+/// What the last statement has to bring.
+#[derive(Debug)]
+pub struct SqlExpect {
+    pub rows: Option<u64>,
+    /// The first column of the first row.
+    pub value: Option<JsonTemplate>,
 }
 
 /// A file that is made from a template.
@@ -431,6 +454,7 @@ impl Step {
     pub fn own_outputs(&self) -> Option<&'static [&'static str]> {
         match self.action {
             Action::Http(_) => Some(&["status", "headers", "body", "json"]),
+            Action::Sql(_) => Some(&["rows", "row_count", "value", "truncated"]),
             Action::Render(_) => Some(&["changed"]),
             Action::Wait(_) => Some(&[]),
             Action::Approve(_) => Some(&["who", "when", "comment"]),

@@ -138,8 +138,9 @@ fn link(node: &Node, index: usize, main_len: usize) -> Link {
 
 /// Keys of a step that mean nothing for its kind. (From `defaults` they are for the others.)
 fn idle_keys(places: &mut Places<'_>, node: &Node) {
-    let kinds: [(&str, &[&str]); 5] = [
+    let kinds: [(&str, &[&str]); 6] = [
         ("http", &["cwd", "orphans", "outputs", "secrets"]),
+        ("sql", &["cwd", "orphans", "outputs", "secrets"]),
         ("render", &["orphans", "outputs", "secrets"]),
         ("runbook", &["check", "cwd", "env", "grace", "host", "lease", "orphans", "outputs", "runs-on", "secrets"]),
         ("wait", gates::IDLE_KEYS),
@@ -150,11 +151,13 @@ fn idle_keys(places: &mut Places<'_>, node: &Node) {
         let message = format!("`{}` means nothing for a step of the kind `{kind}`", key.text);
         let help = match (key.text.as_str(), kind) {
             ("outputs", "http") => "its outputs are `status`, `headers`, `body` and `json`, with their types",
+            ("outputs", "sql") => "its outputs are `rows`, `row_count`, `value` and `truncated`, with their types",
             ("outputs", "render") => "its output is `changed`, true or false",
             ("outputs", "runbook") => "its outputs are those that the called runbook declares under `outputs:`",
             ("env", "runbook") => "give the called runbook parameters: `with: {name: value}`",
             (_, "runbook") => "write it in the called runbook",
             ("outputs", "approve") => "its outputs are `who`, `when` and `comment`",
+            ("secrets", "sql") => "the password belongs to the connection: `[connections.NAME]` in runward.toml",
             ("secrets", "http" | "render") => {
                 "secrets never pass through `${{ }}`: let a `run` step do it, which finds them in its environment"
             }
@@ -232,6 +235,9 @@ fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, timeout: Duration, place:
     }
     if let Some(http) = keys.get("http").and_then(|node| super::http::read(places, node, timeout, place)) {
         return Action::Http(Box::new(http));
+    }
+    if let Some(sql) = keys.get("sql").and_then(|node| super::sql::read(places, node, timeout, place)) {
+        return Action::Sql(Box::new(sql));
     }
     if let Some(render) = keys.get("render").and_then(|node| render(places, node, place)) {
         return Action::Render(Box::new(render));
@@ -319,7 +325,7 @@ fn env<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Vec<(String
 
 /// Such a step writes its outputs, and receives secrets.
 fn runs_a_program(node: &Node) -> bool {
-    ["http", "render", "runbook", "wait", "approve"].iter().all(|kind| node.get(kind).is_none())
+    ["http", "sql", "render", "runbook", "wait", "approve"].iter().all(|kind| node.get(kind).is_none())
 }
 
 fn outputs(keys: Keys<'_>) -> Vec<(String, ValueType)> {

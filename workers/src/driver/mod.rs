@@ -32,9 +32,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::home::{DriverLock, Home, HomeError};
 use crate::queue::Slots;
-use crate::secrets::Given;
 use crate::step::files::{FilesError, materialise, templates};
-use crate::step::launch::{LaunchError, launch};
+use crate::step::launch::{LaunchError, Received, launch};
 use crate::supervisor::journal;
 use crate::supervisor::lease::{Kept, Leases};
 use crate::supervisor::protocol::Launch;
@@ -364,8 +363,8 @@ impl<'a> Driver<'a> {
     }
 
     async fn start(&mut self, start: Start) -> Result<(), DriveError> {
-        if self.view.state.spec(start.unit.step).secrets.is_empty() {
-            return self.launch(start, Vec::new()).await;
+        if !vault::is_asked(&self.view.state, start.unit) {
+            return self.launch(start, Received::default()).await;
         }
         self.vault.ask(self.setting.home, &self.view.state, start);
         Ok(())
@@ -373,9 +372,9 @@ impl<'a> Driver<'a> {
 
     /// The secrets of a step that was claimed are there, or they are not.
     async fn found(&mut self, found: Found) -> Result<(), DriveError> {
-        match found.given {
+        match found.received {
             // It may have been given up meanwhile, and then its journal says that it never starts.
-            Ok(given) => self.launch(found.start, given).await,
+            Ok(received) => self.launch(found.start, received).await,
             Err(error) => {
                 if self.view.state.live_attempt(&found.start.claim).is_some() {
                     self.course.not_launched(found.start.claim, error);
@@ -385,10 +384,10 @@ impl<'a> Driver<'a> {
         }
     }
 
-    async fn launch(&mut self, start: Start, secrets: Vec<Given>) -> Result<(), DriveError> {
+    async fn launch(&mut self, start: Start, received: Received) -> Result<(), DriveError> {
         let Start { claim, unit, prepared } = start;
         let Some((_, attempt)) = self.view.state.live_attempt(&claim) else { return Ok(()) };
-        match launch(self.setting.home, &self.view.state, unit, attempt, prepared, secrets) {
+        match launch(self.setting.home, &self.view.state, unit, attempt, prepared, received) {
             Ok(launch) => {
                 let lease = self.lease_of(unit);
                 let log_bytes_max = self.setting.log_bytes_max;

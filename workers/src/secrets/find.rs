@@ -53,6 +53,11 @@ pub fn find(wanted: &[Wanted], place: &Place) -> Result<Vec<Given>, String> {
     Ok(given)
 }
 
+/// One that a step receives in another way than by its own name.
+pub fn one(provider: &Provider, place: &Place) -> Result<Value, String> {
+    ask(provider, place).and_then(|value| fit(value, "", Form::Variable))
+}
+
 fn ask(provider: &Provider, place: &Place) -> Result<Value, String> {
     match provider {
         Provider::Env(name) => match std::env::var_os(name) {

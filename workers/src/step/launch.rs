@@ -10,7 +10,9 @@ use runward_engine::runbook::model::Shell;
 
 use super::environment;
 use super::files::{materialise_script, write};
+use super::own::Order;
 use crate::home::{Home, HomeError};
+use crate::reach::Target;
 use crate::secrets::{Given, Value as SecretValue};
 use crate::supervisor::protocol::{Launch, OWN_PROGRAM};
 use crate::supervisor::secrets::output_file;
@@ -18,6 +20,14 @@ use crate::supervisor::secrets::output_file;
 /// The file that says what runward's own program is to do, beside the attempt's folder. The program removes it.
 fn request_file(dir: &Path) -> PathBuf {
     dir.with_extension("request")
+}
+
+/// What is found for a step when it is about to start, and never written down.
+#[derive(Debug, Default)]
+pub struct Received {
+    pub secrets: Vec<Given>,
+    /// Of an `sql` step.
+    pub target: Option<Target>,
 }
 
 /// Why a claimed step cannot be launched. It provably never started.
@@ -64,7 +74,7 @@ pub fn launch(
     unit: Unit,
     attempt: &Attempt,
     prepared: Prepared,
-    secrets: Vec<Given>,
+    received: Received,
 ) -> Result<Launch, LaunchError> {
     let dir = home.attempt(&state.id, &attempt.claim);
     let files = home.files(&state.id);
@@ -79,7 +89,8 @@ pub fn launch(
         }
         Program::Own(request) => {
             let path = request_file(&dir);
-            let bytes = serde_json::to_vec(&request).expect("a request is plain data: its JSON cannot fail");
+            let order = Order { request: *request, target: received.target };
+            let bytes = serde_json::to_vec(&order).expect("an order is plain data: its JSON cannot fail");
             write(&path, &bytes, 0o600)?;
             vec![OWN_PROGRAM.to_owned(), "__step".to_owned(), path.display().to_string()]
         }
@@ -106,7 +117,7 @@ pub fn launch(
         log_bytes_max: limits::LOG_BYTES_MAX,
         boot: attempt.boot.clone(),
         lease: None,
-        secrets,
+        secrets: received.secrets,
         hidden: prepared.hidden.into_iter().map(|text| SecretValue::new(text.into_bytes())).collect(),
     })
 }

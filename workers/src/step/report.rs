@@ -21,7 +21,7 @@ use crate::supervisor::secrets::output_file;
 /// The report of an attempt that ended; reads the outputs it wrote.
 pub fn report(dir: &Path, state: &RunState, unit: Unit, result: &AttemptResult) -> Report {
     let step = state.spec(unit.step);
-    let own = unit.part == Part::Step && matches!(step.action, Action::Http(_) | Action::Render(_));
+    let own = unit.part == Part::Step && matches!(step.action, Action::Http(_) | Action::Sql(_) | Action::Render(_));
     let mut report = concluded(state.timeout_of(unit), result, || match unit.part {
         Part::Step if own => own_outputs(dir),
         Part::Step => read_outputs(dir, step),
@@ -31,11 +31,27 @@ pub fn report(dir: &Path, state: &RunState, unit: Unit, result: &AttemptResult) 
         // Nobody could read what an undo writes.
         Part::Undo => Ok(Outputs::new()),
     });
-    if let (Outcome::Failed { .. }, true, Ok(Answer::Failed(why))) = (&report.outcome, own, own_answer(dir)) {
-        report.error = Some(why);
+    if own {
+        say_more(&mut report, own_answer(dir).ok());
     }
     report.error = with_unkillable(report.error, &result.unkillable);
     report
+}
+
+/// What runward's own program says of its end, however it came to that.
+fn say_more(report: &mut Report, answer: Option<Answer>) {
+    match (&report.outcome, answer) {
+        (Outcome::Failed { .. }, Some(Answer::Failed(why))) => report.error = Some(why),
+        (Outcome::Failed { .. } | Outcome::Killed | Outcome::TimedOut, Some(Answer::Unknown(why))) => {
+            report.outcome = Outcome::Interrupted;
+            report.error = Some(why);
+        }
+        (Outcome::Killed | Outcome::TimedOut, Some(Answer::Outputs(_))) => {
+            let why = "it had done its work before it could be ended";
+            report.error = Some(report.error.take().map_or(why.to_owned(), |error| format!("{error}; {why}")));
+        }
+        _ => {}
+    }
 }
 
 /// What the result of an attempt means; `outputs` is asked only of one that succeeded.
@@ -137,7 +153,7 @@ fn own_answer(dir: &Path) -> Result<Answer, String> {
 fn own_outputs(dir: &Path) -> Result<Outputs, String> {
     match own_answer(dir)? {
         Answer::Outputs(outputs) => outputs::check(&outputs).map(|()| outputs).map_err(|error| error.to_string()),
-        Answer::Failed(why) => Err(why),
+        Answer::Failed(why) | Answer::Unknown(why) => Err(why),
     }
 }
 
@@ -169,6 +185,22 @@ fn read_file(dir: &Path) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_knows_is_lost_however_its_program_ended() {
+        let told = |end: End, answer: Answer| {
+            let (outcome, error) = outcome(Duration::from_secs(2), &end);
+            let mut report = Report { outcome, error, ..not_started(String::new()) };
+            say_more(&mut report, Some(answer));
+            (report.outcome, report.error)
+        };
+        let unknown = || Answer::Unknown("it died".into());
+        for end in [End::Exited { code: 1 }, End::Signaled { signal: 9 }] {
+            assert_eq!(told(end, unknown()), (Outcome::Interrupted, Some("it died".into())));
+        }
+        let (outcome, error) = told(End::Signaled { signal: 9 }, Answer::Failed("refused".into()));
+        assert!(matches!(outcome, Outcome::Failed { .. }) && error == Some("refused".into()));
+    }
 
     #[test]
     fn what_could_not_be_killed_is_said_whatever_became_of_the_step() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use runward_engine::bind::{Context, Expression, ShellScript, Template};
 use runward_engine::limits;
 use runward_engine::runbook::model::{
-    Action, Argument, Http, Items, Lease, OnLost, Runbook, Script, Shell, Step, Wait,
+    Action, Argument, Http, Items, Lease, OnLost, Runbook, Script, Shell, Sql, Step, Wait,
 };
 use runward_engine::runbook::secrets::{Form, Provider, Secret};
 use runward_engine::units::format_duration;
@@ -118,6 +118,7 @@ pub fn command_lines(runbook: &Runbook, step: &Step, known: &Context) -> Vec<Str
         Action::Wait(Wait::Until(template)) => lines.push(format!("wait until {}", rendered(template, known))),
         Action::Wait(wait) => lines.push(format!("wait {}", wait.shown())),
         Action::Http(http) => lines.extend(http_lines(runbook, step, http, known)),
+        Action::Sql(sql) => lines.extend(sql_lines(sql, known)),
         Action::Render(render) => {
             lines.push(format!("render {} to {}", render.template.value, rendered(&render.to, known)))
         }
@@ -183,6 +184,31 @@ fn http_lines(runbook: &Runbook, step: &Step, http: &Http, known: &Context) -> V
     if let Some(poll) = http.poll {
         let (every, until) = (format_duration(poll.every), format_duration(poll.until));
         lines.push(format!("  asks again every {every} until it is so, for at most {until}"));
+    }
+    lines
+}
+
+fn sql_lines(sql: &Sql, known: &Context) -> Vec<String> {
+    let read_only = if sql.read_only { ", read-only" } else { "" };
+    let mut lines = vec![format!("sql on the connection {}{read_only}", sql.connection)];
+    let mut n = 0;
+    for statement in &sql.query.statements {
+        let first = n;
+        lines.extend(block("sql", statement.text(|at| format!("${}", first + at + 1)).trim()));
+        for expression in &statement.values {
+            n += 1;
+            let value = expression.evaluate(known).map(|value| value.to_string());
+            lines.push(format!("  ${n}={}", value.unwrap_or_else(|_| format!("${{{{ {} }}}}", expression.source))));
+        }
+    }
+    let rows = sql.expect.rows.map(runward_engine::run::sql::count);
+    let value = sql.expect.value.as_ref().map(|value| format!("the value {}", value.show(known)));
+    let expected: Vec<String> = rows.into_iter().chain(value).collect();
+    if !expected.is_empty() {
+        lines.push(format!("  expects {}, else nothing is changed", expected.join(" and ")));
+    }
+    if let Some(timeout) = sql.timeout {
+        lines.push(format!("  each statement may take {}", format_duration(timeout)));
     }
     lines
 }

@@ -22,7 +22,11 @@ pub const KEYS: &[Key] = &[
     ),
     Key::new("cmd", Shape::List { of: &Shape::Scalar, min: 1 }, "A program and its arguments, without a shell."),
     Key::new("http", Shape::Object(&HTTP), "An HTTP request."),
-    Key::new("sql", Shape::Object(&SQL), "A statement on a named connection; values become bind parameters.").unbuilt(),
+    Key::new(
+        "sql",
+        Shape::Object(&SQL),
+        "Statements on a named connection, in one transaction; values become bind parameters.",
+    ),
     Key::new("render", Shape::Object(&RENDER), "A template file, written to a path in one piece."),
     Key::new("approve", Shape::Object(&APPROVE), "Waits for people to agree; takes no worker."),
     Key::new("wait", WAITING, "Waits for a time; takes no worker, and survives restarts."),
@@ -64,18 +68,22 @@ static HTTP_EXPECT: Object = Object::new(
 static SQL: Object = Object::new(
     "an sql step",
     &[&[
-        Key::new("connection", Shape::Text(Syntax::Free), "The name of a configured connection.").required(),
-        Key::new("query", Shape::Template, "The statement.").required(),
-        Key::new("expect", Shape::Object(&SQL_EXPECT), "What the result has to be."),
-        Key::new("timeout", SOME_TIME, "How long the statement may take."),
-        Key::new("read-only", Shape::Flag, "In a read-only transaction."),
+        Key::new("connection", Shape::Text(Syntax::Id), "The name of a configured connection.").required(),
+        Key::new("query", Shape::Template, "The statement, or several separated by `;`.").required(),
+        Key::new(
+            "expect",
+            Shape::Object(&SQL_EXPECT),
+            "What the last statement has to bring; else nothing is changed.",
+        ),
+        Key::new("timeout", SOME_TIME, "How long one statement may take. Default: as long as the step."),
+        Key::new("read-only", Shape::Flag, "In a read-only transaction. Default: false."),
     ]],
 );
 
 static SQL_EXPECT: Object = Object::new(
     "what an sql step expects",
     &[&[
-        Key::new("rows", Shape::Count { min: 0, max: i64::MAX }, "The number of rows."),
+        Key::new("rows", Shape::Count { min: 0, max: i64::MAX }, "The number of rows that it returned, or changed."),
         Key::new("value", Shape::Any, "The first column of the first row."),
     ]],
 );

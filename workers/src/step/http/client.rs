@@ -15,8 +15,7 @@ use ureq::http::{HeaderMap, Request};
 use ureq::tls::TlsConfig;
 use url::Url;
 
-use super::words::{self, Hidden};
-use super::{say, trust};
+use super::{Hidden, say, trust, words};
 
 /// Headers of the author that follow a redirect to another server: they say what is wanted, and nothing of who asks.
 const HARMLESS_HEADERS: [&str; 3] = ["accept", "accept-language", "user-agent"];

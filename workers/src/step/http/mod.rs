@@ -2,7 +2,7 @@
 //!
 //! - `client`: one request over a connection of its own, never repeated by itself; redirects
 //! - `trust`: the certificates of this machine
-//! - `words`: what goes wrong, in words with what to do; what may not be printed
+//! - `words`: what goes wrong, in words with what to do
 //!
 //! A request that failed is never sent again by itself: only `until` does that, because the author wrote it.
 
@@ -18,9 +18,9 @@ use runward_engine::run::request::HttpRequest;
 use runward_engine::units::format_duration;
 use serde_json::{Value, json};
 
+use super::hidden::Hidden;
 use super::own::{outputs, say};
 use client::{Client, Response};
-use words::Hidden;
 
 /// How often a poll says that nothing has changed.
 const STILL_EVERY: Duration = Duration::from_secs(60);

@@ -1,0 +1,21 @@
+//! A look at a database as a step would find it, for those who look after this machine.
+
+use crate::reach::{Address, Target};
+
+use super::{postgres, sqlite};
+
+/// What a database says of itself, and of us.
+pub struct Seen {
+    pub version: String,
+    pub superuser: bool,
+    /// Over a network, and not encrypted.
+    pub in_the_clear: bool,
+}
+
+/// Changes nothing. The error says what to do.
+pub async fn look(target: &Target, password: Option<&str>) -> Result<Seen, String> {
+    match &target.address {
+        Address::Postgres { url, .. } => postgres::look(url, password).await,
+        Address::Sqlite { path, .. } => sqlite::look(path, target.read_only).await,
+    }
+}
