@@ -80,8 +80,12 @@ mod groups;
 mod held;
 #[path = "stories/hostile.rs"]
 mod hostile;
+#[path = "stories/hostile_values.rs"]
+mod hostile_values;
 #[path = "stories/http.rs"]
 mod http;
+#[path = "stories/http_addresses.rs"]
+mod http_addresses;
 #[path = "stories/http_server.rs"]
 mod http_server;
 #[path = "stories/import.rs"]

@@ -9,6 +9,7 @@ use runward_engine::runbook::model::Runbook;
 use runward_store::{Ledger, LedgerError, PrunedRun, RunQuery, SqliteLedger, Timetable};
 use runward_workers::home::{DriverLock, DriverLockError, Home};
 use runward_workers::reach::Reach;
+use runward_workers::reach::connections::Connections;
 use uuid::Uuid;
 
 use crate::actor::actor;
@@ -151,7 +152,7 @@ pub fn home(settings: &Settings) -> Result<Home, Failure> {
         })?,
     };
     let key_file = settings.secrets.key_file.clone().or_else(default_key_file);
-    let reach = Reach { connections: settings.connections.clone() };
+    let reach = Reach { connections: Connections(settings.connections.clone()), http: settings.http.clone() };
     Ok(Home::open(&root)?.with_sealed(settings.secrets.file.clone(), key_file).with_reach(reach))
 }
 

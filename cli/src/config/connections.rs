@@ -10,7 +10,7 @@ use runward_engine::runbook::Finding;
 use runward_engine::runbook::report::{did_you_mean, quoted};
 use runward_engine::runbook::secrets::Provider;
 use runward_engine::runbook::syntax::Syntax;
-use runward_workers::reach::{Connection, Source, parse};
+use runward_workers::reach::connections::{Connection, Source, parse};
 use serde_json::{Value, json};
 use toml::de::{DeTable, DeValue};
 
@@ -195,7 +195,7 @@ pub fn from_environment(
 
 /// The environment variable that says where a connection leads.
 pub fn variable(name: &str) -> String {
-    runward_workers::reach::variable(name, "URL")
+    runward_workers::reach::connections::variable(name, "URL")
 }
 
 /// Whether an environment variable is about a connection.

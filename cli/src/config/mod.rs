@@ -114,7 +114,7 @@ fn from_environment(config: &mut Config, problems: &mut Vec<String>) {
         let texts: Result<Vec<String>, String> = match text.into_string() {
             Ok(text) => Ok(match setting.takes {
                 Takes::Paths => several(&text, ':'),
-                Takes::Labels => several(&text, ','),
+                Takes::Labels | Takes::Networks => several(&text, ','),
                 _ => vec![text],
             }),
             Err(_) => Err("it is not UTF-8".to_owned()),

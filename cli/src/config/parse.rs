@@ -119,7 +119,7 @@ fn children(prefix: &str) -> String {
 
 fn texts(takes: Takes, value: &DeValue<'_>) -> Option<Vec<String>> {
     match (takes, value) {
-        (Takes::Paths | Takes::Labels, DeValue::Array(items)) => items.iter().map(text_of).collect(),
+        (Takes::Paths | Takes::Labels | Takes::Networks, DeValue::Array(items)) => items.iter().map(text_of).collect(),
         (Takes::Count | Takes::Size, DeValue::Integer(number)) => {
             i64::from_str_radix(number.as_str(), number.radix()).ok().map(|number| vec![number.to_string()])
         }
@@ -135,7 +135,7 @@ fn text_of(item: &Spanned<DeValue<'_>>) -> Option<String> {
 
 fn wanted(takes: Takes) -> &'static str {
     match takes {
-        Takes::Paths | Takes::Labels => "a text or a list of texts",
+        Takes::Paths | Takes::Labels | Takes::Networks => "a text or a list of texts",
         Takes::Count => "a whole number",
         Takes::Size => "a size such as \"64MiB\"",
         Takes::Duration => "a duration such as \"90d\"",

@@ -10,7 +10,9 @@ use std::time::Duration;
 use runward_engine::limits;
 use runward_engine::runbook::syntax::Syntax;
 use runward_engine::units::{format_duration, format_size, parse_duration, parse_size};
-use runward_workers::reach::Connection;
+use runward_workers::reach::Http;
+use runward_workers::reach::addresses::Network;
+use runward_workers::reach::connections::Connection;
 use serde_json::{Value, json};
 
 use super::database::DatabaseUrl;
@@ -33,6 +35,8 @@ pub struct Settings {
     pub audit: Audit,
     /// Databases that `sql` steps name.
     pub connections: BTreeMap<String, Connection>,
+    /// What requests of steps may do.
+    pub http: Http,
     pub log: Log,
     pub retention: Retention,
     /// Output kept of one attempt, in bytes.
@@ -115,6 +119,7 @@ impl Default for Settings {
             secrets: Secrets::default(),
             audit: Audit { anchors: None, anchor_every: ANCHOR_EVERY },
             connections: BTreeMap::new(),
+            http: Http::default(),
             log: Log { level: Level::Warn, format: LogFormat::Text, file: None },
             retention: Retention::default(),
             log_bytes_max: limits::LOG_BYTES_MAX,
@@ -134,6 +139,8 @@ pub enum Takes {
     Url,
     /// One or a list of them; in the environment separated by `,`.
     Labels,
+    /// One or a list of them; in the environment separated by `,`.
+    Networks,
     /// Where something listens, as `127.0.0.1:8080`.
     Address,
     Choice(&'static [&'static str]),
@@ -149,6 +156,7 @@ impl Takes {
             Takes::Paths => "path, or list of paths".to_owned(),
             Takes::Url => "URL".to_owned(),
             Takes::Labels => "label, or list of labels".to_owned(),
+            Takes::Networks => "network, or list of networks".to_owned(),
             Takes::Address => "address and port".to_owned(),
             Takes::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
             Takes::Duration => "duration".to_owned(),
@@ -176,6 +184,7 @@ const CONCURRENCY: NonZeroU32 = NonZeroU32::new(16).expect("it is not 0");
 /// Each running step is two processes and more.
 const CONCURRENCY_MAX: NonZeroU32 = NonZeroU32::new(1_000).expect("it is not 0");
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug"];
+const PRIVATE: &[&str] = &["allow", "deny"];
 const FORMATS: &[&str] = &["text", "json"];
 
 pub const SETTINGS: &[Setting] = &[
@@ -301,6 +310,66 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
         show: |settings| json!(format_duration(settings.audit.anchor_every)),
+    },
+    Setting {
+        key: "http.private",
+        env: "RUNWARD_HTTP_PRIVATE",
+        flag: None,
+        takes: Takes::Choice(PRIVATE),
+        default: "`allow`",
+        about: "Whether `http` steps may ask this machine and private networks",
+        read: |settings, texts| choice(PRIVATE, texts).map(|at| settings.http.addresses.public_only = at == 1),
+        show: |settings| json!(PRIVATE[usize::from(settings.http.addresses.public_only)]),
+    },
+    Setting {
+        key: "http.allow",
+        env: "RUNWARD_HTTP_ALLOW",
+        flag: None,
+        takes: Takes::Networks,
+        default: "none",
+        about: "Networks that `http` steps may ask although they are closed otherwise, such as `10.0.0.0/8`",
+        read: |settings, texts| networks(texts).map(|networks| settings.http.addresses.allow = networks),
+        show: |settings| json!(settings.http.addresses.allow),
+    },
+    Setting {
+        key: "http.deny",
+        env: "RUNWARD_HTTP_DENY",
+        flag: None,
+        takes: Takes::Networks,
+        default: "none",
+        about: "Networks that `http` steps never ask; link-local addresses, where clouds keep their keys, are closed in any case",
+        read: |settings, texts| networks(texts).map(|networks| settings.http.addresses.deny = networks),
+        show: |settings| json!(settings.http.addresses.deny),
+    },
+    Setting {
+        key: "http.ca-file",
+        env: "RUNWARD_HTTP_CA_FILE",
+        flag: None,
+        takes: Takes::Path,
+        default: "none",
+        about: "Authorities that `http` steps trust besides those of the system, as PEM",
+        read: |settings, texts| path(texts).map(|path| settings.http.ca_file = Some(path)),
+        show: |settings| json!(settings.http.ca_file),
+    },
+    Setting {
+        key: "http.certificate",
+        env: "RUNWARD_HTTP_CERTIFICATE",
+        flag: None,
+        takes: Takes::Path,
+        default: "none",
+        about: "Certificate that `http` steps show to servers that ask for one, as PEM; it needs `http.key`",
+        read: |settings, texts| path(texts).map(|path| settings.http.certificate = Some(path)),
+        show: |settings| json!(settings.http.certificate),
+    },
+    Setting {
+        key: "http.key",
+        env: "RUNWARD_HTTP_KEY",
+        flag: None,
+        takes: Takes::Path,
+        default: "none",
+        about: "Its key, a file that nobody else may read",
+        read: |settings, texts| path(texts).map(|path| settings.http.key = Some(path)),
+        show: |settings| json!(settings.http.key),
     },
     Setting {
         key: "log.level",
@@ -439,6 +508,13 @@ fn labels(texts: &[String]) -> Result<BTreeSet<String>, String> {
         return Err("it names no label".to_owned());
     }
     texts.iter().map(|text| label(text)).collect()
+}
+
+fn networks(texts: &[String]) -> Result<Vec<Network>, String> {
+    if texts.is_empty() {
+        return Err("it names no network".to_owned());
+    }
+    texts.iter().map(|text| text.parse()).collect()
 }
 
 fn path(texts: &[String]) -> Result<PathBuf, String> {

@@ -2,7 +2,7 @@
 
 use runward_engine::units::format_duration;
 use runward_workers::home::Home;
-use runward_workers::reach::{Address, Reach};
+use runward_workers::reach::connections::{Address, Connections};
 use runward_workers::secrets::find::Place;
 use runward_workers::step::sql::look::{Seen, look};
 use std::time::{Duration, Instant};
@@ -25,11 +25,11 @@ pub async fn connections(settings: &Settings, home: Option<&Home>) -> Vec<Check>
 }
 
 async fn one(name: &str, settings: &Settings, home: &Home) -> Check {
-    let reach = Reach { connections: settings.connections.clone() };
+    let all = Connections(settings.connections.clone());
     let sealed = crate::open::home(settings).map_or_else(|_| home.sealed(), |home| home.sealed());
     let place = Place { cwd: home.root().to_owned(), sealed };
-    let (asked, owned) = (name.to_owned(), reach);
-    let found = tokio::task::spawn_blocking(move || owned.target(&asked, &place)).await;
+    let asked = name.to_owned();
+    let found = tokio::task::spawn_blocking(move || all.target(&asked, &place)).await;
     let (target, password) = match found {
         Ok(Ok(found)) => found,
         Ok(Err(why)) => return Check::fail(NAME, why, "steps that name it fail before they start"),

@@ -45,7 +45,7 @@ impl Vault {
         // The answer goes nowhere when the driver has left.
         let received = move || -> Result<Received, String> {
             let mut secrets = find(&wanted, &place)?;
-            let found = connection.map(|name| reach.target(&name, &place)).transpose()?;
+            let found = connection.map(|name| reach.connections.target(&name, &place)).transpose()?;
             let (target, password) = found.unzip();
             secrets.extend(password.flatten());
             Ok(Received { secrets, target })

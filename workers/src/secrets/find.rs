@@ -72,6 +72,11 @@ fn ask(provider: &Provider, place: &Place) -> Result<Value, String> {
     }
 }
 
+/// A file with a key, which only we may read.
+pub(crate) fn read_key(path: &Path) -> Result<Value, String> {
+    read_private(path, limits::SECRET_BYTES_MAX).map(Value::new).map_err(|wrong| wrong.to_string())
+}
+
 /// Whether a step can receive it, and what it prints be masked.
 fn fit(value: Value, name: &str, form: Form) -> Result<Value, String> {
     let (whole, line) = (value.bytes(), value.line());

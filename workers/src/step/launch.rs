@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use runward_engine::limits;
 use runward_engine::run::prepare::{Prepared, Program};
+use runward_engine::run::request::Request;
 use runward_engine::run::state::Attempt;
 use runward_engine::run::{RunState, Unit};
 use runward_engine::runbook::model::Shell;
@@ -12,7 +13,7 @@ use super::environment;
 use super::files::{materialise_script, write};
 use super::own::Order;
 use crate::home::{Home, HomeError};
-use crate::reach::Target;
+use crate::reach::connections::Target;
 use crate::secrets::{Given, Value as SecretValue};
 use crate::supervisor::protocol::{Launch, OWN_PROGRAM};
 use crate::supervisor::secrets::output_file;
@@ -89,7 +90,8 @@ pub fn launch(
         }
         Program::Own(request) => {
             let path = request_file(&dir);
-            let order = Order { request: *request, target: received.target };
+            let http = matches!(*request, Request::Http(_)).then(|| home.reach().http.clone());
+            let order = Order { request: *request, target: received.target, http };
             let bytes = serde_json::to_vec(&order).expect("an order is plain data: its JSON cannot fail");
             write(&path, &bytes, 0o600)?;
             vec![OWN_PROGRAM.to_owned(), "__step".to_owned(), path.display().to_string()]

@@ -13,7 +13,8 @@ use runward_engine::run::request::{Answer, Request};
 use serde::{Deserialize, Serialize};
 
 use super::{http, render, sql};
-use crate::reach::Target;
+use crate::reach::Http;
+use crate::reach::connections::Target;
 
 /// What the program is handed.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,13 +22,15 @@ pub struct Order {
     pub request: Request,
     /// Of an `sql` step: where to connect.
     pub target: Option<Target>,
+    /// Of an `http` step: what this machine says about requests.
+    pub http: Option<Http>,
 }
 
 /// Carries out the request in this file, which it removes, and returns the exit code of the process.
 pub fn carry_out(path: &Path) -> i32 {
     let _ = nix::sys::prctl::set_name(c"runward-step"); // for people only
     let answer = read(path).map_or_else(Answer::Failed, |order| match order.request {
-        Request::Http(request) => answered(http::ask(&request)),
+        Request::Http(request) => answered(http::ask(&request, order.http.unwrap_or_default())),
         Request::Sql(request) => sql::run(&request, order.target.as_ref()),
         Request::Render(request) => answered(render::write(&request)),
     });

@@ -3,6 +3,7 @@
 
 use std::cell::OnceCell;
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -13,20 +14,29 @@ use serde_json::{Map, Value};
 use ureq::Agent;
 use ureq::http::{HeaderMap, Request};
 use ureq::tls::TlsConfig;
-use url::Url;
+use ureq::unversioned::transport::DefaultConnector;
+use url::{Host, Url};
 
+use super::resolve::{Allowed, Refusal};
 use super::{Hidden, say, trust, words};
+use crate::reach::Http;
 
 /// Headers of the author that follow a redirect to another server: they say what is wanted, and nothing of who asks.
 const HARMLESS_HEADERS: [&str; 3] = ["accept", "accept-language", "user-agent"];
+/// Tells a server that two requests are one: sent with what changes something, where the author sends none.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const USER_AGENT: &str = concat!("runward/", env!("CARGO_PKG_VERSION"));
 
 pub(super) struct Client<'r> {
     url: Url,
     headers: Vec<(String, String)>,
     mask: &'r Hidden,
+    /// What this machine says about requests.
+    machine: Http,
     /// Read when it is first needed: it costs more than a whole plain request.
     tls: OnceCell<TlsConfig>,
+    /// The same without who we are: for a server that the author did not name.
+    tls_of_nobody: OnceCell<TlsConfig>,
 }
 
 pub(super) struct Response {
@@ -51,7 +61,7 @@ impl Response {
 }
 
 impl<'r> Client<'r> {
-    pub(super) fn new(request: &HttpRequest, mask: &'r Hidden) -> Result<Client<'r>, String> {
+    pub(super) fn new(request: &HttpRequest, machine: Http, mask: &'r Hidden) -> Result<Client<'r>, String> {
         let mut url = Url::parse(&request.url).map_err(|error| format!("this is no URL: {error}"))?;
         let mut headers = request.headers.clone();
         if let Some(credentials) = credentials(&url)
@@ -63,7 +73,12 @@ impl<'r> Client<'r> {
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_fragment(None);
-        Ok(Client { url, headers, mask, tls: OnceCell::new() })
+        if !matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS")
+            && !headers.iter().any(|(name, _)| name == IDEMPOTENCY_KEY)
+        {
+            headers.extend(idempotency_key().map(|key| (IDEMPOTENCY_KEY.to_owned(), key)));
+        }
+        Ok(Client { url, headers, mask, machine, tls: OnceCell::new(), tls_of_nobody: OnceCell::new() })
     }
 
     /// Sends the request, follows where the answer points if it may, and reads the answer.
@@ -99,8 +114,17 @@ impl<'r> Client<'r> {
         cap: Option<Duration>,
     ) -> Result<Response, String> {
         let server = server(url);
+        // Behind a proxy nobody here resolves anything: what is written out is known all the same.
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => Some(address.into()),
+            Some(Host::Ipv6(address)) => Some(address.into()),
+            _ => None,
+        };
+        if let Some(why) = address.and_then(|address| self.machine.addresses.refusal(address)) {
+            return Err(format!("{server}: {why}"));
+        }
         let explain = |error: &ureq::Error| self.mask.hide(&words::explain(error, &server));
-        let agent = self.agent(url, cap)?;
+        let (agent, refusal) = self.agent(url, cap)?;
         let mut builder = Request::builder().method(request.method.as_str()).uri(url.as_str());
         for (name, value) in headers {
             builder = builder.header(name, value.as_bytes());
@@ -113,7 +137,9 @@ impl<'r> Client<'r> {
             }
             None => agent.run(builder.body(()).map_err(broken)?),
         };
-        let answer = answer.map_err(|error| explain(&error))?;
+        let refused =
+            |error: &ureq::Error| refusal.take().map_or_else(|| explain(error), |why| format!("{server}: {why}"));
+        let answer = answer.map_err(|error| refused(&error))?;
         let (parts, mut body) = answer.into_parts();
         let body = read(body.as_reader(), request.expect.reads_body()).map_err(|problem| match problem {
             Unread::TooLarge => {
@@ -129,7 +155,7 @@ impl<'r> Client<'r> {
     }
 
     /// A new one for each request: a connection that is used again may be dead, and then nobody knows what arrived.
-    fn agent(&self, url: &Url, cap: Option<Duration>) -> Result<Agent, String> {
+    fn agent(&self, url: &Url, cap: Option<Duration>) -> Result<(Agent, Arc<Refusal>), String> {
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -140,13 +166,22 @@ impl<'r> Client<'r> {
             .timeout_connect(Some(Duration::from_millis(limits::HTTP_CONNECT_MS_MAX)))
             .timeout_global(cap);
         if url.scheme() == "https" {
-            if self.tls.get().is_none() {
-                let _ = self.tls.set(trust::config()?);
+            let ours = url.origin() == self.url.origin();
+            let tls = if ours { &self.tls } else { &self.tls_of_nobody };
+            if tls.get().is_none() {
+                let _ = tls.set(trust::config(&self.machine, ours)?);
             }
-            config = config.tls_config(self.tls.get().cloned().unwrap_or_default());
+            config = config.tls_config(tls.get().cloned().unwrap_or_default());
         }
-        Ok(config.build().new_agent())
+        let (allowed, refusal) = Allowed::new(self.machine.addresses.clone());
+        Ok((Agent::with_parts(config.build(), DefaultConnector::default(), allowed), refusal))
     }
+}
+
+/// One for each attempt, the same however often it is sent: run, step, attempt.
+fn idempotency_key() -> Option<String> {
+    let of = |name: &str| std::env::var(name).ok();
+    Some(format!("{}.{}.{}", of("RUNWARD_RUN_ID")?, of("RUNWARD_STEP")?, of("RUNWARD_FENCE")?))
 }
 
 /// `user:password@` of a URL as the header it stands for.

@@ -1,12 +1,13 @@
 //! `http`: asks, judges the answer, and where the step says `until`, asks again.
 //!
 //! - `client`: one request over a connection of its own, never repeated by itself; redirects
-//! - `trust`: the certificates of this machine
+//! - `resolve`: which addresses it may go to; `trust`: the certificates of this machine
 //! - `words`: what goes wrong, in words with what to do
 //!
 //! A request that failed is never sent again by itself: only `until` does that, because the author wrote it.
 
 mod client;
+mod resolve;
 mod trust;
 mod words;
 
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 
 use super::hidden::Hidden;
 use super::own::{outputs, say};
+use crate::reach::Http;
 use client::{Client, Response};
 
 /// How often a poll says that nothing has changed.
@@ -32,10 +34,10 @@ const LAST_TRY: Duration = Duration::from_secs(1);
 const SHOWN_BYTES_MAX: usize = 2_000;
 
 /// Asks until the answer is as expected. The error says what was expected and what came.
-pub(super) fn ask(request: &HttpRequest) -> Result<Outputs, String> {
+pub(super) fn ask(request: &HttpRequest, machine: Http) -> Result<Outputs, String> {
     let mask = Hidden::new(&request.hidden);
     let asked = format!("{} {}", request.method, request.shown);
-    let client = Client::new(request, &mask).map_err(|why| format!("{asked}: {why}"))?;
+    let client = Client::new(request, machine, &mask).map_err(|why| format!("{asked}: {why}"))?;
     match request.until_ms {
         None => {
             say(&asked);

@@ -1,6 +1,6 @@
 //! A look at a database as a step would find it, for those who look after this machine.
 
-use crate::reach::{Address, Target};
+use crate::reach::connections::{Address, Target};
 
 use super::{postgres, sqlite};
 

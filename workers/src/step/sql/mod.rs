@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::hidden::Hidden;
 use super::own::{leave, say};
-use crate::reach::{Address, PASSWORD, Target};
+use crate::reach::connections::{Address, PASSWORD, Target};
 use rows::Rows;
 
 /// How long a database has to end a statement that it was told to end.

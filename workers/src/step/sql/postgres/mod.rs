@@ -20,7 +20,7 @@ use sqlx::{AssertSqlSafe, Column, ConnectOptions, Connection, Either, Executor, 
 use super::look::Seen;
 use super::rows::{Rows, distinct};
 use super::{LEDGER_TABLES, NotCommitted, Session, words};
-use crate::reach::PASSWORD;
+use crate::reach::connections::PASSWORD;
 
 /// How often the server looks whether its client is still there.
 const LOOKS_EVERY: Duration = Duration::from_secs(2);

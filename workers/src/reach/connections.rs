@@ -1,8 +1,8 @@
-//! What steps of this machine may reach beyond it, as its configuration says: databases, by their names.
+//! Databases, by the names that runbooks call them.
 //!
-//! A runbook names a connection; where that leads and with which password is known here, on the machine that runs the step,
-//! and asked anew for each start. To know before changing anything: a password goes to the step as a secret and stands in
-//! nothing else, and what goes wrong never repeats a URL that may hold one.
+//! Where a name leads and with which password is known here, on the machine that runs the step, and asked anew for each
+//! start. To know before changing anything: a password goes to the step as a secret and stands in nothing else, and what goes
+//! wrong never repeats a URL that may hold one.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,10 +22,9 @@ pub const PASSWORD: &str = "RUNWARD_CONNECTION_PASSWORD";
 const PARAMETERS: [&str; 10] =
     ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "port", "dbname", "user", "password", "application_name"];
 
+/// All of them.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Reach {
-    pub connections: BTreeMap<String, Connection>,
-}
+pub struct Connections(pub BTreeMap<String, Connection>);
 
 /// A database that `sql` steps name.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,10 +66,10 @@ pub struct Parsed {
     pub read_only: bool,
 }
 
-impl Reach {
+impl Connections {
     /// Where the connection leads now, and its password. Blocks for as long as a program takes that knows a secret.
     pub fn target(&self, name: &str, place: &Place) -> Result<(Target, Option<Given>), String> {
-        let connection = self.connections.get(name).ok_or_else(|| not_configured(name))?;
+        let connection = self.0.get(name).ok_or_else(|| not_configured(name))?;
         let told = |what: &str, why: String| format!("the {what} of the connection `{name}` {why}");
         let secret = |what: &str, provider: &Provider| {
             one(provider, place).map_err(|why| told(what, format!("cannot be had from {provider}: {why}")))
@@ -232,12 +231,12 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_not_there_says_where_to_write_it() {
-        let said = Reach::default().target("app", &place()).unwrap_err();
+        let said = Connections::default().target("app", &place()).unwrap_err();
         assert!(said.contains("[connections.app]") && said.contains("RUNWARD_CONNECTIONS_APP_URL"), "{said}");
         let url = Source::Secret(Provider::Env("RUNWARD_TEST_NO_URL".into()));
-        let reach =
-            Reach { connections: [("app".to_owned(), Connection { url, password: None, read_only: false })].into() };
-        let said = reach.target("app", &place()).unwrap_err();
+        let connections =
+            Connections([("app".to_owned(), Connection { url, password: None, read_only: false })].into());
+        let said = connections.target("app", &place()).unwrap_err();
         assert!(
             said.starts_with("the URL of the connection `app` cannot be had from the environment variable"),
             "{said}"

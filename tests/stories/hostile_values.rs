@@ -1,0 +1,227 @@
+//! Tens of thousands of values that mean harm, through databases and requests: each arrives byte for byte, or is refused,
+//! and no table is dropped.
+
+use percent_encoding::percent_decode_str;
+use runward_services::Postgres;
+use serde_json::{Value, json};
+use std::process::Command;
+
+use crate::harness::Scene;
+use crate::http_server::{Server, reply};
+
+/// Values of one run, and runs.
+const VALUES: usize = 2_000;
+const RUNS: u64 = 6;
+/// Values that have a step, a connection and a statement of their own.
+const SINGLE: usize = 150;
+
+const PIECES: &[&str] = &[
+    "'",
+    "''",
+    "\"",
+    "\\",
+    "\\'",
+    "\\\\",
+    "`",
+    ";",
+    "--",
+    "/*",
+    "*/",
+    "$1",
+    "$$",
+    "$a$",
+    "?1",
+    "?",
+    ":x",
+    "@x",
+    "%s",
+    "%",
+    "_",
+    "\n",
+    "\r\n",
+    "\t",
+    "\u{1}",
+    "\u{1b}[2J",
+    "\u{7f}",
+    "\u{85}",
+    "\u{202e}",
+    "\u{feff}",
+    "é",
+    "e\u{301}",
+    "备份",
+    "😀",
+    "\u{10fffd}",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "NULL",
+    "null",
+    "\\N",
+    "\\x00",
+    "{{",
+    "${{ params.x }}",
+    "); drop table t; --",
+    "'; drop table t; --",
+    "' or '1'='1",
+    "E'\\''",
+    "0x41",
+    " ",
+    "a",
+    "Z",
+    "0",
+    "&",
+    "<script>",
+    "#",
+    "../",
+    "%00",
+    "%0d%0a",
+    "+",
+    "=",
+];
+
+/// The same ones for the same seed.
+fn values(seed: u64, many: usize) -> Vec<String> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    (0..many).map(|_| (0..=next(6)).map(|_| PIECES[next(PIECES.len())]).collect()).collect()
+}
+
+/// Runs `x.yaml` with a list of values.
+fn run_with(scene: &Scene, values: &[String]) {
+    scene.file("values.yaml", json!({ "values": values }).to_string());
+    scene.expect(0, &["run", "x.yaml", "--params-file", "values.yaml"]);
+}
+
+const PARAMS: &str = "params: {values: {type: list, required: true}}\n";
+
+/// Each value in a statement of its own.
+fn singly(insert: &str) -> String {
+    format!(
+        "{PARAMS}steps:\n  - for-each: ${{{{ params.values }}}}\n    max-parallel: 4\n    sql: {{connection: app, query: \"{insert}\", expect: {{rows: 1}}}}\n"
+    )
+}
+
+fn all_arrive(scene: &Scene, together: &str, single: &str, kept: impl Fn() -> String) {
+    for seed in 0..RUNS {
+        let values = values(seed, VALUES);
+        scene.file("x.yaml", format!("{PARAMS}steps:\n  - sql: {{connection: app, query: \"delete from t; {together}\", expect: {{rows: {VALUES}}}}}\n"));
+        run_with(scene, &values);
+        let kept: Vec<String> = serde_json::from_str(&kept()).unwrap();
+        assert!(kept == values, "seed {seed}: {:?}", kept.iter().zip(&values).find(|(kept, value)| kept != value));
+    }
+    let values = values(RUNS, SINGLE);
+    scene.file("x.yaml", format!("{PARAMS}steps:\n  - sql: {{connection: app, query: delete from t where ${{{{ params.values | length }}}} > 0}}\n"));
+    run_with(scene, &values);
+    scene.file("x.yaml", singly(single));
+    run_with(scene, &values);
+    let kept: Vec<String> = serde_json::from_str(&kept()).unwrap();
+    assert_eq!(kept, values);
+}
+
+#[test]
+fn every_value_arrives_in_postgres_as_it_is() {
+    let postgres = Postgres::start();
+    let scene = Scene::new();
+    scene.file("runward.toml", format!("[connections.app]\nurl = \"{}\"\n", postgres.database("app")));
+    postgres.sql("app", "create table t (n bigint primary key, v text)");
+    all_arrive(
+        &scene,
+        "insert into t select n, v from unnest(${{ params.values }}::text[]) with ordinality as u(v, n)",
+        "insert into t values (${{ index }}, ${{ item }})",
+        || postgres.sql("app", "select json_agg(v order by n) from t"),
+    );
+}
+
+#[test]
+fn every_value_arrives_in_sqlite_as_it_is() {
+    let scene = Scene::new();
+    scene.file("runward.toml", "[connections.app]\nurl = \"sqlite:app.db\"\n");
+    let sqlite = |sql: &str| {
+        let done = Command::new("sqlite3").arg(scene.path("app.db")).arg(sql).output().unwrap();
+        String::from_utf8(done.stdout).unwrap()
+    };
+    sqlite("create table t (n int primary key, v text)");
+    all_arrive(
+        &scene,
+        "insert into t select key, value from json_each(${{ params.values | json }})",
+        "insert into t values (${{ index }}, ${{ item }})",
+        || sqlite("select json_group_array(v) from (select v from t order by n)"),
+    );
+}
+
+#[test]
+fn every_value_arrives_at_a_server_as_it_is() {
+    let server = Server::start(|_, stream| reply(stream, "200 OK", "", ""));
+    let scene = Scene::new();
+    let base = server.base();
+    for seed in 0..RUNS {
+        let values = values(seed, VALUES);
+        scene.file(
+            "x.yaml",
+            format!(
+                "{PARAMS}steps:\n  - http: {{url: '{base}/', method: POST, json: {{v: '${{{{ params.values }}}}'}}}}\n"
+            ),
+        );
+        run_with(&scene, &values);
+        let body: Value = serde_json::from_str(&server.asked().pop().unwrap().body).unwrap();
+        assert!(body == json!({ "v": values }), "seed {seed}");
+    }
+    let before = server.asked().len();
+    let values = values(RUNS, SINGLE);
+    scene.file(
+        "x.yaml",
+        format!("{PARAMS}steps:\n  - for-each: ${{{{ params.values }}}}\n    max-parallel: 1\n    http: {{url: '{base}/?q=${{{{ item }}}}&n=${{{{ index }}}}', method: POST, body: '${{{{ item }}}}'}}\n"),
+    );
+    run_with(&scene, &values);
+    for (n, (asked, value)) in server.asked().iter().skip(before).zip(&values).enumerate() {
+        let query = asked.line.split_once("?q=").unwrap().1;
+        let (encoded, rest) = query.split_once('&').unwrap();
+        assert_eq!(percent_decode_str(encoded).decode_utf8().unwrap(), *value);
+        assert_eq!((rest, &asked.body), (format!("n={n} HTTP/1.1").as_str(), value));
+    }
+    assert_eq!(server.asked().len() - before, SINGLE);
+}
+
+#[test]
+fn what_no_place_can_hold_is_refused_before_anything_starts() {
+    let server = Server::start(|_, stream| reply(stream, "200 OK", "", ""));
+    let scene = Scene::new();
+    scene.file("runward.toml", "[connections.app]\nurl = \"sqlite:app.db?mode=rwc\"\n");
+    for (step, values, why) in [
+        (
+            "sql: {connection: app, query: 'select ${{ params.values | json }}, ${{ params.values[0] }}'}",
+            vec!["a\0b".to_owned()],
+            "NUL byte",
+        ),
+        (
+            "sql: {connection: app, query: 'select ${{ params.values[0] }}'}",
+            vec!["x".repeat(130_000)],
+            "one value may have 122880",
+        ),
+        (
+            "http: {url: 'http://BASE/', headers: {X-A: '${{ params.values[0] }}'}}",
+            vec!["a\r\nX-B: c".to_owned()],
+            "line break",
+        ),
+        (
+            "http: {url: 'http://BASE/', headers: {X-A: '${{ params.values[0] }}'}}",
+            vec!["a\u{7f}".to_owned()],
+            "control character",
+        ),
+    ] {
+        let step = step.replace("http://BASE", &server.base());
+        scene.file("x.yaml", format!("{PARAMS}steps:\n  - id: a\n    {step}\n"));
+        scene.file("values.yaml", json!({ "values": values }).to_string());
+        let done = scene.expect(1, &["run", "x.yaml", "--params-file", "values.yaml"]);
+        assert!(done.stdout.contains(why), "{step}: {}", done.stdout);
+        assert_eq!(crate::harness::step_of(&scene.last(), "a")["attempts"], 0);
+    }
+    assert!(server.asked().is_empty());
+}
