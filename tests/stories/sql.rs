@@ -237,6 +237,17 @@ fn a_cancelled_step_leaves_no_query_behind_and_nothing_done() {
     assert!(log.contains("the statement was cancelled"), "{log}");
 }
 
+/// `kill -9` of the program that carries the step out.
+fn kill_step(scene: &Scene) {
+    let step = crate::harness::processes().into_iter().find(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.contains("__step") && line.contains(&*scene.path("").to_string_lossy())
+    });
+    let step = nix::unistd::Pid::from_raw(step.unwrap() as i32);
+    nix::sys::signal::kill(step, nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
 #[test]
 fn a_step_that_is_killed_leaves_no_query_behind() {
     let postgres = Postgres::start();
@@ -244,13 +255,7 @@ fn a_step_that_is_killed_leaves_no_query_behind() {
     scene.file("one.yaml", one("{}", "query: select pg_sleep(600)"));
     let mut run = scene.start(&["run", "one.yaml"]);
     wait("the query runs", || sleepers(&postgres) == "1");
-    let step = crate::harness::processes().into_iter().find(|pid| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).into_owned();
-        line.contains("__step") && line.contains(&*scene.path("").to_string_lossy())
-    });
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(step.unwrap() as i32), nix::sys::signal::Signal::SIGKILL)
-        .unwrap();
+    kill_step(&scene);
     assert_eq!(run.wait().unwrap().code(), Some(1));
     wait("the server has noticed", || sleepers(&postgres) == "0");
 }
@@ -272,31 +277,65 @@ fn the_death_of_the_driver_is_none_of_the_step() {
     assert_eq!(step_of(&scene.last(), "ask")["attempts"], 1);
 }
 
+/// A database whose COMMIT takes for ever: a trigger runs in it, and waits there.
+fn slow_to_commit(postgres: &Postgres) {
+    postgres.sql(
+        "app",
+        "create table t (n int); create function hold() returns trigger language plpgsql as $$ begin perform pg_sleep(600); return null; end \
+         $$; create constraint trigger late after insert on t deferrable initially deferred for each row execute function hold()",
+    );
+}
+
+fn commits(postgres: &Postgres) -> bool {
+    let sql = "select count(*) from pg_stat_activity where query = 'COMMIT' and state = 'active'";
+    postgres.sql("postgres", sql) == "1"
+}
+
 #[test]
 fn a_commit_that_nobody_answers_is_lost_and_not_failed() {
     let mut postgres = Postgres::start();
-    postgres.database("app");
-    postgres.sql("app", "create table t (n int)");
-    let proxy = Proxy::to(postgres.target());
-    let scene = Scene::new();
-    scene.file("runward.toml", format!("[connections.app]\nurl = \"{}\"\n", postgres.url_through(&proxy, "app")));
-    // The trigger runs at the COMMIT, and waits there.
-    postgres.sql(
-        "app",
-        "create function hold() returns trigger language plpgsql as $$ begin perform pg_sleep(600); return null; end $$; \
-         create constraint trigger late after insert on t deferrable initially deferred for each row execute function hold()",
-    );
+    let scene = with_postgres(&postgres);
+    slow_to_commit(&postgres);
     scene.file("one.yaml", one("{}", "query: insert into t values (1)"));
     let mut run = scene.start(&["run", "one.yaml"]);
-    wait("it commits", || {
-        postgres.sql("postgres", "select count(*) from pg_stat_activity where query = 'COMMIT' and state = 'active'")
-            == "1"
-    });
+    wait("it commits", || commits(&postgres));
     postgres.stop(Signal::Kill);
     assert_eq!(run.wait().unwrap().code(), Some(8));
     let step = step_of(&scene.last(), "ask");
     assert_eq!(step["status"], "lost", "{step}");
     assert!(step["error"].as_str().unwrap().contains("whether it is committed is not known"), "{step}");
+}
+
+#[test]
+fn a_server_that_comes_back_says_what_became_of_a_commit() {
+    let mut postgres = Postgres::start();
+    let scene = with_postgres(&postgres);
+    slow_to_commit(&postgres);
+    scene.file("one.yaml", one("{}", "query: insert into t values (1)"));
+    let mut run = scene.start(&["run", "one.yaml"]);
+    wait("it commits", || commits(&postgres));
+    postgres.stop(Signal::Quit);
+    postgres.start_again();
+    assert_eq!(run.wait().unwrap().code(), Some(1));
+    let step = step_of(&scene.last(), "ask");
+    assert_eq!(step["status"], "failed", "{step}");
+    assert_eq!(postgres.sql("app", "select count(*) from t"), "0");
+    assert!(step["error"].as_str().unwrap().contains("nothing was changed"), "{step}");
+}
+
+#[test]
+fn who_dies_while_it_commits_is_lost_too() {
+    let postgres = Postgres::start();
+    let scene = with_postgres(&postgres);
+    slow_to_commit(&postgres);
+    scene.file("one.yaml", one("{}", "query: insert into t values (1)"));
+    let mut run = scene.start(&["run", "one.yaml"]);
+    wait("it commits", || commits(&postgres));
+    kill_step(&scene);
+    assert_eq!(run.wait().unwrap().code(), Some(8));
+    let step = step_of(&scene.last(), "ask");
+    assert_eq!(step["status"], "lost", "{step}");
+    assert!(step["error"].as_str().unwrap().contains("it died while it committed"), "{step}");
 }
 
 #[test]

@@ -174,7 +174,7 @@ mod tests {
         let text = |kind: &Kind, value: Value| text(kind, &value).unwrap();
         assert_eq!(text(&kind(23, false), json!(3.0)), Some("3".into()));
         assert_eq!(text(&kind(23, false), json!(3.5)), Some("3.5".into()), "and the server refuses it");
-        assert_eq!(text(&kind(701, false), json!(1e300)), Some("1e300".into()));
+        assert_eq!(text(&kind(701, false), json!(1e300)), Some("1e+300".into()));
         assert_eq!(text(&kind(3802, false), json!({"a": [1]})), Some("{\"a\":[1]}".into()));
         assert_eq!(text(&kind(17, false), json!("a\\é")), Some("\\x615cc3a9".into()));
         assert_eq!(

@@ -26,6 +26,8 @@ use crate::reach::connections::PASSWORD;
 const LOOKS_EVERY: Duration = Duration::from_secs(2);
 /// The server itself gives up on us this long after the step's time.
 const AFTER_THE_STEP: Duration = Duration::from_secs(30);
+/// The longest time that the server can be told.
+const SERVER_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 /// How long it is asked what became of a COMMIT that it did not answer.
 const ASKS_FOR: Duration = Duration::from_secs(30);
 const ASKS_EVERY: Duration = Duration::from_secs(1);
@@ -186,8 +188,8 @@ fn begin(connection: &PgConnection, read_only: bool, limit: Duration, backstop: 
     let mut begin = format!(
         "BEGIN {access}; SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}; SET LOCAL \
          tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 5; SET LOCAL tcp_keepalives_count = 3",
-        limit.as_millis(),
-        backstop.as_millis(),
+        limit.min(SERVER_MAX).as_millis(),
+        backstop.min(SERVER_MAX).as_millis(),
     );
     if connection.server_version_num().is_some_and(|version| version >= LOOKS_SINCE) {
         begin += &format!("; SET LOCAL client_connection_check_interval = {}", LOOKS_EVERY.as_millis());

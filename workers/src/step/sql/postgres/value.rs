@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(number(&[1], 2, true, 0), json!(-100_000_000));
         assert_eq!(number(&[1, 5000], 0, false, 1), json!(1.5));
         assert_eq!(number(&[1, 5000], 0, false, 2), json!("1.50"), "its scale says something");
-        assert_eq!(number(&[5], -2, false, 8), json!("0.00000005"));
+        assert_eq!(number(&[5], -2, false, 8), json!(0.000_000_05));
         assert_eq!(number(&[5000], -1, false, 1), json!(0.5));
         assert_eq!(number(&[9007, 1992, 5474, 993], 3, false, 0), json!(9_007_199_254_740_993_i64));
         assert_eq!(number(&[9999, 9999, 9999, 9999, 9999], 4, false, 0), json!("99999999999999999999"));
