@@ -127,8 +127,10 @@ async fn verify(
             } else {
                 format!(", {} pruned", text::count(pruned.len() as u64, "run"))
             };
-            let compared =
-                anchored.as_ref().map_or(String::new(), |it| format!(", compared with {} anchors", it["anchors"]));
+            let compared = anchored
+                .as_ref()
+                .and_then(|it| it["anchors"].as_u64())
+                .map_or(String::new(), |anchors| format!(", compared with {}", text::count(anchors, "anchor")));
             print_line(&format!(
                 "{}, {}{removed}{compared}: {}",
                 text::count(ids.len() as u64, "run"),
