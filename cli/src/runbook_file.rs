@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use runward_engine::limits;
 use runward_engine::plan::definition::{Definition, PinnedFile, sha256};
-use runward_engine::runbook::model::{Action, Runbook, Script};
+use runward_engine::runbook::model::{Action, Runbook, Script, Step};
 use runward_engine::runbook::templates::{self, Templates, renders};
 use runward_engine::runbook::{self};
 use runward_engine::units::format_size;
 
+use crate::config::Settings;
+use crate::config::connections::variable;
 use crate::failure::Failure;
 
 mod closure;
@@ -185,6 +187,32 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> std::io::Result<()> {
 pub fn refuse_unbuilt(file: &RunbookFile) -> Result<(), Failure> {
     let refused = closure::all(file).into_iter().filter_map(|file| unbuilt(file).err());
     refused.reduce(Failure::and).map_or(Ok(()), Err)
+}
+
+/// On one machine it is this one that connects, and what it does not know would stop the run in the middle. In a cluster
+/// each worker knows its own.
+pub fn refuse_unknown_connections(file: &RunbookFile, settings: &Settings) -> Result<(), Failure> {
+    if settings.database.is_some() {
+        return Ok(());
+    }
+    let refused = closure::all(file).into_iter().filter_map(|file| unknown_connections(file, settings).err());
+    refused.reduce(Failure::and).map_or(Ok(()), Err)
+}
+
+fn unknown_connections(file: &RunbookFile, settings: &Settings) -> Result<(), Failure> {
+    let finding = |step: &Step| {
+        let Action::Sql(sql) = &step.action else { return None };
+        let name = &sql.connection;
+        let help = format!("add `[connections.{name}]` with a `url` to runward.toml, or set {}", variable(name));
+        let message = format!("the connection `{name}` is not configured on this machine");
+        let known = settings.connections.contains_key(name);
+        (!known).then(|| runbook::Finding::new(&step.span, "in this step", message).help(help))
+    };
+    let findings: Vec<_> = file.runbook.steps.iter().filter_map(finding).collect();
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::runbook(&file.path.display().to_string(), &file.source, &runbook::Report { findings }))
 }
 
 fn unbuilt(file: &RunbookFile) -> Result<(), Failure> {

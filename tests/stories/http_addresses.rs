@@ -105,7 +105,7 @@ fn what_changes_something_carries_one_key_for_each_attempt() {
     scene.file(
         "one.yaml",
         format!(
-            "steps:\n  - {{id: pay, http: {{url: '{base}/pay', method: POST, until: 400ms, every: 10ms}}, retry: {{attempts: 2, delay: 1ms, jitter: none}}}}\n  \
+            "steps:\n  - {{id: pay, http: {{url: '{base}/pay', method: POST, until: 3s, every: 10ms}}, retry: {{attempts: 2, delay: 1ms, jitter: none}}}}\n  \
              - {{id: look, http: {{url: '{base}/'}}}}\n  - {{id: own, http: {{url: '{base}/own', method: PUT, headers: {{Idempotency-Key: mine}}}}}}\n"
         ),
     );

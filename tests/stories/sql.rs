@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use runward_services::{Postgres, Proxy, Signal};
+use runward_services::{Postgres, Proxy, Reaches, Signal};
 use serde_json::{Value, json};
 
 use crate::harness::{Done, Scene, finish, kill_9, step_of, wait};
@@ -196,17 +196,17 @@ fn a_statement_that_takes_too_long_is_cancelled_in_the_database() {
     let postgres = Postgres::start();
     let scene = with_postgres(&postgres);
     postgres.sql("app", "create table t (n int)");
-    let (_, done) = ask(&scene, 1, "{}", "query: insert into t values (1); select pg_sleep(600)\ntimeout: 200ms");
+    let (_, done) = ask(&scene, 1, "{}", "query: insert into t values (1); select pg_sleep(600)\ntimeout: 2s");
     assert!(
-        done.stdout.contains("the statement took longer than 200 ms and was cancelled, nothing was changed"),
+        done.stdout.contains("the statement took longer than 2.0 s and was cancelled, nothing was changed"),
         "{}",
         done.stdout
     );
     assert_eq!(postgres.sql("app", "select count(*) from t"), "0");
     assert_eq!(sleepers(&postgres), "0");
     let file = with_sqlite();
-    let (_, done) = ask(&file, 1, "{}", &format!("query: create table t (n int); {ENDLESS}\ntimeout: 200ms"));
-    assert!(done.stdout.contains("the statement took longer than 200 ms"), "{}", done.stdout);
+    let (_, done) = ask(&file, 1, "{}", &format!("query: create table t (n int); {ENDLESS}\ntimeout: 2s"));
+    assert!(done.stdout.contains("the statement took longer than 2.0 s"), "{}", done.stdout);
     assert_eq!(sqlite(&file, "select count(*) from sqlite_schema"), "0");
 }
 
@@ -324,6 +324,23 @@ fn a_server_that_comes_back_says_what_became_of_a_commit() {
 }
 
 #[test]
+fn a_commit_whose_answer_is_lost_on_its_way_is_asked_about() {
+    let postgres = Postgres::start();
+    postgres.database("app");
+    postgres.sql("app", "create table t (n int)");
+    let proxy = Proxy::to(postgres.target());
+    let scene = Scene::new();
+    scene.file("runward.toml", format!("[connections.app]\nurl = \"{}\"\n", postgres.url_through(&proxy, "app")));
+    for (reaches, code, rows) in [(Reaches::TheServer, 0, "1"), (Reaches::Nobody, 1, "1")] {
+        proxy.cut_at("COMMIT", reaches);
+        let (step, done) = ask(&scene, code, "{}", "query: insert into t values (1)");
+        assert!(done.stdout.contains("it is asked what became of it"), "{}", done.stdout);
+        assert_eq!(postgres.sql("app", "select count(*) from t"), rows, "{step}");
+    }
+    assert_eq!(proxy.cuts(), 2);
+}
+
+#[test]
 fn who_dies_while_it_commits_is_lost_too() {
     let postgres = Postgres::start();
     let scene = with_postgres(&postgres);
@@ -398,16 +415,17 @@ fn a_password_is_nowhere_but_with_the_step() {
 }
 
 #[test]
-fn a_connection_that_is_not_configured_says_where_to_write_it() {
+fn a_connection_that_is_not_configured_is_told_before_anything_starts() {
     let scene = Scene::new();
-    let (step, done) = ask(&scene, 1, "{}", "query: select 1");
-    assert!(
-        done.stdout
-            .contains("add `[connections.app]` with a `url` to its runward.toml, or set RUNWARD_CONNECTIONS_APP_URL"),
-        "{}",
-        done.stdout
-    );
-    assert_eq!(step["attempts"], 1, "{step}");
+    scene.file("one.yaml", one("{}", "query: select 1"));
+    let done = scene.expect(2, &["run", "one.yaml"]);
+    for words in
+        ["the connection `app` is not configured", "[one.yaml:4:", "[connections.app]", "RUNWARD_CONNECTIONS_APP_URL"]
+    {
+        assert!(done.stderr.contains(words), "{words}: {}", done.stderr);
+    }
+    assert_eq!(scene.runs_recorded(), 0);
+    scene.expect(0, &["plan", "one.yaml"]);
 }
 
 #[test]

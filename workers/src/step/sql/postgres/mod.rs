@@ -1,11 +1,13 @@
 //! Postgres: prepares a statement, asks what its values are to be, and binds them as that.
 //!
 //! - [`bind`]: values as texts that the server itself turns into the type of their place; [`value`]: its rows as JSON
+//! - [`doubt`]: what became of a COMMIT that was not answered
 //!
 //! A query that was begun here does not outlive this program for long: it is cancelled where we are told to end, the server
 //! looks every [`LOOKS_EVERY`] whether we are still there, and gives up by itself when the step's time is over.
 
 mod bind;
+mod doubt;
 mod value;
 
 use std::str::FromStr;
@@ -28,9 +30,6 @@ const LOOKS_EVERY: Duration = Duration::from_secs(2);
 const AFTER_THE_STEP: Duration = Duration::from_secs(30);
 /// The longest time that the server can be told.
 const SERVER_MAX: Duration = Duration::from_millis(i32::MAX as u64);
-/// How long it is asked what became of a COMMIT that it did not answer.
-const ASKS_FOR: Duration = Duration::from_secs(30);
-const ASKS_EVERY: Duration = Duration::from_secs(1);
 /// The first release that knows `client_connection_check_interval`.
 const LOOKS_SINCE: u32 = 140_000;
 
@@ -86,25 +85,6 @@ impl Postgres {
         }
         Ok(if names.is_empty() { changed } else { returned })
     }
-
-    /// What became of the transaction, from a server that hung up while it committed.
-    async fn outcome(&self, transaction: &str) -> Option<String> {
-        let begun = Instant::now();
-        while begun.elapsed() < ASKS_FOR {
-            let asked = async {
-                let mut connection = self.options.connect().await?;
-                let sql = "select txid_status($1::text::bigint)";
-                sqlx::query_scalar::<_, Option<String>>(sql).bind(transaction).fetch_one(&mut connection).await
-            };
-            if let Ok(Ok(Some(status))) = tokio::time::timeout(ASKS_FOR, asked).await
-                && status != "in progress"
-            {
-                return Some(status);
-            }
-            tokio::time::sleep(ASKS_EVERY).await;
-        }
-        None
-    }
 }
 
 impl Session for Postgres {
@@ -122,8 +102,7 @@ impl Session for Postgres {
 
     async fn commit(&mut self) -> Result<(), NotCommitted> {
         let failed = |error: sqlx::Error| NotCommitted::Failed(told(&error, None));
-        let asked = sqlx::query_scalar::<_, Option<String>>("select txid_current_if_assigned()::text");
-        let transaction = asked.fetch_one(&mut self.connection).await.map_err(failed)?;
+        let mark = doubt::mark(&mut self.connection).await.map_err(failed)?;
         let done = sqlx::raw_sql("COMMIT").execute(&mut self.connection).await;
         let Err(error) = done else { return Ok(()) };
         if is_definite(&error) {
@@ -133,14 +112,10 @@ impl Session for Postgres {
             return Ok(()); // there was nothing to commit
         }
         super::say("the server did not answer the COMMIT; it is asked what became of it");
-        let outcome = match &transaction {
-            Some(transaction) => self.outcome(transaction).await,
-            None => None,
-        };
-        match outcome.as_deref() {
-            Some("committed") => Ok(()),
-            Some("aborted") => Err(failed(error)),
-            _ => Err(NotCommitted::Unknown(format!("the server did not answer the COMMIT: {}", told(&error, None)))),
+        match doubt::resolve(&self.options, &mark).await {
+            Some(true) => Ok(()),
+            Some(false) => Err(failed(error)),
+            None => Err(NotCommitted::Unknown(format!("the server did not answer the COMMIT: {}", told(&error, None)))),
         }
     }
 
