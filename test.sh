@@ -17,6 +17,8 @@ need tmux tmux
 need /usr/bin/time time # bash has a word of that name
 need make make
 need setsid util-linux
+need ssh openssh-client
+need /usr/sbin/sshd openssh-server
 need stty coreutils
 need redis-server redis-server
 need faketime faketime

@@ -132,6 +132,10 @@ mod server_trouble;
 mod shell;
 #[path = "stories/sql.rs"]
 mod sql;
+#[path = "stories/ssh.rs"]
+mod ssh;
+#[path = "stories/ssh_hosts.rs"]
+mod ssh_hosts;
 #[path = "stories/survival.rs"]
 mod survival;
 #[path = "stories/templates.rs"]

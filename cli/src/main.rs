@@ -50,6 +50,10 @@ fn main() {
         let request = raw.next().unwrap_or_default();
         exit(runward_workers::step::own::carry_out(Path::new(&request)));
     }
+    if first == "__ssh" {
+        let order = raw.next().unwrap_or_default();
+        exit(runward_workers::step::ssh::carry_out(Path::new(&order)));
+    }
     complete::answer();
     let args = args::Args::try_parse().unwrap_or_else(|error| slips::explained(error).exit());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -7,6 +7,7 @@ use runward_services::{Postgres, Redis};
 
 use crate::book::{self, What};
 use crate::harness::{Scene, repository};
+use crate::ssh_hosts::Hosts;
 
 /// README and every page below docs.
 fn pages() -> Vec<PathBuf> {
@@ -67,6 +68,15 @@ pages_that_are_executed! {
     the_format_does_what_it_says: "docs/runbook-format.md",
 }
 
+const HOSTS: &str = "docs/how-to/ssh.md";
+
+#[test]
+fn how_to_run_steps_on_other_machines() {
+    let scene = Scene::new();
+    let _hosts = Hosts::new(&scene, &["db1", "db2", "db3"]);
+    book::execute_with(HOSTS, &[("TEST_SSH", &scene.path("bin").display().to_string())]);
+}
+
 const CLUSTER: &str = "docs/how-to/cluster.md";
 
 #[test]
@@ -86,7 +96,7 @@ fn every_page_with_commands_is_executed() {
         let pieces = book::read(&fs::read_to_string(&page).unwrap());
         let commands = pieces.iter().any(|piece| matches!(piece.what, What::Script { .. } | What::Command { .. }));
         assert!(
-            !commands || name(&page) == CLUSTER || EXECUTED.contains(&name(&page).as_str()),
+            !commands || [CLUSTER, HOSTS].contains(&name(&page).as_str()) || EXECUTED.contains(&name(&page).as_str()),
             "nobody executes {}",
             name(&page)
         );

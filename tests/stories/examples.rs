@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::harness::{Done, Scene, children, finish, is_alive, repository, step_of, wait};
 use crate::http_server::Server;
+use crate::ssh_hosts::Hosts;
 
 /// An example, and the folder it works in.
 struct Example {
@@ -87,6 +88,18 @@ examples! {
         let mut told: Vec<String> = it.read("told").lines().map(str::to_owned).collect();
         told.sort();
         assert_eq!(told, ["dev, versions 17.0 17.1", "ops, versions 17.0 17.1"]);
+    };
+    rolling: |it| {
+        let hosts = Hosts::new(&it.scene, &["db1", "db2"]);
+        let path = hosts.runward(&it.scene).get_envs().find(|(name, _)| *name == "PATH").unwrap().1.unwrap().to_owned();
+        let on = |nodes: &str| finish(it.command(&["-p", &format!("nodes={nodes}")]).env("PATH", &path));
+        hosts.close("db2");
+        let done = on("db1,db2");
+        assert_eq!(done.code, 6, "{}", done.stdout);
+        assert!(done.stdout.contains("ssh db2: ") && !it.scene.path("out/upgraded-db1").exists(), "{}", done.stdout);
+        hosts.open("db2");
+        assert_eq!(on("db1,db2").code, 0);
+        assert_eq!((it.read("upgraded-db2").as_str(), it.read("told").as_str()), ("version 17.6 of db2\n", "17.6 17.6\n"));
     };
     retry: |it| {
         it.run(0, &[]);

@@ -178,7 +178,6 @@ fn unbuilt() -> Vec<(&'static str, u32, String)> {
         top("objectives", "objectives: {rto: 4h}"),
         top("on.webhook", "on: {webhook: {secret: hook}}"),
         step("notify", "notify: {channel: ops, text: done}"),
-        step("host", "host: db1\nrun: touch pwned"),
     ]
 }
 

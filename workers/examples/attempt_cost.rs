@@ -61,6 +61,7 @@ async fn attempt(supervisor: &mut Supervisor, dir: &Path, name: &str, script: &s
         cwd: dir.to_owned(),
         timeout_ms: 60_000,
         grace_ms: 1_000,
+        far_ms: 0,
         orphans: Orphans::Kill,
         log_bytes_max: 128 << 20,
         boot: journal::boot_id().expect("a boot id"),

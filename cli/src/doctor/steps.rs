@@ -110,6 +110,7 @@ async fn trial(ground: &Path) -> Result<Duration, String> {
         cwd: scratch.0.clone(),
         timeout_ms: 50_000,
         grace_ms: 1_000,
+        far_ms: 0,
         orphans: Orphans::Kill,
         log_bytes_max: 64 * 1024,
         boot: boot.clone(),

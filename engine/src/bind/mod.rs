@@ -12,6 +12,7 @@
 pub mod context;
 pub mod document;
 pub mod expression;
+pub mod host;
 pub mod json;
 pub mod path;
 pub mod shell;

@@ -14,8 +14,8 @@ use super::sql;
 use super::state::RunState;
 use super::values;
 use crate::bind::document::DocumentError;
-use crate::bind::path;
 use crate::bind::{Context, Document, EvalError, Expression, JsonTemplate, Reference, ShellScript, Template};
+use crate::bind::{host, path};
 use crate::limits;
 use crate::runbook::model::{Action, Http, Orphans, Render, Script, Shell, Sql, Step};
 use crate::runbook::templates::Templates;
@@ -26,7 +26,9 @@ use crate::runbook::templates::Templates;
 pub struct Prepared {
     pub program: Program,
     pub env: Vec<(String, String)>,
-    /// As written, relative to the materialised folder of the runbook.
+    /// Where it runs through ssh; `None`: here.
+    pub host: Option<String>,
+    /// As written, relative to the materialised folder of the runbook, or to the user's home on the host.
     pub cwd: Option<String>,
     pub timeout: Duration,
     pub grace: Duration,
@@ -147,8 +149,10 @@ fn finish(
     hidden: Vec<String>,
 ) -> Result<Prepared, PrepareError> {
     let cwd = spec.cwd.as_ref().map(|cwd| bind_path(cwd, context, "cwd")).transpose()?;
+    let host = spec.host.as_ref().map(|host| host::bind(host, context)).transpose();
+    let host = host.map_err(|source| PrepareError::Value { place: "`host`".to_owned(), source })?;
     check_size(&program, &env)?;
-    Ok(Prepared { program, env, cwd, timeout, grace: spec.grace, orphans: spec.orphans, hidden })
+    Ok(Prepared { program, env, host, cwd, timeout, grace: spec.grace, orphans: spec.orphans, hidden })
 }
 
 fn shell_program(
@@ -318,7 +322,8 @@ pub(super) fn step_references<'s>(spec: &'s Step, part: Part, document: Option<&
 
 /// Every expression whose value a step is given.
 pub(super) fn step_expressions(spec: &Step, part: Part) -> Vec<&Expression> {
-    let mut templates: Vec<&Template> = spec.env.iter().map(|(_, template)| template).chain(&spec.cwd).collect();
+    let mut templates: Vec<&Template> =
+        spec.env.iter().map(|(_, template)| template).chain(&spec.cwd).chain(&spec.host).collect();
     let mut expressions: Vec<&Expression> = Vec::new();
     match (part, &spec.action) {
         (Part::Check, _) => {

@@ -18,6 +18,7 @@ pub mod check;
 mod concurrency;
 pub mod gates;
 pub mod graph;
+mod hosts;
 pub mod http;
 pub mod locate;
 pub mod model;

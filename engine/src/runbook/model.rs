@@ -141,6 +141,8 @@ pub struct Step {
     pub action: Action,
     /// Sorted.
     pub runs_on: Vec<String>,
+    /// Where it runs through ssh, in all of its parts. Only of shell scripts and commands.
+    pub host: Option<Template>,
     pub env: Vec<(String, Template)>,
     pub cwd: Option<Template>,
     pub timeout: Duration,

@@ -9,7 +9,7 @@ use super::node::{self, Data, Node};
 use super::places::{Place, Places, Role};
 use super::references::{self, Scope};
 use super::report::{Finding, Report};
-use super::{concurrency, gates, http, params, schedules, secrets, steps, tables, triggers};
+use super::{concurrency, gates, hosts, http, params, schedules, secrets, steps, tables, triggers};
 use crate::bind::Reference;
 use crate::limits;
 
@@ -60,6 +60,7 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         references::unused(&declared, &read.params, &mut findings);
     }
     triggers::check(root, &declared, &mut findings);
+    hosts::files(root, &parsed, &mut findings);
     secrets::check(root, &nodes, &mut findings);
 
     if !findings.is_empty() {
@@ -98,12 +99,12 @@ fn secret_paths(runbook: &Runbook, step: &Step) -> Vec<Finding> {
         Action::Render(render) => Some(("render.to", &render.to)),
         _ => None,
     };
-    let paths = step.cwd.iter().map(|cwd| ("cwd", cwd)).chain(to);
+    let paths = step.cwd.iter().map(|cwd| ("cwd", cwd)).chain(step.host.iter().map(|host| ("host", host))).chain(to);
     let secret = paths.filter(|(_, path)| path.expressions().any(|(it, _)| runbook.reads_secret(step, it)));
     secret
         .map(|(key, _)| {
-            let message = format!("`{key}` of step `{}` reads something sensitive, and paths are shown", step.id);
-            Finding::new(&step.span, "in this step", message).help("name the file or folder by something else")
+            let message = format!("`{key}` of step `{}` reads something sensitive, and that is shown", step.id);
+            Finding::new(&step.span, "in this step", message).help("name the file, folder or host by something else")
         })
         .collect()
 }

@@ -99,6 +99,7 @@ pub fn read<'n>(
         for_each: for_each(places, keys, index),
         action: action(places, keys, timeout, body, finally),
         runs_on: runs_on(keys),
+        host: super::hosts::read(places, node, keys.get("host"), body),
         env: env(places, keys, Place { step: Some(index), role: Role::Env }),
         cwd: keys.get("cwd").and_then(|node| places.template(node, body)),
         timeout,
@@ -115,6 +116,7 @@ pub fn read<'n>(
         undo: undo(places, keys, index, finally).map(Box::new),
         span: super::check::visible(node),
     };
+    super::hosts::contradictions(&mut places.findings, node, &step);
     for key in tables::STEP.keys().filter(|key| !key.built) {
         if let Some(node) = keys.get(key.name) {
             places.scan(node, &key.shape, body);

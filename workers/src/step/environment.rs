@@ -14,6 +14,12 @@ pub(super) fn base() -> Vec<(String, String)> {
     BASE.get_or_init(find).clone()
 }
 
+/// The agent of ssh of whoever started runward, for the steps that are on another machine.
+pub(super) fn agent() -> Option<(String, String)> {
+    let socket = env::var("SSH_AUTH_SOCK").ok().filter(|socket| !socket.is_empty())?;
+    Some(("SSH_AUTH_SOCK".to_owned(), socket))
+}
+
 fn find() -> Vec<(String, String)> {
     let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty()).map(|value| (name.to_owned(), value));
     let mut env: Vec<(String, String)> =

@@ -3,6 +3,7 @@
 //! - [`launch`], [`files`], `environment`: what a step starts with; [`report`]: what it left
 //! - [`own`]: the program of the steps that runward carries out itself: [`http`], [`sql`], [`render`]; [`diff`] is what both a
 //!   plan and such a step show
+//! - [`ssh`]: the program of the steps that run on another machine
 
 pub mod diff;
 mod environment;
@@ -14,3 +15,4 @@ pub mod own;
 pub mod render;
 pub mod report;
 pub mod sql;
+pub mod ssh;

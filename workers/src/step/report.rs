@@ -15,21 +15,20 @@ use runward_engine::run::{Outcome, Part, RunState, Unit};
 use runward_engine::runbook::model::{Action, Step};
 use runward_engine::units::format_duration;
 
+use super::ssh::far;
 use crate::supervisor::journal::{AttemptResult, End, Orphan};
 use crate::supervisor::secrets::output_file;
 
 /// The report of an attempt that ended; reads the outputs it wrote.
 pub fn report(dir: &Path, state: &RunState, unit: Unit, result: &AttemptResult) -> Report {
     let step = state.spec(unit.step);
+    if step.host.is_some() {
+        return far::report(dir, state, unit, result);
+    }
     let own = unit.part == Part::Step && matches!(step.action, Action::Http(_) | Action::Sql(_) | Action::Render(_));
     let mut report = concluded(state.timeout_of(unit), result, || match unit.part {
         Part::Step if own => own_outputs(dir),
-        Part::Step => read_outputs(dir, step),
-        // Where it is in place the probe speaks for the step.
-        Part::Check => read_outputs(dir, step)
-            .map_err(|error| format!("{error}: where the effect is in place, the probe writes what the step would")),
-        // Nobody could read what an undo writes.
-        Part::Undo => Ok(Outputs::new()),
+        part => outputs_of(part, || read_outputs(dir, step)),
     });
     if own {
         say_more(&mut report, own_answer(dir).ok());
@@ -51,6 +50,18 @@ fn say_more(report: &mut Report, answer: Option<Answer>) {
             report.error = Some(report.error.take().map_or(why.to_owned(), |error| format!("{error}; {why}")));
         }
         _ => {}
+    }
+}
+
+/// The outputs of a part that succeeded.
+pub(super) fn outputs_of(part: Part, read: impl FnOnce() -> Result<Outputs, String>) -> Result<Outputs, String> {
+    match part {
+        Part::Step => read(),
+        // Where it is in place the probe speaks for the step.
+        Part::Check => read()
+            .map_err(|error| format!("{error}: where the effect is in place, the probe writes what the step would")),
+        // Nobody could read what an undo writes.
+        Part::Undo => Ok(Outputs::new()),
     }
 }
 
@@ -83,7 +94,7 @@ pub fn concluded(
 }
 
 /// Whoever repeats the step has to know that a part of it still runs.
-fn with_unkillable(error: Option<String>, unkillable: &[Orphan]) -> Option<String> {
+pub(super) fn with_unkillable(error: Option<String>, unkillable: &[Orphan]) -> Option<String> {
     if unkillable.is_empty() {
         return error;
     }
@@ -157,7 +168,7 @@ fn own_outputs(dir: &Path) -> Result<Outputs, String> {
     }
 }
 
-fn read_file(dir: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read_file(dir: &Path) -> Result<Vec<u8>, String> {
     let unreadable = |error: io::Error| format!("$RUNWARD_OUTPUT cannot be read: {error}");
     let max = runward_engine::limits::OUTPUTS_BYTES_MAX;
     // Whatever a step put there: never wait for it, never follow it, never read more than may be in it.

@@ -45,6 +45,9 @@ pub struct Launch {
     pub timeout_ms: u64,
     /// From TERM to KILL after the timeout, in milliseconds.
     pub grace_ms: u64,
+    /// The program ends something on another machine: how much longer than its grace that may take, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub far_ms: u64,
     pub orphans: Orphans,
     /// Output kept, in bytes; beyond it the first and the last half.
     pub log_bytes_max: u64,
@@ -53,6 +56,10 @@ pub struct Launch {
     /// In a cluster, where somebody may give it up who does not hear of its worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
+}
+
+fn is_zero(ms: &u64) -> bool {
+    *ms == 0
 }
 
 /// How long the word of a worker counts: it may be late, from one that hung or slept.

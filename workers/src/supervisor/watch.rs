@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use runward_engine::runbook::model::Orphans;
 
@@ -301,7 +302,12 @@ impl Watch<'_> {
     fn stop(&mut self, why: Why, grace: Duration) {
         if self.ended.is_none() {
             self.why.get_or_insert(why);
+            // Such a program has a longer time than its grace, so it is told that there is none.
+            if self.launch.far_ms > 0 && grace.is_zero() {
+                let _ = kill(self.main, Signal::SIGQUIT); // not waited for yet: nobody else's pid
+            }
         }
+        let grace = grace.saturating_add(Duration::from_millis(self.launch.far_ms));
         let kill_at = Instant::now().checked_add(grace);
         match self.kill_at {
             Some(earlier) => self.kill_at = Some(kill_at.map_or(earlier, |kill_at| kill_at.min(earlier))),

@@ -83,6 +83,7 @@ pub fn launch(dir: &Path, name: &str, script: &str) -> Launch {
         cwd: dir.to_owned(),
         timeout_ms: 60_000,
         grace_ms: 10_000,
+        far_ms: 0,
         orphans: Orphans::Kill,
         log_bytes_max: 128 << 20,
         boot: journal::boot_id().unwrap(),

@@ -94,6 +94,7 @@ pub fn notes(step: &Step) -> Vec<String> {
 
 pub fn command_lines(runbook: &Runbook, step: &Step, known: &Context) -> Vec<String> {
     let mut lines = Vec::new();
+    lines.extend(step.host.iter().map(|host| format!("on {} through ssh", rendered(host, known))));
     for (name, template) in &step.env {
         lines.push(format!("{name}={}", rendered(template, known)));
     }
@@ -264,5 +265,6 @@ pub fn step_json(
         "irreversible": step.irreversible,
         "usual": outlook.and_then(|outlook| outlook.usual(step)),
         "undo": step.undo.is_some(),
+        "host": step.host.as_ref().map(|host| rendered(host, known)),
     })
 }

@@ -48,7 +48,7 @@ const COMMON: &[Key] = &[
         Shape::OneOf(&[LABEL, Shape::List { of: &LABEL, min: 0 }]),
         "The labels a worker must have, all of them.",
     ),
-    Key::new("host", Shape::Template, "Runs there through ssh.").unbuilt(),
+    Key::new("host", Shape::Template, "Runs it on that machine, through the system's ssh: an alias, or `user@host`."),
     Key::new("env", Shape::Dict { names: Syntax::Variable, of: &Shape::Scalar }, "Environment variables."),
     Key::new("cwd", Shape::Template, "The folder it runs in. Default: the copy of the runbook's folder."),
     Key::new(
