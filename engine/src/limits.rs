@@ -54,6 +54,8 @@ pub const VOIDED_MAX: u32 = 5;
 pub const PROBES_LOST_MAX: u32 = 3;
 /// How long one step can wait, for a time or for people, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
+/// What one `notify` step tells, in bytes; what is more is cut off.
+pub const NOTICE_TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Files pinned with one definition (`files:` and `script:`).
 pub const PINNED_FILES_MAX: usize = 10_000;
 /// All files pinned with one definition together, in bytes.

@@ -14,15 +14,15 @@ const EXAMPLE: &str = include_str!("files/pg-minor-upgrade.yaml");
 fn the_example_of_the_contract_is_right_and_its_unbuilt_keys_are_named() {
     let runbook = accepted(EXAMPLE);
     let unbuilt: Vec<&str> = runbook.unbuilt.iter().map(|item| item.path.as_str()).collect();
-    assert_eq!(unbuilt, ["severity", "on.webhook", "objectives", "finally[0].notify"]);
-    assert_eq!(&EXAMPLE[runbook.unbuilt[0].span.clone()], "severity");
+    assert_eq!(unbuilt, ["on.webhook", "objectives"]);
+    assert_eq!(&EXAMPLE[runbook.unbuilt[0].span.clone()], "webhook");
     let ids: Vec<&str> = runbook.steps.iter().map(|step| step.id.as_str()).collect();
     assert_eq!(ids, ["backup", "agree", "upgrade", "verify", "finally_1"]);
     assert_eq!(runbook.steps[0].on_lost, OnLost::Retry);
     assert_eq!(runbook.steps[2].needs, [1]);
     assert_eq!(runbook.steps[3].runs_on, ["db"]);
     assert!(matches!(runbook.steps[2].for_each.as_ref().unwrap().items, Items::Expression(_)));
-    assert!(matches!(runbook.steps[4].action, Action::Unbuilt("notify")));
+    assert!(matches!(runbook.steps[4].action, Action::Notify(_)));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! - [`variables`]: environment variables that something evaluates
 //! - [`url`], [`json`]: the URL and the JSON of a request
 //! - [`sql`]: the text of a statement, whose values the database binds
-//! - [`document`]: a Tera file, for `render`
+//! - [`document`]: a Tera file, for `render`; [`message`]: what people are told
 //! - [`context`]: the values expressions can see
 
 pub mod context;
@@ -14,6 +14,7 @@ pub mod document;
 pub mod expression;
 pub mod host;
 pub mod json;
+pub mod message;
 pub mod path;
 pub mod shell;
 pub mod sql;
@@ -25,6 +26,7 @@ pub use context::Context;
 pub use document::Document;
 pub use expression::{Condition, EvalError, Expression, Reference};
 pub use json::JsonTemplate;
+pub use message::Message;
 pub use shell::{ShellScript, programs_called};
 pub use sql::SqlTemplate;
 pub use template::Template;

@@ -226,6 +226,11 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
                 approval::expired(state, unit, at);
             }
         }),
+        Event::Notified { unit, generation, .. } => with_unit(state, unit, |state, unit| {
+            if *generation == state.generation && state.arrived.contains(&unit) {
+                gates::told(state, unit, at);
+            }
+        }),
         Event::WindowClosed { until, because } => {
             state.closure = Some(Closure { until: *until, because: because.clone(), since: at });
         }

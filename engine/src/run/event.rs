@@ -183,6 +183,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         comment: Option<String>,
     },
+    /// People are told this, by that channel: the notice is on its way from here on, and the step has done what it can.
+    Notified {
+        unit: String,
+        generation: u32,
+        channel: String,
+        text: String,
+    },
     /// Nobody settled it in time.
     ApprovalExpired {
         unit: String,
@@ -403,6 +410,7 @@ impl Event {
             | Event::ApprovalRequested { unit, .. }
             | Event::ApprovalDecided { unit, .. }
             | Event::ApprovalExpired { unit, .. }
+            | Event::Notified { unit, .. }
             | Event::AttemptClaimed { unit, .. }
             | Event::AttemptAdopted { unit, .. }
             | Event::AttemptSettled { unit, .. }
@@ -442,6 +450,7 @@ impl Event {
             Event::ApprovalRequested { .. } => "approval_requested",
             Event::ApprovalDecided { .. } => "approval_decided",
             Event::ApprovalExpired { .. } => "approval_expired",
+            Event::Notified { .. } => "notified",
             Event::WindowClosed { .. } => "window_closed",
             Event::WindowOpened => "window_opened",
             Event::WindowOverridden { .. } => "window_overridden",

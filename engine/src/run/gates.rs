@@ -9,7 +9,7 @@ use super::approval;
 use super::event::Event;
 use super::follow::shown;
 use super::ids::Unit;
-use super::progress::{begins, touch};
+use super::progress::{begins, end_unit, touch};
 use super::state::{RunState, StepStatus};
 use super::values;
 use crate::bind::Template;
@@ -41,6 +41,15 @@ fn begin_one(state: &RunState, unit: Unit, now: i64) -> Vec<Event> {
             }
         },
         Action::Approve(approve) => vec![approval::ask(state, unit, approve, now)],
+        Action::Notify(notify) => match render(state, unit, "notify.text", &notify.text) {
+            Err(error) => failed(error),
+            Ok(text) => vec![Event::Notified {
+                unit: name,
+                generation: state.generation,
+                channel: notify.channel.clone(),
+                text: fit(text),
+            }],
+        },
         _ => failed("nothing begins this kind of step".to_owned()),
     }
 }
@@ -52,6 +61,15 @@ pub(super) fn over(state: &RunState, unit: Unit) -> Option<Event> {
         Action::Approve(_) => Some(approval::expire(state, unit)),
         _ => None,
     }
+}
+
+/// What a unit had to say is on its way: whether it arrives is no business of the run.
+pub(super) fn told(state: &mut RunState, unit: Unit, at: i64) {
+    begins(state, unit, at);
+    let told = touch(state, unit);
+    told.started_at.get_or_insert(at);
+    told.error = None;
+    end_unit(state, unit, StepStatus::Succeeded, at);
 }
 
 /// A unit waits from now on.
@@ -69,7 +87,7 @@ fn until(state: &RunState, unit: Unit, wait: &Wait, now: i64) -> Result<i64, Str
     let until = match wait {
         Wait::For(duration) => now.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
         Wait::Until(template) => {
-            let text = render(state, unit, template)?;
+            let text = render(state, unit, "wait.until", template)?;
             moment::parse(&text, now).map_err(|(message, help)| match help {
                 Some(help) => format!("`wait.until`: {message}; {help}"),
                 None => format!("`wait.until`: {message}"),
@@ -86,7 +104,8 @@ fn until(state: &RunState, unit: Unit, wait: &Wait, now: i64) -> Result<i64, Str
     Ok(until)
 }
 
-fn render(state: &RunState, unit: Unit, template: &Template) -> Result<String, String> {
+/// `key`: where the text stands.
+fn render(state: &RunState, unit: Unit, key: &str, template: &Template) -> Result<String, String> {
     let context = values::context(state, unit, values::references(template));
     template.render(&context).map_err(|error| {
         let secret = template.expressions().find(|(it, _)| state.runbook.reads_secret(state.spec(unit.step), it));
@@ -94,8 +113,18 @@ fn render(state: &RunState, unit: Unit, template: &Template) -> Result<String, S
             Some((expression, _)) => shown(state, unit.step, expression, error),
             None => error,
         };
-        format!("`wait.until`: {error}")
+        format!("`{key}`: {error}")
     })
+}
+
+/// As much of a text as a notice holds.
+fn fit(text: String) -> String {
+    let max = limits::NOTICE_TEXT_BYTES_MAX;
+    if text.len() <= max {
+        return text;
+    }
+    let end = text.floor_char_boundary(max);
+    format!("{}\n(cut: {} of {} bytes)", &text[..end], end, text.len())
 }
 
 /// What a run waits for above all, in words: people before times, and of times the next.

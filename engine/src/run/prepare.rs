@@ -123,7 +123,7 @@ fn bind(state: &RunState, unit: Unit, templates: &Templates) -> Result<Prepared,
         // No process: see `super::child`.
         Action::Runbook(_) => return Err(PrepareError::Unbuilt("runbook")),
         // It begins by itself and is never claimed.
-        Action::Wait(_) | Action::Approve(_) => return Err(PrepareError::Unbuilt("wait")),
+        Action::Wait(_) | Action::Approve(_) | Action::Notify(_) => return Err(PrepareError::Unbuilt("wait")),
         Action::Cmd(argv) => Program::Argv(argv_of(argv, &context)?),
         Action::Http(http) => {
             Program::Own(Box::new(Request::Http(http_request(state, spec, http, &context, hidden.clone())?)))
@@ -341,7 +341,15 @@ pub(super) fn step_expressions(spec: &Step, part: Part) -> Vec<&Expression> {
         (_, Action::Http(http)) => expressions.extend(http_expressions(http)),
         (_, Action::Sql(sql)) => expressions.extend(sql_expressions(sql)),
         (_, Action::Render(render)) => templates.push(&render.to),
-        (_, Action::Shell { .. } | Action::Runbook(_) | Action::Wait(_) | Action::Approve(_) | Action::Unbuilt(_)) => {}
+        (
+            _,
+            Action::Shell { .. }
+            | Action::Runbook(_)
+            | Action::Wait(_)
+            | Action::Approve(_)
+            | Action::Notify(_)
+            | Action::Unbuilt(_),
+        ) => {}
     }
     let in_texts = templates.into_iter().flat_map(Template::expressions).map(|(expression, _)| expression);
     in_texts.chain(expressions).collect()

@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::notify::{Notify, Severity};
 use super::secrets::{Received, Secret};
 use crate::bind::{
     Condition, Document, Expression, JsonTemplate, Reference, ShellScript, SqlTemplate, Template, UrlTemplate,
@@ -33,6 +34,8 @@ pub struct Runbook {
     /// `name:`; where it is missing the caller derives one from the file's path.
     pub name: Option<String>,
     pub description: Option<String>,
+    /// As written.
+    pub severity: Option<Severity>,
     /// In file order.
     pub params: Vec<Param>,
     pub concurrency: Option<Concurrency>,
@@ -238,6 +241,8 @@ pub enum Action {
     Wait(Wait),
     /// Takes no worker.
     Approve(Approve),
+    /// Takes no worker.
+    Notify(Notify),
     /// A kind that is not built yet, by its key. It is also in [`Runbook::unbuilt`], so no such step is ever planned.
     Unbuilt(&'static str),
 }
@@ -458,7 +463,7 @@ impl Step {
             Action::Http(_) => Some(&["status", "headers", "body", "json"]),
             Action::Sql(_) => Some(&["rows", "row_count", "value", "truncated"]),
             Action::Render(_) => Some(&["changed"]),
-            Action::Wait(_) => Some(&[]),
+            Action::Wait(_) | Action::Notify(_) => Some(&[]),
             Action::Approve(_) => Some(&["who", "when", "comment"]),
             Action::Shell { .. } | Action::Cmd(_) | Action::Runbook(_) | Action::Unbuilt(_) => None,
         }
@@ -497,7 +502,7 @@ impl Wait {
 impl Action {
     /// Whether a step of this kind begins by itself and is never claimed.
     pub fn takes_no_worker(&self) -> bool {
-        matches!(self, Action::Wait(_) | Action::Approve(_))
+        matches!(self, Action::Wait(_) | Action::Approve(_) | Action::Notify(_))
     }
 }
 

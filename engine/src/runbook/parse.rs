@@ -6,11 +6,12 @@ use super::check::{self, visible};
 use super::graph::{self, Link};
 use super::model::{Action, OnFailure, Output, RollbackPolicy, Runbook, Running, Spanned, Step};
 use super::node::{self, Data, Node};
+use super::notify::Severity;
 use super::places::{Place, Places, Role};
 use super::references::{self, Scope};
 use super::report::{Finding, Report};
 use super::{concurrency, gates, hosts, http, params, schedules, secrets, steps, tables, triggers};
-use crate::bind::Reference;
+use crate::bind::{Reference, Template};
 use crate::limits;
 
 /// Reads and checks a runbook file. Pure: no file it names is looked at.
@@ -72,6 +73,7 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
     let runbook = Runbook {
         name: root.get("name").and_then(Node::text).map(str::to_owned),
         description: root.get("description").and_then(Node::text).map(str::to_owned),
+        severity: root.get("severity").and_then(Node::text).and_then(Severity::named),
         unread: declared.iter().map(|param| param.name.clone()).filter(|name| !read.params.contains(name)).collect(),
         schedules: schedules::read(root, &declared),
         params: declared,
@@ -88,24 +90,35 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         outputs,
         call_reads: read.calls,
     };
-    let mut shown: Vec<Finding> = runbook.steps.iter().flat_map(|step| secret_paths(&runbook, step)).collect();
+    let mut shown: Vec<Finding> = runbook.steps.iter().flat_map(|step| secret_places(&runbook, step)).collect();
     shown.extend(runbook.outputs.iter().filter(|output| is_secret(&runbook, output)).map(secret_output));
     if shown.is_empty() { Ok(runbook) } else { Err(Report::new(shown)) }
 }
 
-/// Paths are named in plans, logs and messages, and every `ls` shows them.
-fn secret_paths(runbook: &Runbook, step: &Step) -> Vec<Finding> {
+/// Paths are named in plans, logs and messages, and every `ls` shows them; what people are told leaves the machine.
+fn secret_places(runbook: &Runbook, step: &Step) -> Vec<Finding> {
     let to = match &step.action {
         Action::Render(render) => Some(("render.to", &render.to)),
         _ => None,
     };
     let paths = step.cwd.iter().map(|cwd| ("cwd", cwd)).chain(step.host.iter().map(|host| ("host", host))).chain(to);
-    let secret = paths.filter(|(_, path)| path.expressions().any(|(it, _)| runbook.reads_secret(step, it)));
+    let is_secret = |text: &Template| text.expressions().any(|(it, _)| runbook.reads_secret(step, it));
+    let told = match &step.action {
+        Action::Notify(notify) if is_secret(&notify.text) => {
+            let message = format!("`notify.text` of step `{}` reads something sensitive, and it is sent away", step.id);
+            Some(
+                Finding::new(&step.span, "in this step", message).help("tell something else, such as where it is kept"),
+            )
+        }
+        _ => None,
+    };
+    let secret = paths.filter(|(_, path)| is_secret(path));
     secret
         .map(|(key, _)| {
             let message = format!("`{key}` of step `{}` reads something sensitive, and that is shown", step.id);
             Finding::new(&step.span, "in this step", message).help("name the file, folder or host by something else")
         })
+        .chain(told)
         .collect()
 }
 

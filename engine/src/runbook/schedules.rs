@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::model::Param;
 use super::node::Node;
+use super::notify::Severity;
 use super::steps::time;
 use super::value;
 use crate::schedule::entry::{Dst, Gap, Missed, Overlap, Repeat, Schedule};
@@ -16,7 +17,9 @@ const WITHIN: Duration = Duration::from_secs(24 * 3600);
 /// In file order. Nothing is reported here: the tree and its `with` have been checked.
 pub fn read(root: &Node, params: &[Param]) -> Vec<Schedule> {
     let entries = root.get("on").and_then(|on| on.get("schedule")).map(Node::items).unwrap_or_default();
-    entries.iter().enumerate().map(|(index, node)| schedule(node, index + 1, params)).collect()
+    let severity = root.get("severity").and_then(Node::text).and_then(Severity::named);
+    let of = |(index, node)| Schedule { severity, ..schedule(node, index + 1, params) };
+    entries.iter().enumerate().map(of).collect()
 }
 
 fn schedule(node: &Node, position: usize, params: &[Param]) -> Schedule {
@@ -40,6 +43,7 @@ fn schedule(node: &Node, position: usize, params: &[Param]) -> Schedule {
         },
         jitter_ms: millis(time(node.get("jitter")).unwrap_or_default()),
         with: node.get("with").map(|with| given(with, params)).unwrap_or_default(),
+        severity: None,
     }
 }
 

@@ -12,7 +12,7 @@ use super::model::{
 use super::node::{Data, Node};
 use super::places::{Place, Places, Role};
 use super::report::Finding;
-use super::{gates, tables};
+use super::{gates, notify, tables};
 use crate::limits;
 use crate::units::parse_duration;
 
@@ -147,6 +147,7 @@ fn idle_keys(places: &mut Places<'_>, node: &Node) {
         ("runbook", &["check", "cwd", "env", "grace", "host", "lease", "orphans", "outputs", "runs-on", "secrets"]),
         ("wait", gates::IDLE_KEYS),
         ("approve", gates::IDLE_KEYS),
+        ("notify", gates::IDLE_KEYS),
     ];
     let Some((kind, idle)) = kinds.into_iter().find(|(kind, _)| node.get(kind).is_some()) else { return };
     for (key, _) in idle.iter().filter_map(|name| node.entry(name)) {
@@ -209,7 +210,7 @@ fn undo<'n>(places: &mut Places<'n>, keys: Keys<'n>, index: usize, finally: bool
             .push(Finding::new(&key.span, "contradicts", message).help("remove it, or `irreversible: true`"));
     }
     // From `defaults` it is for the others.
-    if keys.flag("irreversible") || ["wait", "approve"].iter().any(|kind| keys.own.get(kind).is_some()) {
+    if keys.flag("irreversible") || ["wait", "approve", "notify"].iter().any(|kind| keys.own.get(kind).is_some()) {
         return None;
     }
     let text = node.get("run").unwrap_or(node);
@@ -252,6 +253,9 @@ fn action<'n>(places: &mut Places<'n>, keys: Keys<'n>, timeout: Duration, place:
     }
     if let Some(wait) = keys.get("wait").and_then(|node| gates::wait(places, node, place)) {
         return Action::Wait(wait);
+    }
+    if let Some(notify) = keys.get("notify").and_then(|node| notify::read(places, node, place)) {
+        return Action::Notify(notify);
     }
     let kind = tables::KINDS.iter().find(|kind| keys.own.get(kind).is_some());
     Action::Unbuilt(kind.copied().unwrap_or("unknown"))
@@ -327,7 +331,7 @@ fn env<'n>(places: &mut Places<'n>, keys: Keys<'n>, place: Place) -> Vec<(String
 
 /// Such a step writes its outputs, and receives secrets.
 fn runs_a_program(node: &Node) -> bool {
-    ["http", "sql", "render", "runbook", "wait", "approve"].iter().all(|kind| node.get(kind).is_none())
+    ["http", "sql", "render", "runbook", "wait", "approve", "notify"].iter().all(|kind| node.get(kind).is_none())
 }
 
 fn outputs(keys: Keys<'_>) -> Vec<(String, ValueType)> {

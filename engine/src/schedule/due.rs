@@ -19,6 +19,14 @@ pub const TOLD_MAX: usize = 100;
 /// `missed: all` makes up for at most so many.
 pub const ALL_MAX: usize = 10;
 
+/// How the reason begins of a tick that came while nobody looked, and that nobody makes up for.
+const MISSED: &str = "missed: ";
+
+/// Whether a tick was skipped because it was missed, and not because somebody wanted it so.
+pub fn is_missed(reason: &str) -> bool {
+    reason.starts_with(MISSED)
+}
+
 /// A schedule, ready to be looked at over and over.
 #[derive(Debug, Clone)]
 pub struct Course {
@@ -165,7 +173,7 @@ impl Course {
     }
 
     fn reason(&self, tick: &Tick, cursor: i64, now: i64) -> String {
-        let missed = format!("missed: no server ran between {} and {}", shown(cursor), shown(now));
+        let missed = format!("{MISSED}no server ran between {} and {}", shown(cursor), shown(now));
         if self.missed == Missed::None {
             return format!("{missed}, and nothing is made up for (`missed: none`)");
         }

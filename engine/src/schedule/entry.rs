@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::plan::definition::sha256;
 use crate::plan::hash::canonical;
+use crate::runbook::notify::Severity;
 
 /// As it is written, with the defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct Schedule {
     pub jitter_ms: i64,
     /// Parameters, of their declared types.
     pub with: Map<String, Value>,
+    /// Of its runbook, where that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
 }
 
 /// The hour that does not exist, and the hour that exists twice.

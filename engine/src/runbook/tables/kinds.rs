@@ -35,7 +35,11 @@ pub const KEYS: &[Key] = &[
         Shape::Text(Syntax::Free),
         "Another runbook, as a run of its own: a path from this file's folder, or a name.",
     ),
-    Key::new("notify", Shape::Object(&NOTIFY), "A text to a channel.").unbuilt(),
+    Key::new(
+        "notify",
+        Shape::Object(&NOTIFY),
+        "A text to a channel; takes no worker, and nobody waits until it arrives.",
+    ),
 ];
 
 static HTTP: Object = Object::new(
@@ -129,7 +133,7 @@ static WAIT: Object = Object {
 static NOTIFY: Object = Object::new(
     "a notification",
     &[&[
-        Key::new("channel", Shape::Text(Syntax::Free), "The name of a configured channel.").required(),
+        Key::new("channel", Shape::Text(Syntax::Label), "The name of a configured channel.").required(),
         Key::new("text", Shape::Template, "The text.").required(),
     ]],
 );

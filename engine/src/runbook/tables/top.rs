@@ -22,7 +22,11 @@ pub static RUNBOOK: Object = Object::new(
             "Default: the file's path under the runbooks folder, without .yaml.",
         ),
         Key::new("description", Shape::Prose, "For people."),
-        Key::new("severity", words!("P0", "P1", "P2", "P3"), "Routes notifications.").unbuilt(),
+        Key::new(
+            "severity",
+            words!("P0", "P1", "P2", "P3"),
+            "How bad a failure is; routes notifications. Default: P2.",
+        ),
         Key::new("params", Shape::Dict { names: Syntax::Id, of: &Shape::Object(&PARAM) }, "What a run can be given."),
         Key::new("on", Shape::Object(&ON), "What starts it, besides people."),
         Key::new("windows", Shape::Object(&WINDOWS), "When steps may start."),
