@@ -43,6 +43,12 @@ pub enum AdminEvent {
         before: i64,
         ticks: u64,
     },
+    /// Deliveries that were given up are tried again, from the start.
+    DeliveriesRetried {
+        deliveries: Vec<DeliveryRef>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// A sealed secret of the machine that the actor names was set or removed. Its value is nowhere.
     SecretChanged {
         name: String,
@@ -59,6 +65,13 @@ pub enum AdminEvent {
 pub enum SecretChange {
     Set,
     Removed,
+}
+
+/// A notice on its way by a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryRef {
+    pub notice: String,
+    pub channel: String,
 }
 
 /// One tick, or many of one schedule.
@@ -131,6 +144,7 @@ impl AdminEvent {
             AdminEvent::ScheduleDisabled { .. } => "schedule_disabled",
             AdminEvent::ScheduleEnabled { .. } => "schedule_enabled",
             AdminEvent::TicksPruned { .. } => "ticks_pruned",
+            AdminEvent::DeliveriesRetried { .. } => "deliveries_retried",
             AdminEvent::SecretChanged { .. } => "secret_changed",
             AdminEvent::SecretsRotated { .. } => "secrets_rotated",
         }
@@ -141,6 +155,7 @@ impl AdminEvent {
         match self {
             AdminEvent::RunsPruned { runs, .. } => runs.is_empty(),
             AdminEvent::TicksPruned { ticks, .. } => *ticks == 0,
+            AdminEvent::DeliveriesRetried { deliveries, .. } => deliveries.is_empty(),
             _ => false,
         }
     }

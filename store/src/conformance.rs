@@ -15,10 +15,12 @@ use runward_engine::run::{Command, Reject, RunId, RunStatus, Unit};
 use serde_json::{Map, json};
 
 mod groups;
+mod outbox;
 mod races;
 mod timetable;
 
 pub use groups::*;
+pub use outbox::*;
 pub use races::*;
 pub use timetable::*;
 

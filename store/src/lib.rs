@@ -6,6 +6,9 @@
 
 #![allow(clippy::duplicate_mod, reason = "what is in sql/ is compiled for each database")]
 
+#[macro_use]
+mod sql;
+
 mod administration;
 pub mod anchor;
 pub mod chain;
@@ -15,12 +18,12 @@ mod error;
 pub mod fleet;
 mod ledger;
 mod memory;
+pub mod outbox;
 mod postgres;
-mod sql;
 mod sqlite;
 pub mod timetable;
 
-pub use administration::{AdminEntry, AdminEvent, PrunedRun, SecretChange, SkippedTicks};
+pub use administration::{AdminEntry, AdminEvent, DeliveryRef, PrunedRun, SecretChange, SkippedTicks};
 pub use error::LedgerError;
 pub use fleet::Fleet;
 pub use ledger::{
@@ -28,6 +31,7 @@ pub use ledger::{
     Triggered, command,
 };
 pub use memory::{Fate, MemoryLedger, Surroundings};
+pub use outbox::Outbox;
 pub use postgres::{PostgresLedger, PostgresStats, ServerError, ServerHealth, ServerStatus, Trouble};
 pub use sqlite::{Examined, SqliteLedger, Stats, examine};
 pub use timetable::Timetable;

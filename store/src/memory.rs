@@ -3,6 +3,7 @@
 //! It keeps what the one on disk keeps, in the same way: events with their bodies and hashes, and rows that change with
 //! the units a commit touched. What time it is, and what becomes of a write, its [`Surroundings`] say.
 
+mod outbox;
 mod timetable;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId, Unit};
 use runward_engine::runbook::model::Runbook;
 
+use self::outbox::Letters;
 use self::timetable::Table;
 
 use crate::administration::{self, AdminEntry, AdminEvent, PrunedRun};
@@ -23,6 +25,7 @@ use crate::anchor::Head;
 use crate::chain;
 use crate::error::LedgerError;
 use crate::ledger::{Committed, Ledger, Linked, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
+use crate::outbox::notices_of;
 
 pub struct MemoryLedger {
     inner: Mutex<Inner>,
@@ -73,6 +76,7 @@ struct Inner {
     blobs: BTreeMap<String, Vec<u8>>,
     administration: Vec<AdminEntry>,
     timetable: Table,
+    letters: Letters,
 }
 
 #[derive(Debug)]
@@ -176,6 +180,7 @@ impl Inner {
     /// A new run.
     fn record(&mut self, new: NewRun, view: &mut RunView, now: i64) {
         let events = view.begin(&new, &seal(), now);
+        self.letters.write(notices_of(&view.state, &events));
         let run = MemoryRun::new(view, events);
         if let Some(key) = new.key {
             self.keys.insert(key, new.id.clone());
@@ -270,7 +275,8 @@ impl Ledger for MemoryLedger {
     async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError> {
         let fate = self.surroundings.fate();
         fate.before()?;
-        let mut inner = self.inner();
+        let mut guard = self.inner();
+        let inner = &mut *guard;
         let mut news = inner.refresh(view)?;
         let id = view.state.id.clone();
         let members = view.asks().map(|group| inner.members(group));
@@ -280,7 +286,11 @@ impl Ledger for MemoryLedger {
         let (replies, events) = view.advance(next, &view.env(self.surroundings.now_ms(), members), actor);
         if !events.is_empty() {
             news.extend(events.iter().map(|(event, _)| event.recorded.clone()));
-            fate.around(|| run.append(view, events))?;
+            let notices = notices_of(&view.state, &events);
+            fate.around(|| {
+                run.append(view, events);
+                inner.letters.write(notices);
+            })?;
         }
         view.stale = false;
         Ok(Committed { replies, news, again: false })
@@ -349,17 +359,21 @@ impl Ledger for MemoryLedger {
     }
 
     async fn administer(&self, event: AdminEvent, actor: &str) -> Result<AdminEvent, LedgerError> {
+        let now = self.surroundings.now_ms();
         self.with(|inner| {
             let event = match event {
                 AdminEvent::RunsPruned { rule, mut runs } => {
                     runs.retain(|wanted| inner.remove(wanted));
                     inner.forget_unused();
+                    inner.prune_letters(None, now);
                     AdminEvent::RunsPruned { rule, runs }
                 }
-                AdminEvent::TicksPruned { before, .. } => inner.prune_ticks(before),
-                other => other,
+                AdminEvent::TicksPruned { before, .. } => {
+                    inner.prune_letters(Some(before), now);
+                    inner.prune_ticks(before)
+                }
+                other => inner.letters.revive(other, now),
             };
-            let now = self.surroundings.now_ms();
             if event.is_idle() || !inner.timetable.switch(&event, now, actor)? {
                 return Ok(event);
             }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use runward_store::{Ledger, MemoryLedger, Timetable};
+use runward_store::{Ledger, MemoryLedger, Outbox, Timetable};
 
 async fn fresh() -> Arc<dyn Ledger> {
     Arc::new(MemoryLedger::default())
@@ -17,3 +17,9 @@ async fn table() -> Arc<dyn Timetable> {
 }
 
 runward_store::timetable_conformance!(table);
+
+async fn outbox() -> Arc<dyn Outbox> {
+    Arc::new(MemoryLedger::default())
+}
+
+runward_store::outbox_conformance!(outbox);

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use runward_store::{Ledger, LedgerError, SqliteLedger, Timetable};
+use runward_store::{Ledger, LedgerError, Outbox, SqliteLedger, Timetable};
 use sqlx::Connection;
 use tempfile::TempDir;
 
@@ -23,6 +23,13 @@ async fn table() -> Arc<dyn Timetable> {
 }
 
 runward_store::timetable_conformance!(table);
+
+async fn outbox() -> Arc<dyn Outbox> {
+    let dir = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
+    Arc::new(SqliteLedger::open(&dir.join("ledger.db")).await.unwrap())
+}
+
+runward_store::outbox_conformance!(outbox);
 
 async fn raw(path: &Path) -> sqlx::SqliteConnection {
     sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap()

@@ -239,6 +239,7 @@ impl Timetable for MemoryLedger {
         }
         fate.around(|| {
             inner.timetable.write(&ruling);
+            inner.letters.write(std::mem::take(&mut ruling.notices));
             if !ruling.skipped.is_empty() {
                 inner.note(AdminEvent::TicksSkipped { ticks: std::mem::take(&mut ruling.skipped) }, now, actor);
             }

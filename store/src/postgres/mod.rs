@@ -50,6 +50,13 @@ macro_rules! locked {
     };
 }
 
+/// As [`locked`], without those that somebody else has locked.
+macro_rules! passing {
+    ($table:literal) => {
+        concat!(" FOR NO KEY UPDATE OF ", $table, " SKIP LOCKED")
+    };
+}
+
 /// An entry of the ledger's own record, as JSON.
 macro_rules! entry {
     () => {
@@ -65,6 +72,9 @@ macro_rules! skipped_on_record {
     };
 }
 
+#[macro_use]
+mod repeat;
+
 mod address;
 mod care;
 mod change;
@@ -72,9 +82,12 @@ mod definitions;
 mod errors;
 mod fleet;
 mod health;
+mod letters;
 mod locks;
 mod logs;
 mod once;
+#[path = "../sql/outbox.rs"]
+mod outbox;
 #[path = "../sql/past.rs"]
 mod past;
 mod pool;

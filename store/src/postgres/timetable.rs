@@ -9,57 +9,15 @@ use runward_engine::run::{HomeId, RunId};
 use runward_engine::schedule::entry::Tick;
 use sqlx::PgConnection;
 
-use super::change::{BEGIN, NOW, Unrecorded};
-use super::pool::{NotCommitted, answered};
+use super::change::NOW;
+use super::pool::answered;
 use super::tries::Tries;
-use super::{PostgresLedger, SNAPSHOT, locks, read, ticks, write};
+use super::{PostgresLedger, SNAPSHOT, locks, outbox, read, ticks, write};
 use crate::error::LedgerError;
 use crate::ledger::Ledger as _;
 use crate::sql::ReadError;
 use crate::timetable::ruling::{Facts, rule};
 use crate::timetable::{Decided, Entry, Order, ScheduleRow, Standing, TickRow, Timetable, Waiting};
-
-/// Does something in a transaction, again if somebody was in the way or the line broke, be it in the middle of a COMMIT:
-/// what was done already is found so. It answers with whether it wrote anything.
-macro_rules! repeat {
-    ($ledger:ident, $what:expr, |$loan:ident| $work:expr) => {{
-        let mut tries = Tries::begin();
-        let mut unanswered = None;
-        loop {
-            let worked = async {
-                let mut $loan = $ledger.pool.begin(BEGIN).await?;
-                match $work.await {
-                    Err(error @ ReadError::Database(_)) => Err(error),
-                    done => Ok(($loan, done)),
-                }
-            };
-            let error = match answered(worked).await {
-                Ok((loan, Ok((answer, true)))) => match loan.commit().await {
-                    Ok(()) => break Ok(answer),
-                    Err(NotCommitted::Failed(error)) => ReadError::Database(error),
-                    Err(NotCommitted::Unanswered(error)) => {
-                        unanswered = Some(error.to_string());
-                        ReadError::Database(error)
-                    }
-                },
-                Ok((loan, Ok((answer, false)))) => {
-                    loan.roll_back().await;
-                    break Ok(answer);
-                }
-                Ok((loan, Err(error))) => {
-                    loan.roll_back().await;
-                    break Err(Unrecorded::Failed(error));
-                }
-                Err(error) => error,
-            };
-            if let Err(error) = tries.after(error).await {
-                let unanswered = unanswered.map(|earlier| Unrecorded::Unanswered(sqlx::Error::Protocol(earlier)));
-                break Err(unanswered.unwrap_or(Unrecorded::Failed(error)));
-            }
-        }
-        .map_err(|error| $ledger.unrecorded(error, $what))
-    }};
-}
 
 #[async_trait]
 impl Timetable for PostgresLedger {
@@ -158,6 +116,7 @@ async fn decide(
         write::run(connection, view, &events, now).await?;
     }
     ticks::write(connection, &ruling).await?;
+    outbox::write(connection, &ruling.notices).await?;
     if !ruling.skipped.is_empty() {
         locks::record(connection).await?;
         ticks::record(connection, &ruling, now, actor).await?;

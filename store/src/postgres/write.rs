@@ -16,6 +16,7 @@ use sqlx::{PgConnection, Row as _};
 use super::text::stored;
 use crate::error::LedgerError;
 use crate::ledger::{Linked, NewRun, RunView};
+use crate::outbox;
 use crate::sql::ReadError;
 
 /// The rows below a run; `$1` is its id, `$2` to `$35` are arrays, `$36` is the time. Nothing is written unless `$holds`.
@@ -82,29 +83,85 @@ macro_rules! head_of_a_run {
     };
 }
 
-const NEW_RUN: &str = concat!(
-    "WITH ",
-    rows_of_a_run!("TRUE"),
-    "INSERT INTO runs (id, status, generation, held, permit, permit_at, waits, rollback, started_at, finished_at, seq, head, \
-                       name, trigger, actor, key, parent, parent_step, params, definition, grp, priority, created_at, \
-                       schedule) \
-     VALUES ($1, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, \
-             $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59)"
-);
+/// A new run; `$tell` writes what it tells people, `$60`, where it does.
+macro_rules! new_run {
+    ($tell:expr) => {
+        concat!(
+            "WITH ",
+            rows_of_a_run!("TRUE"),
+            $tell,
+            "INSERT INTO runs (id, status, generation, held, permit, permit_at, waits, rollback, started_at, finished_at, \
+                               seq, head, name, trigger, actor, key, parent, parent_step, params, definition, grp, \
+                               priority, created_at, schedule) \
+             VALUES ($1, $37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, \
+                     $48, $49, $50, $51, $52, $53, $54, $55, $56, $57, $58, $59)"
+        )
+    };
+}
 
+/// What a commit tells people, as one JSON text: in its own statement, so that a commit that tells nothing is as it was.
+macro_rules! told {
+    ($notices:literal, $holds:literal) => {
+        concat!(
+            ", new_notices AS (",
+            into_notices!(),
+            "jsonb_array_elements(",
+            $notices,
+            "::text::jsonb) AS item (value) WHERE ",
+            $holds,
+            " AND ",
+            are_news!(),
+            " ON CONFLICT DO NOTHING) "
+        )
+    };
+}
+
+/// All of it, or nothing, if the run has moved on or it is not about that time (`$36`, in milliseconds).
+macro_rules! at_once {
+    ($tell:expr) => {
+        concat!(
+            "WITH clock AS (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now), head AS (",
+            head_of_a_run!(),
+            " AND abs((SELECT now FROM clock) - $36) <= 100 RETURNING id), ",
+            rows_of_a_run!("EXISTS (SELECT FROM head)"),
+            $tell,
+            "SELECT now, EXISTS (SELECT FROM head) FROM clock"
+        )
+    };
+}
+
+const NEW_RUN: [&str; 2] = [new_run!(""), new_run!(told!("$60", "TRUE"))];
 /// Of a run that is locked.
-const CHANGES: &str = concat!("WITH ", rows_of_a_run!("TRUE"), head_of_a_run!());
-
-/// Of a run that is not: all of it, or nothing, if it has moved on or it is not about that time (`$36`, in milliseconds).
-const CHANGES_AT_ONCE: &str = concat!(
-    "WITH clock AS (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now), head AS (",
-    head_of_a_run!(),
-    " AND abs((SELECT now FROM clock) - $36) <= 100 RETURNING id), ",
-    rows_of_a_run!("EXISTS (SELECT FROM head)"),
-    "SELECT now, EXISTS (SELECT FROM head) FROM clock"
-);
+const CHANGES: [&str; 2] = [
+    concat!("WITH ", rows_of_a_run!("TRUE"), head_of_a_run!()),
+    concat!("WITH ", rows_of_a_run!("TRUE"), told!("$49", "TRUE"), head_of_a_run!()),
+];
+/// Of a run that is not.
+const CHANGES_AT_ONCE: [&str; 2] = [at_once!(""), at_once!(told!("$49", "EXISTS (SELECT FROM head)"))];
 
 type Statement = Query<'static, sqlx::Postgres, PgArguments>;
+
+/// The notices of a commit as one JSON text, if there are any.
+struct Told(Option<String>);
+
+impl Told {
+    fn of(view: &RunView, events: &[Linked]) -> Told {
+        let notices = outbox::notices_of(&view.state, events);
+        Told((!notices.is_empty()).then(|| stored(&outbox::rows(&notices)).into_owned()))
+    }
+
+    fn statement(&self, texts: [&'static str; 2]) -> Statement {
+        sqlx::query(texts[usize::from(self.0.is_some())])
+    }
+
+    /// Its value comes last.
+    fn bind(self, statement: Statement) -> Statement {
+        match self.0 {
+            Some(notices) => statement.bind(notices),
+            None => statement,
+        }
+    }
+}
 
 /// The definition, those it calls and their files, kept once by content.
 ///
@@ -148,8 +205,8 @@ pub(super) async fn run(
     events: &[Linked],
     now: i64,
 ) -> Result<(), sqlx::Error> {
-    let row = rows::run_row(&view.state);
-    let statement = head(below(sqlx::query(NEW_RUN), view, events, now), &row, view);
+    let (row, told) = (rows::run_row(&view.state), Told::of(view, events));
+    let statement = head(below(told.statement(NEW_RUN), view, events, now), &row, view);
     let statement = statement
         .bind(stored(&row.name).into_owned())
         .bind(stored(&row.trigger).into_owned())
@@ -163,7 +220,7 @@ pub(super) async fn run(
         .bind(row.priority as i64)
         .bind(row.created_at)
         .bind(maybe(row.schedule.as_deref()));
-    statement.execute(connection).await?;
+    told.bind(statement).execute(connection).await?;
     Ok(())
 }
 
@@ -174,9 +231,9 @@ pub(super) async fn changes(
     events: &[Linked],
     now: i64,
 ) -> Result<(), ReadError> {
-    let row = rows::run_row(&view.state);
-    let statement = head(below(sqlx::query(CHANGES), view, events, now), &row, view).bind(before(&row, events));
-    if statement.execute(connection).await?.rows_affected() != 1 {
+    let (row, told) = (rows::run_row(&view.state), Told::of(view, events));
+    let statement = head(below(told.statement(CHANGES), view, events, now), &row, view).bind(before(&row, events));
+    if told.bind(statement).execute(connection).await?.rows_affected() != 1 {
         let message = format!("run {} moved on while its row was locked", row.id);
         return Err(LedgerError::Other(message).into());
     }
@@ -190,9 +247,9 @@ pub(super) async fn at_once(
     events: &[Linked],
     now: i64,
 ) -> Result<(i64, bool), sqlx::Error> {
-    let row = rows::run_row(&view.state);
-    let statement = head(below(sqlx::query(CHANGES_AT_ONCE), view, events, now), &row, view);
-    let answer = statement.bind(before(&row, events)).fetch_one(connection).await?;
+    let (row, told) = (rows::run_row(&view.state), Told::of(view, events));
+    let statement = head(below(told.statement(CHANGES_AT_ONCE), view, events, now), &row, view);
+    let answer = told.bind(statement.bind(before(&row, events))).fetch_one(connection).await?;
     Ok((answer.try_get(0)?, answer.try_get(1)?))
 }
 

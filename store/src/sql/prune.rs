@@ -3,7 +3,9 @@
 use runward_engine::run::RunId;
 use sqlx::Row as _;
 
-use super::{Connection, PRUNED_ON_RECORD, UNNAMED_BLOBS, UNUSED_DEFINITIONS, shown, stored, tick_audit, ticks};
+use super::{
+    Connection, PRUNED_ON_RECORD, UNNAMED_BLOBS, UNUSED_DEFINITIONS, outbox, shown, stored, tick_audit, ticks,
+};
 use crate::administration::{self, AdminEvent, PrunedRun};
 use crate::chain;
 use crate::sql::ReadError;
@@ -49,7 +51,7 @@ pub(super) async fn administer(
             AdminEvent::RunsPruned { rule, runs }
         }
         AdminEvent::TicksPruned { before, .. } => ticks::prunable(connection, before).await?,
-        other => other,
+        other => outbox::revive(connection, other, at).await?,
     };
     if event.is_idle() || !ticks::switch(connection, &event, at, actor).await? {
         return Ok(event);
@@ -57,12 +59,14 @@ pub(super) async fn administer(
     let entry = append(connection, &event, at, actor).await?;
     if let AdminEvent::TicksPruned { before, .. } = &event {
         ticks::prune(connection, *before).await?;
+        outbox::prune(connection, Some(*before), at).await?;
     }
     for run in event.pruned() {
         remove(connection, run, entry).await?;
     }
     if !event.pruned().is_empty() {
         forget_unused(connection).await?;
+        outbox::prune(connection, None, at).await?;
     }
     Ok(event)
 }

@@ -5,7 +5,7 @@ use runward_engine::run::{HomeId, RunId};
 use runward_engine::schedule::entry::Tick;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::{SqliteLedger, errors, read, ticks, write};
+use super::{SqliteLedger, errors, outbox, read, ticks, write};
 use crate::error::LedgerError;
 use crate::ledger::now_ms;
 use crate::sql::ReadError;
@@ -112,6 +112,7 @@ async fn decide(
         write::run(&mut tx, view, &events).await?;
     }
     ticks::write(&mut tx, &ruling).await?;
+    outbox::write(&mut tx, &ruling.notices).await?;
     ticks::record(&mut tx, &ruling, now, actor).await?;
     tx.commit().await?;
     Ok(ruling.answers)

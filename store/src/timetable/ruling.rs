@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 
 use runward_engine::mutated;
-use runward_engine::run::RunId;
 use runward_engine::run::group::{Member, Permit};
+use runward_engine::run::{Notice, RunId, notice};
+use runward_engine::runbook::notify::Severity;
+use runward_engine::schedule::due::is_missed;
 use runward_engine::schedule::entry::{Overlap, Schedule, Tick, TickRef};
 
 use super::{Decided, Decision, Disabled, Entry, Order, Outcome, TickRow, WAITING_MAX};
@@ -47,17 +49,36 @@ pub(crate) struct Ruling {
     /// New, or in the place of one that waits; with the schedule's spec.
     pub rows: Vec<(TickRow, String)>,
     pub skipped: Vec<SkippedTicks>,
+    /// Of each schedule of which ticks were missed.
+    pub notices: Vec<Notice>,
     /// Up to when the ticks of an entry are decided by now: its name, its spec, epoch milliseconds.
     pub passed: Vec<(String, String, i64)>,
 }
 
 pub(crate) fn rule(mut facts: Facts, orders: Vec<Order>) -> Ruling {
     let mut ruling = Ruling::default();
+    let severities: BTreeMap<String, Severity> =
+        orders.iter().map(|it| (it.entry.name.clone(), it.entry.schedule.severity.unwrap_or_default())).collect();
     for Order { entry, decision } in orders {
         let answer = facts.rule(&mut ruling, &entry, decision);
         ruling.answers.push(answer);
     }
+    ruling.notices = missed(&ruling.skipped, &severities, facts.now);
     ruling
+}
+
+/// One notice a schedule, however many of its ticks were missed: it names the last one.
+fn missed(skipped: &[SkippedTicks], severities: &BTreeMap<String, Severity>, now: i64) -> Vec<Notice> {
+    let mut of: BTreeMap<&str, (&SkippedTicks, u64)> = BTreeMap::new();
+    for ticks in skipped.iter().filter(|ticks| is_missed(&ticks.reason)) {
+        let (last, count) = of.entry(&ticks.schedule).or_insert((ticks, 0));
+        *count += ticks.count;
+        *last = if ticks.at >= last.at { ticks } else { *last };
+    }
+    let severity = |name: &str| severities.get(name).copied().unwrap_or_default();
+    of.into_iter()
+        .map(|(name, (last, count))| notice::missed(name, severity(name), &last.key, count, &last.reason, now))
+        .collect()
 }
 
 /// Ticks that waited for a run of a schedule that nobody fires any more.

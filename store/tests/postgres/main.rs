@@ -19,7 +19,7 @@ use runward_engine::run::outputs::Outputs;
 use runward_engine::run::place::Place;
 use runward_engine::run::{Command, Unit};
 use runward_services::Postgres;
-use runward_store::{Ledger, LedgerError, PostgresLedger, RunView, Timetable, command};
+use runward_store::{Ledger, LedgerError, Outbox, PostgresLedger, RunView, Timetable, command};
 
 /// A server with a database that is made ready.
 async fn ready() -> (Postgres, String) {
@@ -86,3 +86,11 @@ async fn table() -> Arc<dyn Timetable> {
 }
 
 runward_store::timetable_conformance!(table);
+
+async fn outbox() -> Arc<dyn Outbox> {
+    let (postgres, url) = ready().await;
+    Box::leak(Box::new(postgres));
+    Arc::new(PostgresLedger::open(&url).await.unwrap())
+}
+
+runward_store::outbox_conformance!(outbox);
