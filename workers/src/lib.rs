@@ -18,6 +18,7 @@ pub mod embedded;
 pub mod home;
 pub mod logs;
 pub mod mask;
+pub mod outbox;
 pub mod queue;
 pub mod reach;
 pub mod scheduler;

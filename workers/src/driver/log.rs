@@ -73,6 +73,7 @@ fn one(state: &RunState, event: &Event) {
         Event::ApprovalRequested { unit, .. } => info!(%run, step = unit, "waits for people"),
         Event::ApprovalDecided { unit, decision, .. } => info!(%run, step = unit, ?decision, "somebody decided"),
         Event::ApprovalExpired { unit, .. } => info!(%run, step = unit, "not approved in time"),
+        Event::Notified { unit, channel, .. } => info!(%run, step = unit, channel, "people are to be told"),
         Event::WindowClosed { until, .. } => info!(%run, until, "its window is closed"),
         Event::WindowOpened => info!(%run, "its window is open"),
         Event::WindowOverridden { .. } => info!(%run, "its windows are overridden"),

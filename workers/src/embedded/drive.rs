@@ -3,9 +3,10 @@
 use std::cell::Cell;
 
 use runward_engine::run::group::Member;
+use runward_engine::run::notice;
 use runward_engine::run::{Offer, Recorded, Reject, RunId, RunState};
 use runward_store::{Ledger, LedgerError};
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
 use tracing::{debug, info};
 
 use super::Post;
@@ -65,7 +66,7 @@ async fn drive_it(
         leases: None,
     };
     let mut driver = Driver::new(setting, lock, view);
-    let seen = Seen(Cell::new(Some(slot)));
+    let seen = Seen { slot: Cell::new(Some(slot)), tell: &post.tell };
     let end = driver.drive(&mut asks, &seen).await?;
     let state = driver.state();
     debug!(%run, ?end, "driven");
@@ -83,17 +84,23 @@ async fn drive_it(
 }
 
 /// Once the first steps are on the record, the next run may begin.
-struct Seen<'a>(Cell<Option<SemaphorePermit<'a>>>);
+struct Seen<'a> {
+    slot: Cell<Option<SemaphorePermit<'a>>>,
+    tell: &'a Notify,
+}
 
 impl Observer for Seen<'_> {
-    fn changed(&self, _: &RunState, _: &[Recorded]) {
-        self.0.take();
+    fn changed(&self, _: &RunState, news: &[Recorded]) {
+        self.slot.take();
+        if news.iter().any(|recorded| notice::is_cause(&recorded.event)) {
+            self.tell.notify_one();
+        }
     }
 
     fn child(&self, _: &RunState, _: &[Recorded]) {}
 
     fn waiting(&self, _: &RunState, _: &[Member]) {
-        self.0.take();
+        self.slot.take();
     }
 
     fn refused(&self, reject: &Reject) {

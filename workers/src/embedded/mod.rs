@@ -4,6 +4,8 @@
 //! stay theirs. What it starts runs under a supervisor, so it may be killed, upgraded or restarted at any moment: the next one
 //! adopts what runs. Nothing in here has to survive, either.
 //!
+//! It delivers notifications beside all that ([`crate::outbox`]).
+//!
 //! - [`run`]: from start to end of the process; `runs`: which runs there are to drive; `drive`: one of them
 //! - `health`: how it is
 
@@ -27,6 +29,7 @@ use tracing::info;
 
 use crate::care::anchor::{self, Anchoring};
 use crate::home::{Home, WorkerLock};
+use crate::outbox::Postman;
 use crate::scheduler::{self, Audience, Scheduling, Standing};
 use crate::worker::keeper::{Keeper, keep};
 use crate::worker::{Stop, Unusable, http, notify};
@@ -63,13 +66,20 @@ struct Post {
     fired: mpsc::UnboundedSender<RunId>,
     /// A run is over: a tick may have waited for that.
     over: Notify,
+    /// People are to be told something.
+    tell: Notify,
 }
 
 /// How long drivers may take to leave their runs. What they leave undone the next ones find.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// Works until it is asked to stop. A ledger that cannot be used for a while is no reason to end before.
-pub async fn run(server: Server, scheduling: Scheduling, stop: watch::Receiver<Stop>) -> Result<(), Unusable> {
+pub async fn run(
+    server: Server,
+    scheduling: Scheduling,
+    postman: Postman,
+    stop: watch::Receiver<Stop>,
+) -> Result<(), Unusable> {
     let _lock = WorkerLock::take(&server.home, &format!("server of {}", server.actor))?;
     let listener = match server.listen {
         Some(address) => Some(TcpListener::bind(address).await.map_err(|source| Unusable::Listen { address, source })?),
@@ -77,8 +87,16 @@ pub async fn run(server: Server, scheduling: Scheduling, stop: watch::Receiver<S
     };
     let (fired, news) = mpsc::unbounded_channel();
     let (id, session) = (server.home.id()?, (server.new_session)());
-    let post = Rc::new(Post { server, id, session, health: Health::default(), fired, over: Notify::new() });
-    let working = work(&post, scheduling, listener, news, stop);
+    let post = Rc::new(Post {
+        server,
+        id,
+        session,
+        health: Health::default(),
+        fired,
+        over: Notify::new(),
+        tell: Notify::new(),
+    });
+    let working = work(&post, (scheduling, postman), listener, news, stop);
     LocalSet::new().run_until(working).await;
     info!("the server ends");
     Ok(())
@@ -86,7 +104,7 @@ pub async fn run(server: Server, scheduling: Scheduling, stop: watch::Receiver<S
 
 async fn work(
     post: &Rc<Post>,
-    scheduling: Scheduling,
+    (scheduling, mut postman): (Scheduling, Postman),
     listener: Option<TcpListener>,
     news: mpsc::UnboundedReceiver<RunId>,
     mut stop: watch::Receiver<Stop>,
@@ -104,6 +122,7 @@ async fn work(
         never = scheduler::run(scheduling, &post.id, &server.host, &post.over, &**post) => match never {},
         () = runs.drive(news) => {}
         () = anchor::now_and_then(server.anchoring.as_ref(), &*server.ledger) => {}
+        never = postman.run(&post.tell) => match never {},
         _ = stop.wait_for(|stop| *stop > Stop::No) => {}
     }
     notify::stopping();

@@ -39,13 +39,14 @@ use std::time::Duration;
 use runward_engine::run::{ClaimId, Offer, Place, SessionId};
 use runward_store::Fleet;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
 use tracing::info;
 
 use crate::care::anchor::{self, Anchoring};
 use crate::home::{Holder, Home, HomeError, WorkerLock, WorkerLockError};
 use crate::logs::Shipper;
+use crate::outbox::Postman;
 use crate::queue::{Queue, Slots};
 use crate::scheduler::Scheduling;
 pub use announce::{PREFIX, announce, queue_of};
@@ -169,7 +170,13 @@ impl Post {
 
 /// Works until it is asked to stop. Nothing that happens outside of this machine is a reason to end before.
 /// `scheduling`: of a server, that fires schedules.
-pub async fn run(member: Member, scheduling: Option<Scheduling>, stop: watch::Receiver<Stop>) -> Result<(), Unusable> {
+/// `scheduling`, `postman`: of a server.
+pub async fn run(
+    member: Member,
+    scheduling: Option<Scheduling>,
+    postman: Option<Postman>,
+    stop: watch::Receiver<Stop>,
+) -> Result<(), Unusable> {
     let kind = if member.hands.is_some() { "worker" } else { "server" };
     let _lock = WorkerLock::take(&member.home, &format!("{kind} of {}", member.actor))?;
     let listener = match member.listen {
@@ -185,6 +192,7 @@ pub async fn run(member: Member, scheduling: Option<Scheduling>, stop: watch::Re
             () = tidy::now_and_then(&post) => {}
             () = anchor::now_and_then(post.member.anchoring.as_ref(), post.ledger()) => {}
             () = schedule::fire(&post, scheduling) => {}
+            () = tell_people(postman) => {}
         }
         if tokio::time::timeout(LAST_WORDS_MAX, post.shipper.drained()).await.is_err() {
             info!("what some steps printed is not shipped yet: the next member in this state folder does that");
@@ -193,6 +201,14 @@ pub async fn run(member: Member, scheduling: Option<Scheduling>, stop: watch::Re
         Ok(())
     })
     .await
+}
+
+/// For ever. A worker tells nobody anything.
+async fn tell_people(postman: Option<Postman>) {
+    match postman {
+        Some(mut postman) => match postman.run(&Notify::new()).await {},
+        None => std::future::pending().await,
+    }
 }
 
 /// One session after the other: whoever was silent for too long begins anew, and asks what is still its own.

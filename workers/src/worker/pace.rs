@@ -33,6 +33,13 @@ pub struct Pace {
     pub timetable: Duration,
     /// Between two looks whether a runbook was edited.
     pub files: Duration,
+    /// Between two looks for what people are to be told.
+    pub outbox: Duration,
+    /// How long a notification is its sender's.
+    pub letter_lease: Duration,
+    /// Before a notification that did not arrive is sent again, doubled each time, and the longest.
+    pub letter_again: Duration,
+    pub letter_again_max: Duration,
 }
 
 impl Default for Pace {
@@ -51,6 +58,10 @@ impl Default for Pace {
             tidy: Duration::from_secs(3_600),
             timetable: Duration::from_secs(10),
             files: Duration::from_secs(2),
+            outbox: Duration::from_secs(1),
+            letter_lease: Duration::from_secs(90),
+            letter_again: Duration::from_secs(1),
+            letter_again_max: Duration::from_secs(15 * 60),
         }
     }
 }
@@ -82,6 +93,10 @@ impl Pace {
             tidy: self.tidy / by,
             timetable: self.timetable / by,
             files: self.files / by,
+            outbox: self.outbox / by,
+            letter_lease: self.letter_lease / by,
+            letter_again: self.letter_again / by,
+            letter_again_max: self.letter_again_max / by,
         }
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use runward_engine::limits;
 use runward_engine::run::outputs::Outputs;
-use runward_engine::run::request::HttpRequest;
+use runward_engine::run::request::{Expected, HttpRequest};
 use runward_engine::units::format_duration;
 use serde_json::{Value, json};
 
@@ -50,6 +50,30 @@ pub(super) fn ask(request: &HttpRequest, machine: Http) -> Result<Outputs, Strin
             poll(request, &client, &mask, until).map_err(|why| format!("{asked}: {why}"))
         }
     }
+}
+
+/// One POST that tells somebody something: the status of the answer, and how it begins. The error names the server and not the
+/// rest of the URL, which may be a secret.
+pub(crate) fn post(
+    url: &str,
+    headers: Vec<(String, String)>,
+    body: String,
+    cap: Duration,
+) -> Result<(u16, String), String> {
+    let request = HttpRequest {
+        method: "POST".to_owned(),
+        url: url.to_owned(),
+        shown: String::new(),
+        headers,
+        body: Some(body),
+        expect: Expected::default(),
+        until_ms: None,
+        every_ms: 0,
+        hidden: Vec::new(),
+    };
+    let mask = Hidden::new(&[]);
+    let response = Client::new(&request, &mask)?.send(&request, Some(cap))?;
+    Ok((response.status, response.body.text))
 }
 
 fn poll(request: &HttpRequest, client: &Client, mask: &Hidden, until: Duration) -> Result<Outputs, String> {

@@ -1,0 +1,103 @@
+//! A notice as a mail. Its Message-ID is made of the id of the notice, so that one that comes twice can be told.
+
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message};
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls as Encryption, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::{SmtpTransport, Transport as _};
+use runward_store::outbox::Taken;
+
+use super::directory::{Mail, Tls};
+use super::message::Words;
+use super::send::{ANSWER_MAX, Failed, Secrets};
+
+/// Whom a mail is from when it is not from this machine's name.
+const DOMAIN: &str = "runward.invalid";
+
+pub(super) fn send(mail: &Mail, taken: &Taken, words: &Words, secrets: &mut Secrets<'_>) -> Result<String, Failed> {
+    let message = message(mail, taken, words).map_err(Failed::Never)?;
+    let transport = transport(mail, secrets)?;
+    match transport.send(&message) {
+        Ok(answer) => Ok(answer
+            .message()
+            .next()
+            .map_or_else(|| answer.code().to_string(), |line| format!("{} {line}", answer.code()))),
+        Err(error) => Err(explain(mail, &error)),
+    }
+}
+
+/// What of an address is wrong, if anything.
+pub fn is_address(text: &str) -> Result<(), String> {
+    text.parse::<Mailbox>().map(drop).map_err(|error| format!("`{text}` is no mail address ({error})"))
+}
+
+fn message(mail: &Mail, taken: &Taken, words: &Words) -> Result<Message, String> {
+    let address =
+        |text: &str| text.parse::<Mailbox>().map_err(|error| format!("`{text}` is no mail address ({error})"));
+    let from = address(&mail.from)?;
+    let domain = if from.email.domain().is_empty() { DOMAIN } else { from.email.domain() };
+    let id = format!("<{}.{}@{domain}>", taken.notice.id, taken.channel);
+    let mut message = Message::builder()
+        .from(from.clone())
+        .subject(&words.subject)
+        .message_id(Some(id))
+        .date_now()
+        .header(ContentType::TEXT_PLAIN);
+    for to in &mail.to {
+        message = message.to(address(to)?);
+    }
+    for (name, value) in [
+        // No out-of-office answer to a machine (RFC 3834).
+        ("Auto-Submitted", "auto-generated"),
+        ("X-Runward-Id", taken.notice.id.as_str()),
+        ("X-Runward-Event", taken.notice.kind.as_str()),
+        ("X-Runward-Severity", taken.notice.severity.as_str()),
+    ] {
+        let name = HeaderName::new_from_ascii(name.to_owned()).map_err(|error| error.to_string())?;
+        message = message.raw_header(HeaderValue::new(name, value.to_owned()));
+    }
+    message.body(words.text.clone()).map_err(|error| error.to_string())
+}
+
+fn transport(mail: &Mail, secrets: &mut Secrets<'_>) -> Result<SmtpTransport, Failed> {
+    let parameters = || TlsParameters::new(mail.server.clone()).map_err(|error| Failed::Later(error.to_string()));
+    let tls = match mail.tls {
+        Tls::Starttls => Encryption::Required(parameters()?),
+        Tls::Implicit => Encryption::Wrapper(parameters()?),
+        Tls::None => Encryption::None,
+    };
+    let mut transport = SmtpTransport::builder_dangerous(&mail.server)
+        .port(mail.port.unwrap_or(mail.tls.port()))
+        .timeout(Some(ANSWER_MAX))
+        .tls(tls);
+    if let Some(login) = &mail.login {
+        let user = secrets.given("user", &login.user)?;
+        transport = transport.credentials(Credentials::new(user, secrets.get("password", &login.password)?));
+    }
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    if let Some(name) = name.filter(|name| name.is_ascii() && !name.is_empty()) {
+        transport = transport.hello_name(ClientId::Domain(name));
+    }
+    Ok(transport.build())
+}
+
+/// A refusal with a code from 500 on is for good; everything else may be another time.
+fn explain(mail: &Mail, error: &Error) -> Failed {
+    let server = format!("{}:{}", mail.server, mail.port.unwrap_or(mail.tls.port()));
+    let mut said = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        let text = inner.to_string();
+        if !said.contains(&text) {
+            said = format!("{said}: {text}");
+        }
+        source = inner.source();
+    }
+    let why = format!("{server}: {said}");
+    match error.is_permanent() {
+        true => Failed::Never(why),
+        false => Failed::Later(why),
+    }
+}

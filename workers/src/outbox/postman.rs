@@ -1,0 +1,254 @@
+//! Routes what nobody has routed, sends what is due, and settles what came of it: round after round, beside everything else.
+//!
+//! Each channel has a lane of its own, so that one that does not answer keeps no other waiting. What a postman knows can be
+//! forgotten at any moment: the ledger has all of it.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runward_engine::run::RunId;
+use runward_engine::run::retry::{delay, draw};
+use runward_engine::runbook::model::{Jitter, Retry};
+use runward_store::LedgerError;
+use runward_store::outbox::{Outbox, Route, Settled, Taken};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::directory::Directory;
+use super::send::{Failed, Sender, send};
+use crate::worker::Pace;
+
+/// Notices routed in one transaction.
+const ROUTED_AT_ONCE: u32 = 200;
+/// Deliveries of one channel under way at the same time.
+const SENT_AT_ONCE: u32 = 4;
+/// What a try may take, secrets and all, before nobody waits for it any more: less than its lease.
+const TRY_MAX: Duration = Duration::from_secs(60);
+/// Between two tries at a ledger that does not answer.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Which notices are routed. (What is routed is delivered, whoever has routed it.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    All,
+    /// Those of these runs: for somebody who has no channels, and must not decide that nobody is told of the others.
+    Runs(Vec<RunId>),
+}
+
+pub struct Postman {
+    post: Arc<Post>,
+    scope: Scope,
+    busy: BTreeSet<String>,
+    lanes: JoinSet<(String, Result<(), LedgerError>)>,
+}
+
+/// What all lanes share.
+struct Post {
+    outbox: Arc<dyn Outbox>,
+    directory: Directory,
+    sender: Sender,
+    /// Whose the deliveries are while they are sent.
+    session: String,
+    pace: Pace,
+}
+
+impl Postman {
+    /// `session`: a name that no other sender has.
+    pub fn new(
+        outbox: Arc<dyn Outbox>,
+        directory: Directory,
+        sender: Sender,
+        session: String,
+        scope: Scope,
+    ) -> Postman {
+        let post = Post { outbox, directory, sender, session, pace: Pace::in_force() };
+        Postman { post: Arc::new(post), scope, busy: BTreeSet::new(), lanes: JoinSet::new() }
+    }
+
+    /// Nobody else's business: it has no channels.
+    pub fn is_idle(&self) -> bool {
+        self.post.directory.is_empty() && self.scope == Scope::All
+    }
+
+    /// For ever. `wake`: there is something new.
+    pub async fn run(&mut self, wake: &Notify) -> Infallible {
+        let mut told = false;
+        loop {
+            if self.is_idle() {
+                std::future::pending::<()>().await;
+            }
+            let pause = match self.look().await {
+                Ok(pause) => {
+                    told = false;
+                    pause
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut told, true) {
+                        warn!("notifications wait: {error}; it is tried again until it works");
+                    }
+                    AGAIN
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = wake.notified() => {}
+                Some(ended) = self.lanes.join_next() => self.free(ended),
+            }
+        }
+    }
+
+    /// Delivers what is due, each once, for at most so long; what fails comes due again for whoever comes next.
+    pub async fn finish(&mut self, patience: Duration) -> Result<(), LedgerError> {
+        let end = Instant::now() + patience;
+        loop {
+            self.look().await?;
+            if self.lanes.is_empty() {
+                return Ok(());
+            }
+            // What came up for a channel while it was busy is found by the next look.
+            while !self.lanes.is_empty() {
+                tokio::select! {
+                    Some(ended) = self.lanes.join_next() => self.free(ended),
+                    () = tokio::time::sleep_until(end) => return Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Begins with everything that can be done now, and says when to look again.
+    async fn look(&mut self) -> Result<Duration, LedgerError> {
+        let mut work = self.post.outbox.work().await?;
+        if work.unrouted && self.route().await? {
+            work = self.post.outbox.work().await?;
+        }
+        for channel in work.channels {
+            if self.busy.insert(channel.clone()) {
+                let post = Arc::clone(&self.post);
+                self.lanes.spawn(async move { (channel.clone(), post.lane(&channel).await) });
+            }
+        }
+        let next = work.next_ms.map(Duration::from_millis).unwrap_or(self.post.pace.outbox);
+        Ok(next.clamp(Duration::from_millis(10), self.post.pace.outbox))
+    }
+
+    fn free(&mut self, ended: Result<(String, Result<(), LedgerError>), tokio::task::JoinError>) {
+        match ended {
+            Ok((channel, done)) => {
+                self.busy.remove(&channel);
+                if let Err(error) = done {
+                    warn!(channel, "what came of a notification could not be recorded: {error}; it is sent again");
+                }
+            }
+            Err(error) => warn!("a notification: {error}"),
+        }
+    }
+
+    /// Whether anything was routed.
+    async fn route(&self) -> Result<bool, LedgerError> {
+        let of = match &self.scope {
+            Scope::All => None,
+            Scope::Runs(runs) => Some(&runs[..]),
+        };
+        let open = self.post.outbox.unrouted(of, ROUTED_AT_ONCE).await?;
+        let now = open.iter().map(|notice| notice.at).max().unwrap_or(0).max(now_ms());
+        let route = |notice: &runward_engine::run::Notice| {
+            let route = self.post.directory.route(notice, now);
+            if let Route::Nowhere(why) = &route {
+                debug!(id = notice.id, ?why, "nobody is told");
+            }
+            (notice.id.clone(), route)
+        };
+        let routes: Vec<(String, Route)> = open.iter().map(route).collect();
+        if !routes.is_empty() {
+            self.post.outbox.route(&routes).await?;
+        }
+        Ok(!routes.is_empty())
+    }
+}
+
+/// For judging what is a day old.
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
+}
+
+impl Post {
+    /// Sends what is due of one channel, until nothing is.
+    async fn lane(self: &Arc<Post>, channel: &str) -> Result<(), LedgerError> {
+        loop {
+            let taken = self.outbox.take(channel, &self.session, SENT_AT_ONCE, self.pace.letter_lease).await?;
+            if taken.is_empty() {
+                return Ok(());
+            }
+            let mut sends = JoinSet::new();
+            for taken in taken {
+                let post = Arc::clone(self);
+                sends.spawn(async move { post.deliver(taken).await });
+            }
+            while let Some(sent) = sends.join_next().await {
+                if let Ok(done) = sent {
+                    done?;
+                }
+            }
+        }
+    }
+
+    async fn deliver(&self, taken: Taken) -> Result<(), LedgerError> {
+        let settled = match self.send(&taken).await {
+            Ok(answer) => {
+                info!(id = taken.notice.id, channel = taken.channel, answer, "delivered");
+                Settled::Delivered
+            }
+            Err(Failed::Later(error)) => {
+                let after = self.again(&taken);
+                debug!(id = taken.notice.id, channel = taken.channel, error, ?after, "not delivered yet");
+                Settled::Later { after, error }
+            }
+            Err(Failed::Never(error)) => {
+                warn!(id = taken.notice.id, channel = taken.channel, error, "a notification is a dead letter");
+                Settled::Dead { error }
+            }
+        };
+        self.outbox.settle(&taken, &self.session, &settled).await.map(drop)
+    }
+
+    async fn send(&self, taken: &Taken) -> Result<String, Failed> {
+        let Some(channel) = self.directory.channels.get(&taken.channel).cloned() else {
+            return Err(Failed::Never(format!(
+                "no channel `{}` is configured where it was to be sent from ({})",
+                taken.channel, self.sender.host
+            )));
+        };
+        let (tell, told) = oneshot::channel();
+        let (it, sender) = (taken.clone(), self.sender.clone());
+        // Not a thread of the runtime, which would keep this process from ending.
+        let thread = std::thread::Builder::new().name("notify".to_owned());
+        let spawned = thread.spawn(move || tell.send(send(&it, &channel, &sender)));
+        if let Err(error) = spawned {
+            return Err(Failed::Later(format!("no thread can be started: {error}")));
+        }
+        match tokio::time::timeout(TRY_MAX, told).await {
+            Ok(Ok(sent)) => sent,
+            Ok(Err(_)) => Err(Failed::Later("sending it ended without an answer".to_owned())),
+            Err(_) => Err(Failed::Later("it did not end in time".to_owned())),
+        }
+    }
+
+    /// How long to wait after this try.
+    fn again(&self, taken: &Taken) -> Duration {
+        let policy = Retry {
+            attempts: std::num::NonZeroU32::MAX,
+            delay: self.pace.letter_again,
+            backoff: 2.0,
+            max_delay: self.pace.letter_again_max,
+            jitter: Jitter::Full,
+            on_exit: Vec::new(),
+        };
+        let name = format!("{}/{}", taken.notice.id, taken.channel);
+        delay(&policy, taken.tries, draw(0, &name, taken.tries)).max(self.pace.letter_again / 10)
+    }
+}

@@ -1,0 +1,85 @@
+//! One delivery: the secrets of its channel, the message, and what came back. Blocks; runs in a thread of its own.
+
+use std::time::Duration;
+
+use runward_engine::runbook::secrets::{Form, Provider};
+use runward_store::outbox::Taken;
+
+use super::directory::{Channel, Given, Way};
+use super::message::words;
+use super::{mail, webhook};
+use crate::mask::Mask;
+use crate::secrets::find::{Place, Wanted, find};
+
+/// What a receiver may take, from the first byte to the last.
+pub const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// Of what went wrong, in characters.
+const ERROR_CHARS_MAX: usize = 500;
+
+/// Why it did not arrive, as far as anybody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failed {
+    /// Another time it may work.
+    Later(String),
+    /// The receiver does not want it, or nobody can send it.
+    Never(String),
+}
+
+/// From where it is sent.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// The name of this machine, for people.
+    pub host: String,
+    pub secrets: Place,
+}
+
+/// Sends it, and returns what the receiver said. `taken.channel` is the name of `channel`.
+pub fn send(taken: &Taken, channel: &Channel, sender: &Sender) -> Result<String, Failed> {
+    let mut secrets = Secrets { place: &sender.secrets, channel: &taken.channel, values: Vec::new() };
+    let sent =
+        words(&taken.notice, channel, &sender.host).map_err(Failed::Never).and_then(|words| match &channel.way {
+            Way::Webhook(hook) => webhook::send(hook, taken, &words, &sender.host, &mut secrets),
+            Way::Mail(mail) => mail::send(mail, taken, &words, &mut secrets),
+        });
+    let shown = |text: String| secrets.hide(&text);
+    match sent {
+        Ok(answer) => Ok(shown(answer)),
+        Err(Failed::Later(why)) => Err(Failed::Later(shown(why))),
+        Err(Failed::Never(why)) => Err(Failed::Never(shown(why))),
+    }
+}
+
+/// The secrets of a channel, each found when it is needed; nothing that is said of the delivery contains one.
+pub(super) struct Secrets<'a> {
+    place: &'a Place,
+    channel: &'a str,
+    values: Vec<String>,
+}
+
+impl Secrets<'_> {
+    /// `what`: `password`. Where it cannot be had now, it may be another time.
+    pub(super) fn get(&mut self, what: &str, provider: &Provider) -> Result<String, Failed> {
+        let name = format!("`{what}` of the channel {}", self.channel);
+        let wanted = Wanted { name: name.clone(), form: Form::Variable, provider: provider.clone() };
+        let given = find(&[wanted], self.place).map_err(Failed::Later)?;
+        let value = given.first().map(|given| given.value.line().to_vec()).unwrap_or_default();
+        let value = String::from_utf8(value).map_err(|_| Failed::Later(format!("the secret {name} is not UTF-8")))?;
+        self.values.push(value.clone());
+        Ok(value)
+    }
+
+    pub(super) fn given(&mut self, what: &str, given: &Given) -> Result<String, Failed> {
+        match given {
+            Given::Text(text) => Ok(text.clone()),
+            Given::Secret(provider) => self.get(what, provider),
+        }
+    }
+
+    fn hide(&self, text: &str) -> String {
+        let hidden = match Mask::of(self.values.iter().map(String::as_bytes)) {
+            Some(mask) => mask.hide(text),
+            None => text.to_owned(),
+        };
+        super::message::one_line(&hidden).chars().take(ERROR_CHARS_MAX).collect()
+    }
+}
