@@ -22,6 +22,7 @@ need /usr/sbin/sshd openssh-server
 need stty coreutils
 need redis-server redis-server
 need faketime faketime
+need aiosmtpd python3-aiosmtpd
 need systemd-analyze systemd
 initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | head -n 1 || true) # Debian keeps it out of the PATH
 need "${initdb:-initdb}" postgresql

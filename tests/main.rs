@@ -106,6 +106,8 @@ mod many;
 mod newcomer;
 #[path = "stories/nginx.rs"]
 mod nginx;
+#[path = "stories/notify.rs"]
+mod notify;
 #[path = "stories/operator.rs"]
 mod operator;
 #[path = "stories/parameters.rs"]

@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 pub use command_id::CommandIdArgs;
 pub use files::*;
 pub use ledger::*;
+pub use notify::*;
 pub use operator::*;
 pub use schedules::*;
 pub use secret::*;
@@ -16,6 +17,7 @@ pub use worker::*;
 mod command_id;
 mod files;
 mod ledger;
+mod notify;
 mod operator;
 mod schedules;
 mod secret;
@@ -155,6 +157,11 @@ pub enum Command {
     Secret {
         #[command(subcommand)]
         command: SecretCommand,
+    },
+    /// What people were told of runs, what is on its way to them, and whether a channel works
+    Notify {
+        #[command(subcommand)]
+        command: NotifyCommand,
     },
     /// Print the JSON Schema of runbooks
     Schema,

@@ -14,6 +14,7 @@ use runward_workers::home::{DriverLockError, HomeError};
 
 use crate::text;
 
+pub const EXIT_FAILED: i32 = 1;
 pub const EXIT_USAGE: i32 = 2;
 pub const EXIT_BUSY: i32 = 5;
 pub const EXIT_LEDGER: i32 = 9;

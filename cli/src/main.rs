@@ -17,6 +17,7 @@ mod failure;
 mod fetch;
 mod formatter;
 mod graph;
+mod letters;
 mod logging;
 mod open;
 mod outputs;

@@ -3,10 +3,11 @@
 //! Here is decided, once, whether that is this machine or a cluster.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use runward_engine::run::{ClaimId, RunId, RunState, SessionId, Unit};
 use runward_engine::runbook::model::Runbook;
-use runward_store::{Ledger, LedgerError, PrunedRun, RunQuery, SqliteLedger, Timetable};
+use runward_store::{Ledger, LedgerError, Outbox, PrunedRun, RunQuery, SqliteLedger, Timetable};
 use runward_workers::home::{DriverLock, DriverLockError, Home};
 use runward_workers::reach::Reach;
 use runward_workers::reach::connections::Connections;
@@ -35,7 +36,7 @@ pub enum Place {
 
 pub struct Here {
     pub home: Home,
-    pub ledger: SqliteLedger,
+    pub ledger: Arc<SqliteLedger>,
 }
 
 /// What somebody has to have who begins something in a run.
@@ -65,14 +66,14 @@ pub async fn open_here(config: &Config) -> Result<Here, Failure> {
         ));
     }
     let home = home(&config.settings)?;
-    let ledger = SqliteLedger::open(&home.ledger()).await?;
+    let ledger = Arc::new(SqliteLedger::open(&home.ledger()).await?);
     Ok(Here { home, ledger })
 }
 
 impl Opened {
     pub fn ledger(&self) -> &dyn Ledger {
         match &self.place {
-            Place::Here(here) => &here.ledger,
+            Place::Here(here) => &*here.ledger,
             Place::Cluster(cluster) => &*cluster.ledger,
         }
     }
@@ -80,8 +81,16 @@ impl Opened {
     /// The same ledger, as those know it who fire schedules.
     pub fn timetable(&self) -> &dyn Timetable {
         match &self.place {
-            Place::Here(here) => &here.ledger,
+            Place::Here(here) => &*here.ledger,
             Place::Cluster(cluster) => &*cluster.ledger,
+        }
+    }
+
+    /// The same ledger, as those know it who tell people.
+    pub fn outbox(&self) -> Arc<dyn Outbox> {
+        match &self.place {
+            Place::Here(here) => Arc::clone(&here.ledger) as Arc<dyn Outbox>,
+            Place::Cluster(cluster) => Arc::clone(&cluster.ledger) as Arc<dyn Outbox>,
         }
     }
 

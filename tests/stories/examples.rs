@@ -12,7 +12,7 @@ use runward_engine::runbook::node::{self, Data, Node};
 use serde_json::Value;
 
 use crate::harness::{Done, Scene, children, finish, is_alive, repository, step_of, wait};
-use crate::http_server::Server;
+use crate::http_server::{Server, reply};
 use crate::ssh_hosts::Hosts;
 
 /// An example, and the folder it works in.
@@ -141,6 +141,15 @@ examples! {
             assert!(refused.contains(&format!("`{name}`")), "{refused}");
         }
     };
+    notify: |it| {
+        let ops = Server::start(|_, stream| reply(stream, "204 No Content", "", ""));
+        it.scene.file("runward.toml", format!("[notify.channels.ops]\ntype = \"webhook\"\nurl = \"{}\"\n", ops.base()));
+        it.run(0, &["-p", "env=prod"]);
+        let mut said: Vec<String> = ops.asked().into_iter().map(|asked| asked.body).collect();
+        said.sort();
+        assert!(said.iter().any(|it| it.contains("prod is upgraded")), "{said:?}");
+        assert!(said.iter().any(|it| it.contains("the upgrade succeeded")), "{said:?}");
+    },
     secrets: |it| {
         let key = it.scene.file("key", "ab".repeat(32));
         fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();

@@ -174,10 +174,8 @@ fn unbuilt() -> Vec<(&'static str, u32, String)> {
         (path, 4, format!("steps:\n  - run: touch pwned\n  - id: later\n    {}\n", text.replace('\n', "\n    ")))
     };
     vec![
-        top("severity", "severity: P1"),
         top("objectives", "objectives: {rto: 4h}"),
         top("on.webhook", "on: {webhook: {secret: hook}}"),
-        step("notify", "notify: {channel: ops, text: done}"),
     ]
 }
 

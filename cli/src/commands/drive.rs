@@ -1,6 +1,7 @@
 //! Driving a run in this process, with a person or a pipe watching; or in one of its own.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 
 use runward_engine::run::group::Member;
+use runward_engine::run::notice;
 use runward_engine::run::{Offer, Recorded, Reject, RunId, RunState, Verdict};
 use runward_store::RunView;
 use runward_workers::driver::{Drive, Driver, Observer, Setting};
 use runward_workers::home::{DriverLock, DriverLockError, Home};
+use runward_workers::outbox::Postman;
 use runward_workers::supervisor::outlive_job;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::print_line;
 use super::worker::boot;
@@ -21,6 +24,7 @@ use crate::actor::actor;
 use crate::args::RunFormat;
 use crate::config::Config;
 use crate::failure::{EXIT_LEDGER, Failure};
+use crate::letters;
 use crate::logging;
 use crate::open::{Opened, Seat, new_claim, new_session, open};
 use crate::outputs::Outputs;
@@ -62,7 +66,9 @@ pub async fn drive(
     if screen.borrow().is_live() {
         logging::divert(&home.run(&id).join(DRIVER_LOG));
     }
-    let outcome = watch(&mut driver, &screen).await;
+    let mut postman = letters::postman(opened.outbox(), &opened.settings, home);
+    let family = RefCell::new(BTreeSet::from([id.clone()]));
+    let outcome = watch(&mut driver, &screen, &family, &mut postman).await;
     let end = match outcome {
         Ok(end) => end,
         Err(error) => {
@@ -81,6 +87,7 @@ pub async fn drive(
     }
     let verdict = Verdict::of(driver.state());
     screen.borrow_mut().end(driver.state(), verdict);
+    letters::finish(opened, home, &mut postman, family.into_inner().into_iter().collect()).await;
     Ok(verdict.exit_code())
 }
 
@@ -111,15 +118,21 @@ pub(super) async fn screen(
 async fn watch(
     driver: &mut Driver<'_>,
     screen: &RefCell<Screen>,
+    family: &RefCell<BTreeSet<RunId>>,
+    postman: &mut Postman,
 ) -> Result<Drive, runward_workers::driver::DriveError> {
     let (ask, mut asks) = mpsc::unbounded_channel();
-    let seen = Seen(screen);
+    let news = Notify::new();
+    let seen = Seen { screen, family, news: &news };
+    let telling = postman.run(&news);
+    tokio::pin!(telling);
     let driving = driver.drive(&mut asks, &seen);
     tokio::pin!(driving);
     let mut keys = Keys::new(screen.borrow().is_live());
     loop {
         tokio::select! {
             outcome = &mut driving => return outcome,
+            never = &mut telling => match never {},
             key = keys.next() => {
                 let _ = ask.send(key);
             }
@@ -128,23 +141,32 @@ async fn watch(
     }
 }
 
-struct Seen<'a>(&'a RefCell<Screen>);
+/// What happens is shown, and what people are to be told of it is sent beside the run.
+struct Seen<'a> {
+    screen: &'a RefCell<Screen>,
+    family: &'a RefCell<BTreeSet<RunId>>,
+    news: &'a Notify,
+}
 
 impl Observer for Seen<'_> {
     fn changed(&self, state: &RunState, news: &[Recorded]) {
-        self.0.borrow_mut().changed(state, news);
+        self.screen.borrow_mut().changed(state, news);
+        if news.iter().any(|recorded| notice::is_cause(&recorded.event)) {
+            self.news.notify_one();
+        }
     }
 
     fn waiting(&self, state: &RunState, members: &[Member]) {
-        self.0.borrow_mut().waiting(state, members);
+        self.screen.borrow_mut().waiting(state, members);
     }
 
     fn child(&self, state: &RunState, before: &[Recorded]) {
-        self.0.borrow_mut().child(state, before);
+        self.family.borrow_mut().insert(state.id.clone());
+        self.screen.borrow_mut().child(state, before);
     }
 
     fn refused(&self, reject: &Reject) {
-        self.0.borrow_mut().refused(reject);
+        self.screen.borrow_mut().refused(reject);
     }
 }
 

@@ -21,6 +21,7 @@ mod list;
 mod logs;
 mod man;
 mod new;
+mod notify;
 mod override_window;
 mod params;
 mod pause;
@@ -42,6 +43,8 @@ mod validate;
 mod watch;
 mod worker;
 mod workers;
+
+pub use worker::host;
 
 use crate::args::{Args, Command, ImportFrom};
 use crate::config::{Config, Flags, Level, Log, Origin, SETTINGS};
@@ -83,6 +86,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::Resolve(args) => resolve::run(config, args).await,
         Command::Audit { command } => audit::run(config, command).await,
         Command::Db { command } => db::run(config, command).await,
+        Command::Notify { command } => notify::run(config, command).await,
         Command::Secret { command } => secret::run(config, command).await,
         Command::Schema => {
             print_json(&runward_engine::runbook::json_schema());

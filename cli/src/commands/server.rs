@@ -2,7 +2,6 @@
 //! is what workers are for.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use runward_workers::embedded::{self, Server};
@@ -14,6 +13,7 @@ use crate::actor::actor;
 use crate::args::{MemberArgs, ServerArgs};
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::letters;
 use crate::open::{Here, new_claim, new_session, open_here};
 
 pub async fn run(config: &Config, args: ServerArgs) -> Result<i32, Failure> {
@@ -27,10 +27,10 @@ pub async fn run(config: &Config, args: ServerArgs) -> Result<i32, Failure> {
 async fn alone(config: &Config, args: MemberArgs) -> Result<i32, Failure> {
     let settings = &config.settings;
     let Here { home, ledger } = open_here(config).await?;
-    let ledger = Arc::new(ledger);
     let (say, stop) = watch::channel(Stop::No);
     listen_to_signals(say)?;
     let scheduling = scheduling(ledger.clone(), settings);
+    let postman = letters::postman(ledger.clone(), settings, &home);
     let server = Server {
         home,
         ledger,
@@ -44,6 +44,6 @@ async fn alone(config: &Config, args: MemberArgs) -> Result<i32, Failure> {
         listen: args.listen.or(settings.worker.listen),
         anchoring: anchoring(settings),
     };
-    embedded::run(server, scheduling, stop).await?;
+    embedded::run(server, scheduling, postman, stop).await?;
     Ok(0)
 }

@@ -4,6 +4,7 @@ use runward_engine::run::group::{Member, Permit, Priority};
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use runward_engine::run::{RolledBack, RunState, Verdict};
 use runward_store::StoredEvent;
+use runward_store::outbox::{NoticeQuery, NoticeRow};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,7 @@ use crate::cluster::{Members, waits_for_worker};
 use crate::config::Config;
 use crate::drivers::{Driver, Drivers};
 use crate::failure::Failure;
+use crate::letters;
 use crate::open::{Opened, find_run, open};
 use crate::refusal::act;
 use crate::text;
@@ -21,6 +23,8 @@ use crate::view::{self, eta, plain, words};
 
 /// Runs before it in its group that are looked into.
 const HOLDERS_READ: usize = 5;
+/// Notifications in the text.
+const TOLD_MAX: usize = 10;
 
 pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
     let opened = open(config).await?;
@@ -46,6 +50,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
         Some(group) => opened.ledger().group(&group.name).await?,
         None => Vec::new(),
     };
+    let told = opened.outbox().notices(&NoticeQuery { run: Some(id.clone()), ..NoticeQuery::default() }).await?;
     match args.format {
         Format::Json => print_json(&json!({
             "run": run,
@@ -69,6 +74,7 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
             "in_place": rows::owners(&view.state).filter(|unit| view.state.found_in_place(*unit))
                 .map(|unit| view.state.unit_name(unit)).collect::<Vec<_>>(),
             "attempts": attempts,
+            "notifications": told,
             "events": events.iter().map(event_json).collect::<Vec<_>>(),
         })),
         Format::Text => {
@@ -101,12 +107,35 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
                 print_line("");
                 events.iter().for_each(|event| print_line(&event_line(event)));
             }
+            people_told(&told);
             asking(&view.state);
             lacks.iter().for_each(|labels| print_line(&format!("\n{}", waits_for_worker(labels))));
             next(&opened, &run, driver, verdict, &view.state);
         }
     }
     Ok(0)
+}
+
+/// Who was told what of the run, and how far that has come.
+fn people_told(told: &[NoticeRow]) {
+    let of = |row: &NoticeRow| {
+        let what = match &row.notice.step {
+            Some(step) => format!("{} {}", row.notice.kind.as_str(), text::safe(step)),
+            None => row.notice.kind.as_str().to_owned(),
+        };
+        row.deliveries
+            .iter()
+            .map(move |it| format!("told        {what}: {}", letters::progress(it)))
+            .collect::<Vec<_>>()
+    };
+    let lines: Vec<String> = told.iter().rev().flat_map(of).collect();
+    if !lines.is_empty() {
+        print_line("");
+    }
+    lines.iter().take(TOLD_MAX).for_each(|line| print_line(line));
+    if lines.len() > TOLD_MAX {
+        print_line(&format!("            and {} more: `runward notify list --run`", lines.len() - TOLD_MAX));
+    }
 }
 
 fn header(opened: &Opened, run: &RunRow, driver: &Driver, verdict: Verdict, state_of: &RunState) {

@@ -21,7 +21,7 @@ use crate::config::{Config, DatabaseUrl, Settings};
 use crate::failure::{EXIT_LEDGER, Failure};
 use crate::open::{home, new_claim, new_session, zone_name};
 use crate::timetable::Timetable;
-use crate::{refusal, text};
+use crate::{letters, refusal, text};
 
 /// Between two tries to reach a database that is away.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -66,6 +66,7 @@ pub(super) async fn member(
     let ledger = Arc::new(ledger);
     let scheduling = hands.is_none().then(|| scheduling(ledger.clone(), settings));
     let is_server = hands.is_none();
+    let postman = hands.is_none().then(|| letters::postman(ledger.clone(), settings, &home));
     let member = Member {
         home,
         ledger,
@@ -84,7 +85,7 @@ pub(super) async fn member(
         listen: args.listen.or(settings.worker.listen),
         anchoring: is_server.then(|| anchoring(settings)).flatten(),
     };
-    worker::run(member, scheduling, stop).await?;
+    worker::run(member, scheduling, postman, stop).await?;
     Ok(0)
 }
 
@@ -145,7 +146,7 @@ pub(super) fn scheduling(timetable: Arc<dyn runward_store::Timetable>, settings:
     Scheduling { timetable, runbooks: Box::new(Timetable::of(settings)), zone, pace: Pace::in_force() }
 }
 
-pub(super) fn host() -> String {
+pub fn host() -> String {
     nix::unistd::gethostname().ok().map(|host| host.to_string_lossy().into_owned()).unwrap_or_default()
 }
 

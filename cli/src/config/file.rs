@@ -16,6 +16,7 @@ use super::database::concealed;
 use super::parse::{Entry, parse};
 use super::table::Takes;
 use crate::failure::Failure;
+use runward_workers::outbox::Directory;
 
 pub const NAME: &str = "runward.toml";
 const SYSTEM: &str = "/etc/runward/runward.toml";
@@ -26,6 +27,7 @@ pub struct ConfigFile {
     pub path: PathBuf,
     pub entries: Vec<Entry>,
     pub connections: Vec<Written>,
+    pub notify: Directory,
     source: String,
 }
 
@@ -82,7 +84,13 @@ pub fn read(path: &Path, named: bool) -> Result<ConfigFile, Failure> {
     let folder = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
     parsed.entries.iter_mut().for_each(|entry| entry.resolve(&folder));
     parsed.connections.iter_mut().for_each(|written| connections::resolve(&mut written.connection, &folder));
-    Ok(ConfigFile { path: path.to_owned(), entries: parsed.entries, connections: parsed.connections, source })
+    Ok(ConfigFile {
+        path: path.to_owned(),
+        entries: parsed.entries,
+        connections: parsed.connections,
+        notify: parsed.notify,
+        source,
+    })
 }
 
 /// What to do in the middle of the night.

@@ -6,6 +6,8 @@
 pub mod connections;
 mod database;
 mod file;
+mod named;
+mod notify;
 mod parse;
 mod redis;
 mod table;
@@ -104,6 +106,7 @@ fn from_file(config: &mut Config, flags: &Flags) -> Result<(), Failure> {
         config.connections.insert(written.name.clone(), origin);
         config.settings.connections.insert(written.name.clone(), written.connection.clone());
     }
+    config.settings.notify = read.notify;
     config.file = Some(read.path);
     Ok(())
 }

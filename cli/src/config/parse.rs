@@ -9,6 +9,8 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::connections::{self, Written};
 use super::table::{SETTINGS, Setting, Settings, Takes};
+use super::{named, notify};
+use runward_workers::outbox::Directory;
 
 /// A setting that the file gives, as texts for [`Setting::read`].
 pub struct Entry {
@@ -23,6 +25,7 @@ pub struct Entry {
 pub struct Parsed {
     pub entries: Vec<Entry>,
     pub connections: Vec<Written>,
+    pub notify: Directory,
 }
 
 pub fn parse(source: &str) -> Result<Parsed, Report> {
@@ -61,6 +64,11 @@ impl Found {
             let setting = SETTINGS.iter().find(|setting| setting.key == full);
             let is_section = SETTINGS.iter().any(|setting| setting.key.starts_with(&section));
             match (setting, value.get_ref()) {
+                (None, DeValue::Table(inner)) if full == "notify" => {
+                    let mut named = named::Table::new(full, inner, value.span());
+                    self.parsed.notify = notify::read(&mut named);
+                    self.findings.extend(named.end());
+                }
                 (Some(setting), value_here) => self.value(setting, value_here, value.span()),
                 (None, DeValue::Table(inner)) if is_section => self.table(&section, inner),
                 (None, _) if is_section => {

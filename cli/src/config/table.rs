@@ -10,6 +10,7 @@ use std::time::Duration;
 use runward_engine::limits;
 use runward_engine::runbook::syntax::Syntax;
 use runward_engine::units::{format_duration, format_size, parse_duration, parse_size};
+use runward_workers::outbox::Directory;
 use runward_workers::reach::Http;
 use runward_workers::reach::addresses::Network;
 use runward_workers::reach::connections::Connection;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub log_bytes_max: u64,
     /// Runs that may wait for one concurrency group.
     pub queued_max: u32,
+    /// Who is told what. Only the file says so: there is no variable and no flag for it.
+    pub notify: Directory,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +127,7 @@ impl Default for Settings {
             retention: Retention::default(),
             log_bytes_max: limits::LOG_BYTES_MAX,
             queued_max: limits::QUEUED_MAX,
+            notify: Directory::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod check;
 mod cluster;
 mod connections;
 mod ledger;
+mod notify;
 mod program;
 mod runs;
 mod schedules;
@@ -49,6 +50,7 @@ pub async fn examine(config: &Config, loaded: &Result<Config, Failure>) -> Vec<C
     }
     if readable {
         checks.push(schedules::schedules(config).await);
+        checks.push(notify::notify(config).await);
     }
     checks.extend(connections::connections(&config.settings, home.as_ref()).await);
     let ground = folder.filter(state::Folder::usable).map_or_else(std::env::temp_dir, |folder| folder.path);

@@ -164,6 +164,7 @@ fn notes(step: &Step) -> Vec<String> {
         Action::Render(render) => notes.push(format!("render {}", render.template.value)),
         Action::Runbook(call) => notes.push(format!("runbook {}", call.runbook.value)),
         Action::Approve(approve) => notes.push(format!("approve: {}", approve.needs())),
+        Action::Notify(notify) => notes.push(format!("notify {}", notify.channel)),
         Action::Wait(wait) => notes.push(format!("wait {}", wait.shown())),
         Action::Shell { .. } | Action::Cmd(_) => {}
     }

@@ -195,6 +195,7 @@ pub fn note(state: &RunState, recorded: &Recorded) -> Option<String> {
                 Decision::Rejected => format!("✗ {unit} rejected by {person}, from {}{why}", recorded.actor),
             }
         }
+        Event::Notified { unit, channel, .. } => format!("✓ {unit}: queued for channel {}", text::safe(channel)),
         Event::ApprovalExpired { unit, .. } => format!("✗ {unit} was not approved in time"),
         Event::WindowClosed { until, because } => waits::closed(*until, because, recorded.at),
         Event::WindowOpened => "▶ the window is open".to_owned(),

@@ -140,7 +140,7 @@ fn link(node: &Node, index: usize, main_len: usize) -> Link {
 
 /// Keys of a step that mean nothing for its kind. (From `defaults` they are for the others.)
 fn idle_keys(places: &mut Places<'_>, node: &Node) {
-    let kinds: [(&str, &[&str]); 6] = [
+    let kinds: [(&str, &[&str]); 7] = [
         ("http", &["cwd", "orphans", "outputs", "secrets"]),
         ("sql", &["cwd", "orphans", "outputs", "secrets"]),
         ("render", &["orphans", "outputs", "secrets"]),

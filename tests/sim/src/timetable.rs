@@ -300,6 +300,7 @@ fn entry(n: u64, dice: &mut Dice) -> Entry {
         missed,
         within_ms: 60 * MINUTE * dice.between(1, 24) as i64,
         overlap,
+        severity: None,
         jitter_ms: *dice.pick(&[0, 0, 5 * MINUTE]),
         with: serde_json::Map::new(),
     };

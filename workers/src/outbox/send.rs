@@ -9,6 +9,7 @@ use super::directory::{Channel, Given, Way};
 use super::message::words;
 use super::{mail, webhook};
 use crate::mask::Mask;
+use crate::reach::Http;
 use crate::secrets::find::{Place, Wanted, find};
 
 /// What a receiver may take, from the first byte to the last.
@@ -31,6 +32,8 @@ pub struct Sender {
     /// The name of this machine, for people.
     pub host: String,
     pub secrets: Place,
+    /// Where requests may go, and whom they trust: as for `http` steps.
+    pub http: Http,
 }
 
 /// Sends it, and returns what the receiver said. `taken.channel` is the name of `channel`.
@@ -38,7 +41,7 @@ pub fn send(taken: &Taken, channel: &Channel, sender: &Sender) -> Result<String,
     let mut secrets = Secrets { place: &sender.secrets, channel: &taken.channel, values: Vec::new() };
     let sent =
         words(&taken.notice, channel, &sender.host).map_err(Failed::Never).and_then(|words| match &channel.way {
-            Way::Webhook(hook) => webhook::send(hook, taken, &words, &sender.host, &mut secrets),
+            Way::Webhook(hook) => webhook::send(hook, taken, &words, sender, &mut secrets),
             Way::Mail(mail) => mail::send(mail, taken, &words, &mut secrets),
         });
     let shown = |text: String| secrets.hide(&text);

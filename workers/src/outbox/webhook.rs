@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 use super::directory::Webhook;
 use super::message::Words;
-use super::send::{ANSWER_MAX, Failed, Secrets};
+use super::send::{ANSWER_MAX, Failed, Secrets, Sender};
 use crate::step::http::post;
 
 /// Of an answer that refuses, in characters.
@@ -20,11 +20,11 @@ pub(super) fn send(
     hook: &Webhook,
     taken: &Taken,
     words: &Words,
-    host: &str,
+    sender: &Sender,
     secrets: &mut Secrets<'_>,
 ) -> Result<String, Failed> {
     let url = secrets.given("url", &hook.url)?;
-    let body = body(taken, words, host);
+    let body = body(taken, words, &sender.host);
     let mut headers = vec![
         ("content-type".to_owned(), "application/json".to_owned()),
         ("idempotency-key".to_owned(), taken.notice.id.clone()),
@@ -35,7 +35,7 @@ pub(super) fn send(
         headers.push(("x-runward-timestamp".to_owned(), at.to_string()));
         headers.push(("x-runward-signature".to_owned(), signature(secret.as_bytes(), at, &body)));
     }
-    match post(&url, headers, body, ANSWER_MAX) {
+    match post(&url, headers, body, sender.http.clone(), ANSWER_MAX) {
         Err(why) => Err(Failed::Later(why)),
         Ok((status @ 200..=299, _)) => Ok(format!("HTTP {status}")),
         Ok((status, answer)) => {

@@ -17,7 +17,7 @@ pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
     let opened = open_here(config).await?;
     let damage = opened.ledger.integrity().await?;
     let sound = damage.is_empty();
-    let mut found = check(&opened.home, &opened.ledger, damage).await?;
+    let mut found = check(&opened.home, &*opened.ledger, damage).await?;
     if sound {
         let noted = AdminEvent::LedgerChecked { runs: found.runs, problems: found.problems.len() as u64 };
         if let Err(error) = opened.ledger.administer(noted, &actor()).await {

@@ -1,7 +1,8 @@
 //! `runward db status`: where the ledger is, what is in it, and how much room it takes.
 
 use runward_engine::units::format_size;
-use runward_store::{AdminEntry, AdminEvent, Ledger, Stats};
+use runward_store::outbox::Backlog;
+use runward_store::{AdminEntry, AdminEvent, Ledger, Outbox as _, Stats};
 use runward_workers::care::sizes::{Sizes, sizes};
 use serde_json::json;
 
@@ -17,6 +18,7 @@ pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
     let stats = opened.ledger.stats().await?;
     let record = opened.ledger.administration().await?;
     let sizes = sizes(&opened.home);
+    let letters = opened.ledger.backlog().await?;
     let last = |wanted: fn(&AdminEvent) -> bool| record.iter().rev().find(|entry| wanted(&entry.event));
     let checked = last(|event| matches!(event, AdminEvent::LedgerChecked { .. }));
     let pruned = last(|event| matches!(event, AdminEvent::RunsPruned { .. }));
@@ -25,7 +27,7 @@ pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
         Format::Json => print_json(&json!({
             "state": opened.home.root(), "ledger": opened.home.ledger(), "bytes": sizes,
             "free_bytes": stats.free_pages * stats.page_bytes, "contents": stats,
-            "pruned_runs": pruned_runs, "last_check": checked, "last_prune": pruned,
+            "notifications": letters, "pruned_runs": pruned_runs, "last_check": checked, "last_prune": pruned,
         })),
         Format::Text => {
             let rows = [
@@ -35,6 +37,7 @@ pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
                 ("oldest run", stats.oldest.map_or("none".to_owned(), text::time)),
                 ("events", stats.events.to_string()),
                 ("definitions", definitions(&stats)),
+                ("told", told(&letters)),
                 ("database", database(&sizes, &stats)),
                 ("folders", folders(&sizes)),
                 ("last check", checked.map_or("never; `runward db check` looks".to_owned(), check_line)),
@@ -52,6 +55,11 @@ fn runs(stats: &Stats, pruned: usize) -> String {
     let by_status = if by_status.is_empty() { String::new() } else { format!(": {}", by_status.join(", ")) };
     let pruned = if pruned == 0 { String::new() } else { format!("; {pruned} were pruned") };
     format!("{total}{by_status}{pruned}")
+}
+
+fn told(letters: &Backlog) -> String {
+    let on_the_way = letters.waiting + letters.unrouted;
+    format!("{} on their way, {}", text::count(on_the_way, "notification"), text::count(letters.dead, "dead letter"))
 }
 
 fn definitions(stats: &Stats) -> String {

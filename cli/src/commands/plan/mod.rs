@@ -6,6 +6,7 @@ mod outlook;
 pub mod past;
 pub mod saved;
 mod steps;
+mod told;
 mod unpinned;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use runward_engine::plan::{Definition, plan_hash};
 use runward_engine::run::group::Group;
 use runward_engine::runbook::model::Param;
 use runward_engine::units::format_duration;
+use runward_workers::outbox::Directory;
 use serde_json::{Map, Value, json};
 
 use super::params;
@@ -48,6 +50,8 @@ pub struct Plan<'a> {
     outlook: Option<Outlook>,
     changes: Option<Changes>,
     around: Around,
+    /// Where notifications would go from here.
+    directory: &'a Directory,
 }
 
 pub async fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
@@ -73,7 +77,7 @@ pub async fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
         Some(_) => Past::Known(Box::new(Known::read(open(config).await?.ledger(), &file, group.as_ref()).await?)),
         None => Past::look(config, &file, group.as_ref()).await,
     };
-    let plan = Plan::of(&file, &definition, resolved, past, group);
+    let plan = Plan::of(&file, &definition, resolved, past, group, &config.settings.notify);
     match args.format {
         Format::Json => print_json(&plan.json()),
         Format::Text => plan.print(),
@@ -96,6 +100,7 @@ impl<'a> Plan<'a> {
         resolved: params::Resolved,
         past: Past,
         group: Option<Group>,
+        directory: &'a Directory,
     ) -> Plan<'a> {
         let params::Resolved { params, from, ignored } = resolved;
         let runbook = &file.runbook;
@@ -112,7 +117,7 @@ impl<'a> Plan<'a> {
         let around = Around::of(runbook, group, known.map(|known| known.members.clone()).unwrap_or_default());
         let previews = preview::of(file, &params);
         let params = shown(runbook, &params);
-        Plan { file, definition, params, from, ignored, previews, past, hash, outlook, changes, around }
+        Plan { file, definition, params, from, ignored, previews, past, hash, outlook, changes, around, directory }
     }
 
     fn json(&self) -> Value {
@@ -130,6 +135,7 @@ impl<'a> Plan<'a> {
             "params_ignored": self.ignored,
             "files": self.definition.files,
             "runbooks": self.definition.runbooks,
+            "unknown_channels": told::unknown(runbook, self.directory),
             "unpinned": unpinned::programs(runbook, self.definition),
             "steps": runbook.steps.iter().map(step).collect::<Vec<_>>(),
             "expected": self.outlook.as_ref().map(|outlook| outlook.json(runbook)),
@@ -151,6 +157,9 @@ impl<'a> Plan<'a> {
         }
         self.print_changes();
         print_line(&self.unpinned());
+        for channel in told::unknown(&self.file.runbook, self.directory) {
+            print_line(&told::sentence(&channel, self.directory));
+        }
         match &self.hash {
             Some(hash) => print_line(&format!("plan        {hash}")),
             None => print_line("plan        no hash yet: it depends on the ledger, because a value is sensitive"),

@@ -118,6 +118,9 @@ pub fn command_lines(runbook: &Runbook, step: &Step, known: &Context) -> Vec<Str
         }
         Action::Wait(Wait::Until(template)) => lines.push(format!("wait until {}", rendered(template, known))),
         Action::Wait(wait) => lines.push(format!("wait {}", wait.shown())),
+        Action::Notify(notify) => {
+            lines.push(format!("notify {}: {}", notify.channel, rendered(&notify.text, known)));
+        }
         Action::Http(http) => lines.extend(http_lines(runbook, step, http, known)),
         Action::Sql(sql) => lines.extend(sql_lines(sql, known)),
         Action::Render(render) => {

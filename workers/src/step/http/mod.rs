@@ -58,6 +58,7 @@ pub(crate) fn post(
     url: &str,
     headers: Vec<(String, String)>,
     body: String,
+    machine: Http,
     cap: Duration,
 ) -> Result<(u16, String), String> {
     let request = HttpRequest {
@@ -72,7 +73,7 @@ pub(crate) fn post(
         hidden: Vec::new(),
     };
     let mask = Hidden::new(&[]);
-    let response = Client::new(&request, &mask)?.send(&request, Some(cap))?;
+    let response = Client::new(&request, machine, &mask)?.send(&request, Some(cap))?;
     Ok((response.status, response.body.text))
 }
 

@@ -1,0 +1,44 @@
+"""A mail server that keeps what it gets. Usage: mail_sink.py PORT FILE [CERT KEY USER PASSWORD]
+
+Each mail is appended to FILE. An address that begins with `nobody` is refused for good, one that begins with `later` for now.
+With a certificate it wants STARTTLS, and this login."""
+import ssl
+import sys
+import time
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+port, file, rest = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+
+
+class Sink:
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("nobody"):
+            return "550 no such user here"
+        if address.startswith("later"):
+            return "451 try again later"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        with open(file, "ab") as kept:
+            kept.write(b"=== " + ",".join(envelope.rcpt_tos).encode() + b"\n" + envelope.content + b"\n")
+        return "250 kept"
+
+
+def login(server, session, envelope, mechanism, data):
+    given = (data.login.decode(), data.password.decode())
+    return AuthResult(success=given == (rest[2], rest[3]), handled=True)
+
+
+more = {}
+if rest:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(rest[0], rest[1])
+    more = dict(require_starttls=True, tls_context=context, auth_required=True, authenticator=login)
+controller = Controller(Sink(), hostname="127.0.0.1", port=port, **more)
+controller.start()
+print("listening", flush=True)
+while True:
+    time.sleep(3600)
