@@ -149,7 +149,7 @@ examples! {
         said.sort();
         assert!(said.iter().any(|it| it.contains("prod is upgraded")), "{said:?}");
         assert!(said.iter().any(|it| it.contains("the upgrade succeeded")), "{said:?}");
-    },
+    };
     secrets: |it| {
         let key = it.scene.file("key", "ab".repeat(32));
         fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();

@@ -214,7 +214,8 @@ fn what_is_refused_is_a_dead_letter_that_is_listed_and_tried_again_on_the_record
     assert_eq!(states(&scene), ["ops delivered"]);
     let done = scene.expect(0, &["notify", "retry", "--dead"]);
     assert!(done.stdout.contains("nothing was changed"), "{}", done.stdout);
-    let record = scene.json(&["audit", "verify"]).to_string();
+    let mut record = Command::new("sqlite3");
+    let record = finish(record.arg(scene.path("state/ledger.db")).arg("SELECT actor, body FROM administration")).stdout;
     assert!(record.contains("deliveries_retried") && record.contains("the room is there now"), "{record}");
 }
 
@@ -303,9 +304,11 @@ fn a_mail_says_it_in_the_subject_and_no_value_makes_a_header() {
     );
     let evil = "env=x\r\nBcc: evil@example.com\r\n\r\n备份 \u{1b}[2J";
     scene.expect(1, &["run", "f.yaml", "-p", evil]);
-    let mails = scene.read("mails");
+    let mails = scene.read("mails").replace('\r', "");
     assert_eq!(mails.matches("=== oncall@example.com\n").count(), 2, "{mails}");
-    assert!(!mails.lines().any(|line| line.starts_with("Bcc:") || line.contains('\u{1b}')), "{mails}");
+    let heads: Vec<&str> = mails.split("=== ").filter_map(|mail| mail.split("\n\n").next()).collect();
+    let heads = heads.join("\n");
+    assert!(!heads.lines().any(|line| line.starts_with("Bcc:")) && !mails.contains('\u{1b}'), "{mails}");
     assert!(mails.contains("Subject: [P0] FAILED: nightly at dump on "), "{mails}");
     assert!(mails.contains("Auto-Submitted: auto-generated"), "{mails}");
     let id = notices(&scene)[0]["id"].as_str().unwrap().to_owned();
