@@ -279,6 +279,8 @@ fn what_the_host_lacks_is_named() {
         let told = hosts.expect(&scene, 1, &["run", "x.yaml"]);
         assert!(told.contains(error), "{text}: {told}");
     }
+    let folder = scene.path("far/db1").display().to_string();
+    wait("all of the far side to be gone", || with_command(&folder).is_empty());
 }
 
 #[test]

@@ -111,6 +111,7 @@ start() {
 follow() {
     [ ! -e "$folder/void" ] || { say void; exit 0; }
     say there
+    own=$(born $$)
     (
         while IFS=' ' read -r word rest <&3; do
             case $word in
@@ -123,7 +124,7 @@ follow() {
                 break ;;
             esac
         done
-        kill -TERM $$
+        [ "$(born $$)" != "$own" ] || kill -TERM $$
     ) 2>/dev/null &
     pause=0.05 beats=0
     while :; do
@@ -321,11 +322,11 @@ run() {
     main_pid=$!
     say "$main_pid $(born $main_pid) $this_boot" >"$folder/main.new" && mv "$folder/main.new" "$folder/main"
     (
-        sleeper=
-        trap '[ -z "$sleeper" ] || kill "$sleeper"; exit' TERM
+        : & # so that $! is never a process of anybody else
+        # Again and again: a process that has not become its program yet hears nothing.
+        trap 'while born $! >/dev/null && kill $!; do sleep 0.01; done; exit' TERM
         sleep "$timeout" &
-        sleeper=$!
-        wait "$sleeper" && kill -USR1 $$
+        wait $! && lives "$folder/runner" && kill -USR1 "$pid"
     ) 2>/dev/null &
     watch_pid=$!
     while :; do
@@ -338,7 +339,8 @@ run() {
         code=$?
         break
     done
-    kill "$watch_pid" 2>/dev/null
+    # A signal that comes while it is still being made is lost.
+    while born "$watch_pid" >/dev/null && kill "$watch_pid" 2>/dev/null; do sleep 0.01; done
     [ -n "$why" ] || left_behind
     for tenth in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
         born "$out_pid" >/dev/null || born "$err_pid" >/dev/null || break
