@@ -296,7 +296,9 @@ fn a_commit_that_nobody_answers_is_lost_and_not_failed() {
     let mut postgres = Postgres::start();
     let scene = with_postgres(&postgres);
     slow_to_commit(&postgres);
-    scene.file("one.yaml", one("{}", "query: insert into t values (1)"));
+    // As long as the step has time the server is asked.
+    let text = one("{}", "query: insert into t values (1)");
+    scene.file("one.yaml", text.replace("  - id: ask\n", "  - id: ask\n    timeout: 30s\n"));
     let mut run = scene.start(&["run", "one.yaml"]);
     wait("it commits", || commits(&postgres));
     postgres.stop(Signal::Kill);

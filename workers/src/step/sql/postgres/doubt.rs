@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Row};
 
-/// How long the server is asked.
-const ASKS_FOR: Duration = Duration::from_secs(30);
+/// How long the server is asked, where the step has so much time.
+const ASKS_FOR: Duration = Duration::from_secs(300);
+/// How long one question may take.
+const ANSWER: Duration = Duration::from_secs(10);
 const ASKS_EVERY: Duration = Duration::from_secs(1);
 /// What the server says of a number that it has not given yet.
 const IN_THE_FUTURE: &str = "22023";
@@ -32,11 +34,12 @@ pub(super) async fn mark(connection: &mut PgConnection) -> Result<Mark, sqlx::Er
 }
 
 /// Whether it is committed; `None`: nobody knows.
-pub(super) async fn resolve(options: &PgConnectOptions, mark: &Mark) -> Option<bool> {
+/// The step is over at `end`.
+pub(super) async fn resolve(options: &PgConnectOptions, mark: &Mark, end: Instant) -> Option<bool> {
     let transaction = mark.transaction.as_ref()?;
-    let begun = Instant::now();
-    while begun.elapsed() < ASKS_FOR {
-        match tokio::time::timeout(ASKS_FOR, ask(options, transaction)).await {
+    let end = end.min(Instant::now() + ASKS_FOR);
+    while Instant::now() < end {
+        match tokio::time::timeout(ANSWER, ask(options, transaction)).await {
             Ok(Ok(Some(Said::Aborted))) => return Some(false),
             Ok(Ok(Some(Said::Committed { life }))) => return (life.is_some() && life == mark.life).then_some(true),
             // Not there yet, or not at its end yet.

@@ -41,11 +41,14 @@ pub(super) struct Postgres {
     /// Of a statement, where it has a time of its own.
     limit: Option<Duration>,
     read_only: bool,
+    /// Of the step.
+    end: Instant,
 }
 
 impl Postgres {
     /// Connects and begins.
     pub(super) async fn open(url: &str, request: &SqlRequest, read_only: bool) -> Result<Postgres, String> {
+        let end = Instant::now() + Duration::from_millis(request.step_ms);
         let options = options(url)?;
         let mut connection = connect(&options).await?;
         let limit = request.timeout_ms.map(Duration::from_millis);
@@ -54,7 +57,7 @@ impl Postgres {
         let began = sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut connection).await;
         began.map_err(|error| told(&error, None))?;
         let pid = guard(&mut connection).await?;
-        Ok(Postgres { connection, options, pid, limit, read_only })
+        Ok(Postgres { connection, options, pid, limit, read_only, end })
     }
 
     async fn run(&mut self, statement: &Statement, rows: &mut Rows) -> Result<u64, sqlx::Error> {
@@ -112,7 +115,7 @@ impl Session for Postgres {
             return Ok(()); // there was nothing to commit
         }
         super::say("the server did not answer the COMMIT; it is asked what became of it");
-        match doubt::resolve(&self.options, &mark).await {
+        match doubt::resolve(&self.options, &mark, self.end).await {
             Some(true) => Ok(()),
             Some(false) => Err(failed(error)),
             None => Err(NotCommitted::Unknown(format!("the server did not answer the COMMIT: {}", told(&error, None)))),
@@ -197,6 +200,10 @@ fn told(error: &sqlx::Error, statement: Option<&Statement>) -> String {
         // Our own words, and what binding says.
         sqlx::Error::Protocol(message) => return words::line(message),
         sqlx::Error::Database(database) => database,
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            return "nothing listens there (connection refused): start the server, or correct the connection"
+                .to_owned();
+        }
         sqlx::Error::Io(error) => return format!("the connection failed: {}", words::line(&error.to_string())),
         other => return words::line(&other.to_string()),
     };
