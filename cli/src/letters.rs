@@ -7,7 +7,7 @@ use runward_engine::run::RunId;
 use runward_store::outbox::{DeliveryRow, DeliveryState, NoticeQuery, Outbox};
 use runward_workers::home::{Home, WorkerLock};
 use runward_workers::outbox::send::Sender;
-use runward_workers::outbox::{Directory, Postman, Scope};
+use runward_workers::outbox::{Postman, Scope};
 use runward_workers::secrets::find::Place;
 
 use crate::commands::host;
@@ -27,30 +27,15 @@ pub fn sender(settings: &Settings, home: &Home) -> Sender {
     }
 }
 
-pub fn postman(outbox: Arc<dyn Outbox>, settings: &Settings, home: &Home) -> Postman {
-    Postman::new(outbox, settings.notify.clone(), sender(settings, home), new_session().0, Scope::All)
+pub fn postman(outbox: Arc<dyn Outbox>, settings: &Settings, home: &Home, scope: Scope) -> Postman {
+    Postman::new(outbox, settings.notify.clone(), sender(settings, home), new_session().0, scope)
 }
 
-/// What a driver does about the notifications of its run, at its end. One that has no channels speaks for its own runs only,
-/// and not where a server may have some.
+/// What a driver does about the notifications of its runs, at their end. One that has no channels leaves them to a server.
 pub async fn finish(opened: &Opened, home: &Home, postman: &mut Postman, runs: Vec<RunId>) {
-    let mut own;
-    let postman = match opened.settings.notify.is_empty() {
-        false => postman,
-        true if WorkerLock::holder(home).is_some() => return,
-        true => {
-            let directory = Directory::default();
-            let session = new_session().0;
-            own = Postman::new(
-                opened.outbox(),
-                directory,
-                sender(&opened.settings, home),
-                session,
-                Scope::Runs(runs.clone()),
-            );
-            &mut own
-        }
-    };
+    if opened.settings.notify.is_empty() && WorkerLock::holder(home).is_some() {
+        return;
+    }
     if let Err(error) = postman.finish(PATIENCE).await {
         tracing::warn!("notifications wait: {error}");
     }
@@ -69,6 +54,10 @@ async fn say(opened: &Opened, run: &RunId) {
                 "! a notification by {} is a dead letter: {}; `runward notify list --dead` shows it",
                 text::safe(&row.channel),
                 text::safe(why)
+            ),
+            (DeliveryState::Waiting, _) if !opened.settings.notify.channels.contains_key(&row.channel) => eprintln!(
+                "! a notification by {} waits: no channel `{0}` is configured here; whoever has it sends it, within a day",
+                text::safe(&row.channel)
             ),
             (DeliveryState::Waiting, why) => eprintln!(
                 "! a notification by {} has not arrived yet{}; a server, the next run here, or `runward notify deliver` \

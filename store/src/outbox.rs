@@ -137,7 +137,8 @@ pub trait Outbox: Ledger {
     /// Says where each of these goes. One that was routed by somebody else stays as it is.
     async fn route(&self, routes: &[(String, Route)]) -> Result<(), LedgerError>;
 
-    /// Deliveries of this channel that are due: nobody else gets them for so long.
+    /// Deliveries of this channel that are due: nobody else gets them for so long. Those whose time is over are given up,
+    /// whatever the limit.
     async fn take(&self, channel: &str, sender: &str, limit: u32, lease: Duration) -> Result<Vec<Taken>, LedgerError>;
 
     /// Says what came of a try. False if it is not this sender's any more.

@@ -220,17 +220,44 @@ fn what_is_refused_is_a_dead_letter_that_is_listed_and_tried_again_on_the_record
 }
 
 #[test]
-fn an_unknown_channel_is_said_by_the_plan_and_by_the_dead_letter() {
+fn an_unknown_channel_is_said_by_the_plan_and_by_the_run_and_waits_for_whoever_has_it() {
     let scene = Scene::new();
     scene.file("runward.toml", webhook("ops", "http://127.0.0.1:9/"));
     scene.file("n.yaml", "steps:\n  - {id: tell, notify: {channel: opps, text: hi}}\n");
     let plan = scene.expect(0, &["plan", "n.yaml"]).stdout;
     assert!(plan.contains("no channel `opps` is configured here") && plan.contains("`ops`"), "{plan}");
     let done = scene.expect(0, &["run", "n.yaml"]);
-    assert!(done.stderr.contains("no channel `opps` is configured"), "{}", done.stderr);
-    assert_eq!(states(&scene), ["opps dead"]);
+    assert!(done.stderr.contains("no channel `opps` is configured here"), "{}", done.stderr);
+    assert_eq!(states(&scene), ["opps waiting"]);
     let done = scene.expect(2, &["notify", "test", "opps"]);
     assert!(done.stderr.contains("did you mean `ops`"), "{}", done.stderr);
+}
+
+#[test]
+fn a_run_in_a_folder_with_other_channels_leaves_what_waits_for_a_receiver_that_is_down() {
+    let (scene, other, port) = (Scene::new(), receiver("200 OK"), free_port());
+    scene.file("runward.toml", webhook("room", &format!("http://127.0.0.1:{port}/")));
+    scene.file("f.yaml", FAILS);
+    scene.expect(1, &["run", "f.yaml"]);
+    assert_eq!(states(&scene), ["room waiting"]);
+    let sql = |text: &str| finish(Command::new("sqlite3").arg(scene.path("state/ledger.db")).arg(text));
+    let due = |until: i64| sql(&format!("UPDATE deliveries SET due_at = 0, until = {until}")).code;
+    // Its driver died before it could say where its message goes.
+    let left = "INSERT INTO notices SELECT 'left', kind, runbook, 'gone', at, replace(body, 'nightly', 'left'), NULL FROM notices";
+    assert_eq!((due(i64::MAX), sql(left).code), (0, 0), "{}", sql(".schema notices").stdout);
+    let ok = "name: ok\nsteps: [{run: 'true'}]\n";
+    for (folder, config) in [("none", String::new()), ("other", webhook("other", &other.base()))] {
+        scene.file(&format!("{folder}/runward.toml"), config);
+        scene.file(&format!("{folder}/ok.yaml"), ok);
+        let done = finish(scene.runward().current_dir(scene.path(folder)).args(["run", "ok.yaml"]));
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        assert!(states(&scene).iter().all(|it| it == "room waiting"), "{:?}", states(&scene));
+    }
+    assert_eq!(other.asked().len(), 0);
+    assert_eq!(notices(&scene).iter().filter(|it| it["unrouted"] == true).count(), 1, "{:#?}", notices(&scene));
+    assert_eq!(due(1), 0);
+    finish(scene.runward().current_dir(scene.path("other")).args(["run", "ok.yaml"]));
+    assert!(states(&scene).contains(&"room dead".to_owned()), "a day is over: {:?}", states(&scene));
 }
 
 #[test]

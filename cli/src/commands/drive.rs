@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runward_engine::run::group::Member;
 use runward_engine::run::notice;
@@ -14,7 +15,7 @@ use runward_engine::run::{Offer, Recorded, Reject, RunId, RunState, Verdict};
 use runward_store::RunView;
 use runward_workers::driver::{Drive, Driver, Observer, Setting};
 use runward_workers::home::{DriverLock, DriverLockError, Home};
-use runward_workers::outbox::Postman;
+use runward_workers::outbox::postman::{Postman, Runs, Scope};
 use runward_workers::supervisor::outlive_job;
 use tokio::sync::{Notify, mpsc};
 
@@ -66,8 +67,8 @@ pub async fn drive(
     if screen.borrow().is_live() {
         logging::divert(&home.run(&id).join(DRIVER_LOG));
     }
-    let mut postman = letters::postman(opened.outbox(), &opened.settings, home);
-    let family = RefCell::new(BTreeSet::from([id.clone()]));
+    let family: Runs = Arc::new(Mutex::new(BTreeSet::from([id.clone()])));
+    let mut postman = letters::postman(opened.outbox(), &opened.settings, home, Scope::Runs(Arc::clone(&family)));
     let outcome = watch(&mut driver, &screen, &family, &mut postman).await;
     let end = match outcome {
         Ok(end) => end,
@@ -87,7 +88,8 @@ pub async fn drive(
     }
     let verdict = Verdict::of(driver.state());
     screen.borrow_mut().end(driver.state(), verdict);
-    letters::finish(opened, home, &mut postman, family.into_inner().into_iter().collect()).await;
+    let runs = runs_of(&family).iter().cloned().collect();
+    letters::finish(opened, home, &mut postman, runs).await;
     Ok(verdict.exit_code())
 }
 
@@ -118,7 +120,7 @@ pub(super) async fn screen(
 async fn watch(
     driver: &mut Driver<'_>,
     screen: &RefCell<Screen>,
-    family: &RefCell<BTreeSet<RunId>>,
+    family: &Runs,
     postman: &mut Postman,
 ) -> Result<Drive, runward_workers::driver::DriveError> {
     let (ask, mut asks) = mpsc::unbounded_channel();
@@ -144,7 +146,7 @@ async fn watch(
 /// What happens is shown, and what people are to be told of it is sent beside the run.
 struct Seen<'a> {
     screen: &'a RefCell<Screen>,
-    family: &'a RefCell<BTreeSet<RunId>>,
+    family: &'a Runs,
     news: &'a Notify,
 }
 
@@ -161,13 +163,17 @@ impl Observer for Seen<'_> {
     }
 
     fn child(&self, state: &RunState, before: &[Recorded]) {
-        self.family.borrow_mut().insert(state.id.clone());
+        runs_of(self.family).insert(state.id.clone());
         self.screen.borrow_mut().child(state, before);
     }
 
     fn refused(&self, reject: &Reject) {
         self.screen.borrow_mut().refused(reject);
     }
+}
+
+fn runs_of(family: &Runs) -> MutexGuard<'_, BTreeSet<RunId>> {
+    family.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Leaves the run to a driver of its own session, and says so.

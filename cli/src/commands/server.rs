@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use runward_workers::embedded::{self, Server};
+use runward_workers::outbox::Scope;
 use runward_workers::worker::Stop;
 use tokio::sync::watch;
 
@@ -30,7 +31,7 @@ async fn alone(config: &Config, args: MemberArgs) -> Result<i32, Failure> {
     let (say, stop) = watch::channel(Stop::No);
     listen_to_signals(say)?;
     let scheduling = scheduling(ledger.clone(), settings);
-    let postman = letters::postman(ledger.clone(), settings, &home);
+    let postman = letters::postman(ledger.clone(), settings, &home, Scope::All);
     let server = Server {
         home,
         ledger,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use runward_store::{LedgerError, PostgresLedger, Trouble};
 use runward_workers::care::anchor::Anchoring;
+use runward_workers::outbox::Scope;
 use runward_workers::scheduler::Scheduling;
 use runward_workers::supervisor::journal;
 use runward_workers::worker::{self, Hands, Member, Pace, Stop, Unusable, queue_of};
@@ -66,7 +67,7 @@ pub(super) async fn member(
     let ledger = Arc::new(ledger);
     let scheduling = hands.is_none().then(|| scheduling(ledger.clone(), settings));
     let is_server = hands.is_none();
-    let postman = hands.is_none().then(|| letters::postman(ledger.clone(), settings, &home));
+    let postman = hands.is_none().then(|| letters::postman(ledger.clone(), settings, &home, Scope::All));
     let member = Member {
         home,
         ledger,

@@ -139,6 +139,12 @@ impl Outbox for MemoryLedger {
             let due = |((_, of), (row, _)): &(&(String, String), &mut (DeliveryRow, Option<String>))| {
                 of == channel && is_waiting(row) && row.due_at <= now
             };
+            for (_, (row, whose)) in letters.deliveries.iter_mut().filter(due).filter(|(_, (row, _))| row.until <= now)
+            {
+                (row.state, row.ended_at, *whose) = (DeliveryState::Dead, Some(now), None);
+                let why = row.error.take().map(|why| format!(": {why}")).unwrap_or_default();
+                row.error = Some(format!("given up, it was not delivered in a day{why}"));
+            }
             let mut found: Vec<_> = letters.deliveries.iter_mut().filter(due).collect();
             found.sort_by_key(|((id, _), (row, _))| (row.due_at, id.clone()));
             let mut taken = Vec::new();

@@ -101,6 +101,19 @@ pub(super) async fn route(
     Ok(())
 }
 
+/// Gives up what is due of a channel, and for how long it was to be tried is over.
+async fn give_up(connection: &mut Connection, channel: &str, now: i64) -> Result<(), sqlx::Error> {
+    let sql = concat!(
+        "UPDATE deliveries SET state = 'dead', ended_at = $2, sender = NULL, \
+         error = 'given up, it was not delivered in a day' || coalesce(': ' || error, '') WHERE (notice, channel) IN \
+         (SELECT notice, channel FROM deliveries WHERE state = 'waiting' AND channel = $1 AND due_at <= $2 AND until <= $2",
+        passing!("deliveries"),
+        ")"
+    );
+    sqlx::query(sql).bind(stored(channel)).bind(now).execute(connection).await?;
+    Ok(())
+}
+
 /// Takes what is due of a channel, if anything.
 pub(super) async fn take(
     connection: &mut Connection,
@@ -109,6 +122,7 @@ pub(super) async fn take(
     lease: Duration,
     now: i64,
 ) -> Result<Vec<Taken>, sqlx::Error> {
+    give_up(connection, channel, now).await?;
     let sql = concat!(
         "UPDATE deliveries SET sender = $1, due_at = $2, tries = tries + 1 WHERE (notice, channel) IN \
          (SELECT notice, channel FROM deliveries WHERE state = 'waiting' AND channel = $3 AND due_at <= $4 \

@@ -3,9 +3,9 @@
 //! Each channel has a lane of its own, so that one that does not answer keeps no other waiting. What a postman knows can be
 //! forgotten at any moment: the ledger has all of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runward_engine::run::RunId;
@@ -31,19 +31,28 @@ const TRY_MAX: Duration = Duration::from_secs(60);
 /// Between two tries at a ledger that does not answer.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// Which notices are routed. (What is routed is delivered, whoever has routed it.)
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Between two looks at what is due of a channel that is not configured here.
+const STRANGERS_EVERY: Duration = Duration::from_secs(60);
+
+/// Which notices are routed. (What is routed is delivered by whoever has its channel.)
+#[derive(Debug, Clone)]
 pub enum Scope {
+    /// For whoever speaks for the whole ledger: a server, and whoever is asked to deliver.
     All,
-    /// Those of these runs: for somebody who has no channels, and must not decide that nobody is told of the others.
-    Runs(Vec<RunId>),
+    /// Those of these runs, of which there may come to be more: whoever carries out a run may know other channels, or none,
+    /// and must not decide where the others go.
+    Runs(Runs),
 }
+
+pub type Runs = Arc<Mutex<BTreeSet<RunId>>>;
 
 pub struct Postman {
     post: Arc<Post>,
     scope: Scope,
     busy: BTreeSet<String>,
     lanes: JoinSet<(String, Result<(), LedgerError>)>,
+    /// Channels that are not configured here, and when they were looked at.
+    strangers: BTreeMap<String, Instant>,
 }
 
 /// What all lanes share.
@@ -66,19 +75,20 @@ impl Postman {
         scope: Scope,
     ) -> Postman {
         let post = Post { outbox, directory, sender, session, pace: Pace::in_force() };
-        Postman { post: Arc::new(post), scope, busy: BTreeSet::new(), lanes: JoinSet::new() }
-    }
-
-    /// Nobody else's business: it has no channels.
-    pub fn is_idle(&self) -> bool {
-        self.post.directory.is_empty() && self.scope == Scope::All
+        Postman {
+            post: Arc::new(post),
+            scope,
+            busy: BTreeSet::new(),
+            lanes: JoinSet::new(),
+            strangers: BTreeMap::new(),
+        }
     }
 
     /// For ever. `wake`: there is something new.
     pub async fn run(&mut self, wake: &Notify) -> Infallible {
         let mut told = false;
         loop {
-            if self.is_idle() {
+            if self.post.directory.is_empty() {
                 std::future::pending::<()>().await;
             }
             let pause = match self.look().await {
@@ -125,7 +135,10 @@ impl Postman {
         if work.unrouted && self.route().await? {
             work = self.post.outbox.work().await?;
         }
-        for channel in work.channels {
+        let (known, strange): (Vec<String>, Vec<String>) =
+            work.channels.into_iter().partition(|channel| self.post.directory.channels.contains_key(channel));
+        self.leave(strange).await?;
+        for channel in known {
             if self.busy.insert(channel.clone()) {
                 let post = Arc::clone(&self.post);
                 self.lanes.spawn(async move { (channel.clone(), post.lane(&channel).await) });
@@ -133,6 +146,22 @@ impl Postman {
         }
         let next = work.next_ms.map(Duration::from_millis).unwrap_or(self.post.pace.outbox);
         Ok(next.clamp(Duration::from_millis(10), self.post.pace.outbox))
+    }
+
+    /// What is due of channels that are not configured here waits for somebody who has them, until its time is over.
+    async fn leave(&mut self, channels: Vec<String>) -> Result<(), LedgerError> {
+        for channel in channels {
+            let before = self.strangers.get(&channel);
+            if before.is_some_and(|before| before.elapsed() < STRANGERS_EVERY) {
+                continue;
+            }
+            if before.is_none() && matches!(self.scope, Scope::All) {
+                warn!(channel, "notifications wait for a channel that is not configured here");
+            }
+            self.post.outbox.take(&channel, &self.post.session, 0, Duration::ZERO).await?;
+            self.strangers.insert(channel, Instant::now());
+        }
+        Ok(())
     }
 
     fn free(&mut self, ended: Result<(String, Result<(), LedgerError>), tokio::task::JoinError>) {
@@ -149,11 +178,11 @@ impl Postman {
 
     /// Whether anything was routed.
     async fn route(&self) -> Result<bool, LedgerError> {
-        let of = match &self.scope {
+        let of: Option<Vec<RunId>> = match &self.scope {
             Scope::All => None,
-            Scope::Runs(runs) => Some(&runs[..]),
+            Scope::Runs(runs) => Some(runs.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()),
         };
-        let open = self.post.outbox.unrouted(of, ROUTED_AT_ONCE).await?;
+        let open = self.post.outbox.unrouted(of.as_deref(), ROUTED_AT_ONCE).await?;
         let now = open.iter().map(|notice| notice.at).max().unwrap_or(0).max(now_ms());
         let route = |notice: &runward_engine::run::Notice| {
             let route = self.post.directory.route(notice, now);
@@ -218,10 +247,7 @@ impl Post {
 
     async fn send(&self, taken: &Taken) -> Result<String, Failed> {
         let Some(channel) = self.directory.channels.get(&taken.channel).cloned() else {
-            return Err(Failed::Never(format!(
-                "no channel `{}` is configured where it was to be sent from ({})",
-                taken.channel, self.sender.host
-            )));
+            return Err(Failed::Later(format!("no channel `{}` is configured on {}", taken.channel, self.sender.host)));
         };
         let (tell, told) = oneshot::channel();
         let (it, sender) = (taken.clone(), self.sender.clone());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use runward_workers::outbox::Scope;
+
 use crate::args::Format;
 use crate::commands::{print_json, print_line};
 use crate::config::Config;
@@ -19,7 +21,7 @@ pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
             .help("write `[notify.channels.NAME]` into runward.toml: docs/how-to/notifications.md"));
     }
     let outbox = opened.outbox();
-    let mut postman = letters::postman(outbox.clone(), &config.settings, &home(&config.settings)?);
+    let mut postman = letters::postman(outbox.clone(), &config.settings, &home(&config.settings)?, Scope::All);
     postman.finish(PATIENCE).await?;
     let left = outbox.backlog().await?;
     match format {
