@@ -12,7 +12,6 @@ use runward_engine::run::RunId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::administration::AdminEntry;
 use crate::chain::GENESIS;
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
@@ -43,7 +42,8 @@ pub struct Anchor {
 #[derive(Debug, Clone)]
 pub struct Heads {
     pub runs: BTreeMap<RunId, Head>,
-    pub record: Head,
+    /// The hashes of the ledger's own record, in order.
+    pub record: Vec<String>,
     /// The last event of the runs that were removed by the rules.
     pub pruned: BTreeMap<RunId, Head>,
 }
@@ -55,22 +55,21 @@ impl Heads {
         let entries = ledger.administration().await?;
         let pruned = entries.iter().flat_map(|entry| entry.event.pruned());
         let pruned = pruned.map(|run| (run.id.clone(), Head { seq: run.events, hash: run.head.clone() })).collect();
-        Ok(Heads { runs, record: record(&entries), pruned })
+        Ok(Heads { runs, record: entries.iter().map(|entry| entry.hash.clone()).collect(), pruned })
     }
-}
 
-/// Where the ledger's own record ends.
-fn record(entries: &[AdminEntry]) -> Head {
-    let last = entries.last().map(|entry| Head { seq: entry.seq, hash: entry.hash.clone() });
-    last.unwrap_or_else(|| Head { seq: 0, hash: GENESIS.to_owned() })
+    fn end_of_record(&self) -> Head {
+        let hash = self.record.last().cloned().unwrap_or_else(|| GENESIS.to_owned());
+        Head { seq: self.record.len() as u64, hash }
+    }
 }
 
 /// What a file of anchors says, taken together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Anchors {
-    /// The newest word on each run, and in which line.
-    runs: BTreeMap<RunId, (Head, usize)>,
-    record: Option<(Head, usize)>,
+    /// Every word on each run, and in which line: a later one proves nothing of an earlier one, whoever wrote it.
+    runs: BTreeMap<RunId, Vec<(Head, usize)>>,
+    record: Vec<(Head, usize)>,
     last: Option<(u64, String)>,
     /// Where the lines do not fit each other.
     pub broken: Vec<String>,
@@ -99,28 +98,20 @@ impl Anchors {
             self.broken.push(format!("line {line} does not follow the anchor before it: one was changed or removed"));
         }
         for (run, head) in anchor.runs {
-            if let Some((before, at)) = self.runs.get(&run).filter(|(before, _)| !is_after(before, &head)) {
-                let what = format!("line {line} has {} of run {run}, line {at} had {}", words(&head), words(before));
-                self.broken.push(what);
-                continue;
+            let seen = self.runs.entry(run.clone()).or_default();
+            if let Some((_, at)) = seen.iter().find(|(before, _)| before.seq == head.seq && before.hash != head.hash) {
+                self.broken.push(format!("lines {at} and {line} differ in event {} of run {run}", head.seq));
             }
-            self.runs.insert(run, (head, line));
+            seen.push((head, line));
         }
-        match &self.record {
-            Some((before, at)) if !is_after(before, &anchor.record) => self.broken.push(format!(
-                "line {line} has {} of the ledger's own record, line {at} had {}",
-                words(&anchor.record),
-                words(before)
-            )),
-            _ => self.record = Some((anchor.record, line)),
-        }
+        self.record.push((anchor.record, line));
         self.last = Some((anchor.anchor, digest(text)));
     }
 
     /// Of one run alone.
     pub fn of_run(mut self, run: &RunId) -> Anchors {
         self.runs.retain(|id, _| id == run);
-        self.record = None;
+        self.record.clear();
         self
     }
 
@@ -136,56 +127,52 @@ impl Anchors {
 
     /// The line to add; none if nothing has gone on since the last one.
     pub fn next(&self, heads: &Heads, at: i64) -> Option<Anchor> {
-        let known = |run: &RunId| self.runs.get(run).map(|(head, _)| head);
+        let known = |run: &RunId| self.runs.get(run).and_then(|seen| newest(seen));
         let runs = heads.runs.iter().filter(|(run, head)| known(run) != Some(head));
         let runs: BTreeMap<RunId, Head> = runs.map(|(run, head)| (run.clone(), head.clone())).collect();
-        let same = self.record.as_ref().is_some_and(|(head, _)| *head == heads.record);
+        let record = heads.end_of_record();
+        let same = newest(&self.record) == Some(&record);
         if runs.is_empty() && same {
             return None;
         }
         let (number, previous) = self.last.clone().unwrap_or((0, GENESIS.to_owned()));
-        Some(Anchor { anchor: number + 1, at, runs, record: heads.record.clone(), previous })
+        Some(Anchor { anchor: number + 1, at, runs, record, previous })
     }
 
     /// Where the ledger cannot have grown out of what was anchored, as far as its heads tell.
     pub fn contradicted(&self, heads: &Heads) -> Vec<String> {
         let mut found = Vec::new();
-        for (run, (anchored, line)) in &self.runs {
-            let seen = format!("line {line} of the anchors has {} of it", words(anchored));
-            match (heads.runs.get(run), heads.pruned.get(run)) {
-                (Some(head), _) if is_after(anchored, head) => {}
-                (Some(head), _) if head.seq < anchored.seq => {
-                    found.push(format!("run {run}: its end was cut off: it has {}, and {seen}", words(head)));
-                }
-                (Some(_), _) => found.push(format!("run {run}, event {}: it was written again: {seen}", anchored.seq)),
-                (None, Some(head)) if is_after(anchored, head) => {}
-                (None, Some(head)) => {
-                    found.push(format!("run {run}: it was pruned with {}, and {seen}", words(head)));
-                }
-                (None, None) => found.push(format!("run {run} is gone, and no pruning says so: {seen}")),
-            }
+        for (run, seen) in &self.runs {
+            found.extend(seen.iter().filter_map(|(anchored, line)| wrong(run, anchored, *line, heads)).next());
         }
-        if let Some((anchored, line)) = &self.record
-            && !is_after(anchored, &heads.record)
-        {
-            let seen = format!("line {line} of the anchors has {} of it", words(anchored));
-            found.push(format!(
-                "the ledger's own record was cut or changed: it has {}, and {seen}",
-                words(&heads.record)
-            ));
+        for (anchored, line) in self.record.iter().filter(|(head, _)| head.seq > 0) {
+            let at = usize::try_from(anchored.seq - 1).unwrap_or(usize::MAX);
+            let seen = format!("line {line} of the anchors has seen its entry {}", anchored.seq);
+            match heads.record.get(at) {
+                Some(hash) if *hash == anchored.hash => continue,
+                Some(_) => {
+                    found.push(format!("the ledger's own record was written again: {seen}, and it was another one"))
+                }
+                None => {
+                    found.push(format!("the ledger's own record was cut: it has {}, and {seen}", heads.record.len()))
+                }
+            }
+            break;
         }
         found
     }
 
-    /// The same, and whether what was anchored is still what it was where the ledger has gone on since.
-    pub async fn check(&self, ledger: &dyn Ledger) -> Result<Vec<String>, LedgerError> {
-        let heads = Heads::of(ledger).await?;
-        let mut found = self.contradicted(&heads);
-        for (run, (anchored, line)) in &self.runs {
-            if heads.runs.get(run).is_none_or(|head| head.seq <= anchored.seq) {
+    /// Where a run that has gone on since is not what was anchored of it. `all`: also of runs that were anchored since.
+    pub async fn grown_wrong(&self, ledger: &dyn Ledger, heads: &Heads, all: bool) -> Result<Vec<String>, LedgerError> {
+        let mut found = Vec::new();
+        for (run, seen) in &self.runs {
+            let Some(head) = heads.runs.get(run) else { continue };
+            let grown = newest(seen).is_some_and(|newest| newest.seq < head.seq);
+            let before: Vec<&(Head, usize)> = seen.iter().filter(|(anchored, _)| anchored.seq < head.seq).collect();
+            let Some(first) = before.iter().map(|(anchored, _)| anchored.seq).min().filter(|_| all || grown) else {
                 continue;
-            }
-            let events = match ledger.events(run, anchored.seq.saturating_sub(1)).await {
+            };
+            let events = match ledger.events(run, first.saturating_sub(1)).await {
                 Ok(events) => events,
                 Err(error) if error.is_about_one_run() => continue, // told where its events are checked
                 Err(error) => return Err(error),
@@ -193,23 +180,41 @@ impl Anchors {
             if events.is_empty() && !ledger.heads().await?.contains_key(run) {
                 continue; // pruned just now
             }
-            if events.first().is_none_or(|event| event.hash != anchored.hash) {
+            let has = |anchored: &Head| {
+                events.iter().any(|event| event.recorded.seq == anchored.seq && event.hash == anchored.hash)
+            };
+            if let Some((anchored, line)) = before.into_iter().find(|(anchored, _)| !has(anchored)) {
                 let seq = anchored.seq;
                 found.push(format!("run {run}, event {seq}: it is not what line {line} of the anchors has seen"));
             }
         }
-        if let Some((anchored, line)) = self.record.as_ref().filter(|(head, _)| head.seq > 0) {
-            let entries = ledger.administration().await?;
-            let entry = usize::try_from(anchored.seq - 1).ok().and_then(|at| entries.get(at));
-            if entry.is_some_and(|entry| entry.hash != anchored.hash && heads.record.seq > anchored.seq) {
-                let seq = anchored.seq;
-                found.push(format!(
-                    "the ledger's own record, entry {seq}: it is not what line {line} of the anchors has seen"
-                ));
-            }
-        }
         Ok(found)
     }
+
+    /// Everything that is not as it was seen.
+    pub async fn check(&self, ledger: &dyn Ledger) -> Result<Vec<String>, LedgerError> {
+        let heads = Heads::of(ledger).await?;
+        Ok([self.contradicted(&heads), self.grown_wrong(ledger, &heads, true).await?].concat())
+    }
+}
+
+/// What is wrong with a run of which this was seen.
+fn wrong(run: &RunId, anchored: &Head, line: usize, heads: &Heads) -> Option<String> {
+    let seen = format!("line {line} of the anchors has {} of it", words(anchored));
+    match (heads.runs.get(run), heads.pruned.get(run)) {
+        (Some(head), _) if is_after(anchored, head) => None,
+        (Some(head), _) if head.seq < anchored.seq => {
+            Some(format!("run {run}: its end was cut off: it has {}, and {seen}", words(head)))
+        }
+        (Some(_), _) => Some(format!("run {run}, event {}: it was written again: {seen}", anchored.seq)),
+        (None, Some(head)) if is_after(anchored, head) => None,
+        (None, Some(head)) => Some(format!("run {run}: it was pruned with {}, and {seen}", words(head))),
+        (None, None) => Some(format!("run {run} is gone, and no pruning says so: {seen}")),
+    }
+}
+
+fn newest(seen: &[(Head, usize)]) -> Option<&Head> {
+    seen.iter().map(|(head, _)| head).max_by_key(|head| head.seq)
 }
 
 impl Anchor {
@@ -242,9 +247,9 @@ mod tests {
         Head { seq, hash: hash.to_owned() }
     }
 
-    fn heads(runs: &[(&str, Head)], record: Head) -> Heads {
+    fn heads(runs: &[(&str, Head)], record: &[&str]) -> Heads {
         let runs = runs.iter().map(|(run, head)| (RunId((*run).to_owned()), head.clone())).collect();
-        Heads { runs, record, pruned: BTreeMap::new() }
+        Heads { runs, record: record.iter().map(|hash| (*hash).to_owned()).collect(), pruned: BTreeMap::new() }
     }
 
     fn file(all: &[Heads]) -> String {
@@ -258,8 +263,8 @@ mod tests {
 
     #[test]
     fn a_line_has_what_went_on_since_the_one_before_it() {
-        let first = heads(&[("a", head(3, "x")), ("b", head(1, "y"))], head(0, GENESIS));
-        let then = heads(&[("a", head(3, "x")), ("b", head(5, "z"))], head(0, GENESIS));
+        let first = heads(&[("a", head(3, "x")), ("b", head(1, "y"))], &[]);
+        let then = heads(&[("a", head(3, "x")), ("b", head(5, "z"))], &[]);
         let text = file(&[first, then.clone(), then.clone()]);
         let lines: Vec<Anchor> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.iter().map(|line| line.runs.len()).collect::<Vec<_>>(), [2, 1]);
@@ -270,18 +275,18 @@ mod tests {
 
     #[test]
     fn what_was_cut_removed_or_written_again_is_found() {
-        let was = heads(&[("a", head(3, "x"))], head(2, "r"));
+        let was = heads(&[("a", head(3, "x"))], &["q", "r"]);
         let anchors = Anchors::read(&file(&[was]));
-        let found = |runs: &[(&str, Head)], record| anchors.contradicted(&heads(runs, record)).join("; ");
-        assert!(found(&[("a", head(2, "w"))], head(2, "r")).contains("cut off"));
-        assert!(found(&[("a", head(3, "other"))], head(2, "r")).contains("event 3: it was written again"));
-        assert!(found(&[], head(2, "r")).contains("run a is gone"));
-        assert!(found(&[("a", head(3, "x"))], head(1, "q")).contains("own record was cut"));
-        assert!(found(&[("a", head(3, "x"))], head(2, "other")).contains("own record was cut or changed"));
-        assert_eq!(found(&[("a", head(4, "y")), ("b", head(1, "z"))], head(3, "s")), "");
+        let found = |runs: &[(&str, Head)], record: &[&str]| anchors.contradicted(&heads(runs, record)).join("; ");
+        assert!(found(&[("a", head(2, "w"))], &["q", "r"]).contains("cut off"));
+        assert!(found(&[("a", head(3, "other"))], &["q", "r"]).contains("event 3: it was written again"));
+        assert!(found(&[], &["q", "r"]).contains("run a is gone"));
+        assert!(found(&[("a", head(3, "x"))], &["q"]).contains("own record was cut"));
+        assert!(found(&[("a", head(3, "x"))], &["q", "other"]).contains("own record was written again"));
+        assert_eq!(found(&[("a", head(4, "y")), ("b", head(1, "z"))], &["q", "r", "s"]), "");
         let pruned = |seq, hash| Heads {
             pruned: BTreeMap::from([(RunId("a".to_owned()), head(seq, hash))]),
-            ..heads(&[], head(3, "s"))
+            ..heads(&[], &["q", "r", "s"])
         };
         assert_eq!(anchors.contradicted(&pruned(7, "end")), Vec::<String>::new());
         assert!(anchors.contradicted(&pruned(2, "w"))[0].contains("pruned with 2 events"));
@@ -289,7 +294,8 @@ mod tests {
 
     #[test]
     fn every_line_that_is_changed_or_removed_from_between_is_noticed() {
-        let all: Vec<Heads> = (1..=4).map(|n| heads(&[("a", head(n, &format!("h{n}")))], head(n, "r"))).collect();
+        let all: Vec<Heads> =
+            (1..=4).map(|n| heads(&[("a", head(n, &format!("h{n}")))], &["r"; 4][..n as usize])).collect();
         let text = file(&all);
         let lines: Vec<&str> = text.lines().collect();
         for at in 0..3 {

@@ -85,7 +85,6 @@ pub(super) async fn events(
     Ok((events, bodies))
 }
 
-/// The runs whose id starts or ends with this.
 /// Where the chain of each run ends.
 pub(super) async fn heads(connection: &mut Connection) -> Result<BTreeMap<RunId, Head>, sqlx::Error> {
     let rows: Vec<(String, i64, String)> =
@@ -93,6 +92,7 @@ pub(super) async fn heads(connection: &mut Connection) -> Result<BTreeMap<RunId,
     Ok(rows.into_iter().map(|(id, seq, hash)| (RunId(id), Head { seq: seq as u64, hash })).collect())
 }
 
+/// The runs whose id starts or ends with this.
 pub(super) async fn find(connection: &mut Connection, part: &str) -> Result<Vec<RunId>, sqlx::Error> {
     let sql = "SELECT id FROM runs WHERE substr(id, 1, length($1)) = $1 \
                OR substr(id, length(id) - length($1) + 1) = $1 ORDER BY id";

@@ -54,7 +54,8 @@ pub async fn append(ledger: &dyn Ledger, file: &Path) -> Result<Anchored, Anchor
     locked.read_to_end(&mut text).map_err(broken)?;
     let anchors = Anchors::read(&String::from_utf8_lossy(&text));
     let heads = Heads::of(ledger).await?;
-    let what = [anchors.broken.clone(), anchors.contradicted(&heads)].concat();
+    let grown = anchors.grown_wrong(ledger, &heads, false).await?;
+    let what = [anchors.broken.clone(), anchors.contradicted(&heads), grown].concat();
     if !what.is_empty() {
         return Err(AnchorError::Contradicted { file: file.to_owned(), what });
     }
