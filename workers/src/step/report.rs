@@ -31,21 +31,27 @@ pub fn report(dir: &Path, state: &RunState, unit: Unit, result: &AttemptResult) 
         part => outputs_of(part, || read_outputs(dir, step)),
     });
     if own {
-        say_more(&mut report, own_answer(dir).ok());
+        say_more(&mut report, own_answer(dir), matches!(step.action, Action::Sql(_)));
     }
     report.error = with_unkillable(report.error, &result.unkillable);
     report
 }
 
-/// What runward's own program says of its end, however it came to that.
-fn say_more(report: &mut Report, answer: Option<Answer>) {
+/// What runward's own program says of its end, however it came to that. `commits`: an answer comes after its effect stands.
+fn say_more(report: &mut Report, answer: Result<Answer, String>, commits: bool) {
     match (&report.outcome, answer) {
-        (Outcome::Failed { .. }, Some(Answer::Failed(why))) => report.error = Some(why),
-        (Outcome::Failed { .. } | Outcome::Killed | Outcome::TimedOut, Some(Answer::Unknown(why))) => {
+        (Outcome::Killed | Outcome::TimedOut, Ok(Answer::Outputs(outputs))) if commits => {
+            // Whoever would try it again would do it twice.
+            report.outcome = Outcome::Succeeded;
+            report.error = None;
+            report.outputs = outputs;
+        }
+        (Outcome::Failed { .. }, Ok(Answer::Failed(why))) => report.error = Some(why),
+        (Outcome::Failed { .. } | Outcome::Killed | Outcome::TimedOut, Ok(Answer::Unknown(why))) => {
             report.outcome = Outcome::Interrupted;
             report.error = Some(why);
         }
-        (Outcome::Killed | Outcome::TimedOut, Some(Answer::Outputs(_))) => {
+        (Outcome::Killed | Outcome::TimedOut, Ok(Answer::Outputs(_))) => {
             let why = "it had done its work before it could be ended";
             report.error = Some(report.error.take().map_or(why.to_owned(), |error| format!("{error}; {why}")));
         }
@@ -202,7 +208,7 @@ mod tests {
         let told = |end: End, answer: Answer| {
             let (outcome, error) = outcome(Duration::from_secs(2), &end);
             let mut report = Report { outcome, error, ..not_started(String::new()) };
-            say_more(&mut report, Some(answer));
+            say_more(&mut report, Ok(answer), false);
             (report.outcome, report.error)
         };
         let unknown = || Answer::Unknown("it died".into());
@@ -211,6 +217,16 @@ mod tests {
         }
         let (outcome, error) = told(End::Signaled { signal: 9 }, Answer::Failed("refused".into()));
         assert!(matches!(outcome, Outcome::Failed { .. }) && error == Some("refused".into()));
+    }
+
+    #[test]
+    fn what_is_committed_has_succeeded_however_late() {
+        let late = |commits| {
+            let mut report = Report { outcome: Outcome::TimedOut, ..not_started(String::new()) };
+            say_more(&mut report, Ok(Answer::Outputs(Outputs::new())), commits);
+            report.outcome
+        };
+        assert_eq!((late(true), late(false)), (Outcome::Succeeded, Outcome::TimedOut));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use futures_util::TryStreamExt;
 use runward_engine::limits;
 use runward_engine::run::sql::{SqlRequest, Statement};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgErrorPosition};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgErrorPosition, PgSeverity};
 use sqlx::{AssertSqlSafe, Column, ConnectOptions, Connection, Either, Executor, Row, SqlSafeStr, Statement as _};
 
 use super::look::Seen;
@@ -191,7 +191,11 @@ fn code(error: &sqlx::Error) -> Option<String> {
 
 /// Whether the server has said that a COMMIT failed. One that is going down may say so after it has committed.
 fn is_definite(error: &sqlx::Error) -> bool {
-    code(error).is_some_and(|code| !code.starts_with("57") && !code.starts_with("08"))
+    // A server that gives up in the middle of it (FATAL, PANIC) may have written it down already.
+    let sqlx::Error::Database(database) = error else { return false };
+    let gone_on = database.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+    gone_on == Some(PgSeverity::Error)
+        && code(error).is_some_and(|code| !code.starts_with("57") && !code.starts_with("08"))
 }
 
 /// `statement`: in whose text it went wrong.
