@@ -411,15 +411,17 @@ fn twelve_thousand_hostile_values_arrive_byte_for_byte_and_none_of_them_runs() {
     let hosts = Hosts::new(&scene, &["db1"]);
     let values = hostile(12_000);
     // As arguments of a program, and in a script in every kind of quotes.
-    let arguments: String = (0..11_000).map(|n| format!("      - ${{{{ params.v[{n}] }}}}\n")).collect();
-    let bare: String = (11_000..11_400).map(|n| format!("      put ${{{{ params.v[{n}] }}}}\n")).collect();
-    let double: String = (11_400..11_700).map(|n| format!("      put \"${{{{ params.v[{n}] }}}}\"\n")).collect();
-    let single: String = (11_700..12_000).map(|n| format!("      put '${{{{ params.v[{n}] }}}}'\n")).collect();
+    let value = |n: usize| format!("${{{{ params.v{}[{}] }}}}", n / 500, n % 500);
+    let arguments: String = (0..11_000).map(|n| format!("      - {}\n", value(n))).collect();
+    let bare: String = (11_000..11_400).map(|n| format!("      put {}\n", value(n))).collect();
+    let double: String = (11_400..11_700).map(|n| format!("      put \"{}\"\n", value(n))).collect();
+    let single: String = (11_700..12_000).map(|n| format!("      put '{}'\n", value(n))).collect();
+    let lists: String = (0..24).map(|n| format!(", v{n}: {{type: list, required: true}}")).collect();
     let print = scene.file("print", "#!/bin/sh\nfor a; do printf '%s\\0' \"$a\"; done > arguments\n");
     scene.file(
         "x.yaml",
         format!(
-            "params: {{dir: {{type: path, required: true}}, v: {{type: list, required: true}}}}
+            "params: {{dir: {{type: path, required: true}}{lists}}}
 defaults: {{host: db1, cwd: '${{{{ params.dir }}}}', timeout: 2h}}
 steps:
   - id: arguments
@@ -435,7 +437,8 @@ steps:
     );
     // YAML has no control characters, but it has words for them.
     let escaped = |c: char| if c.is_control() { format!("\\u{:04x}", c as u32) } else { c.to_string() };
-    let text = serde_json::to_string(&json!({"v": values})).unwrap();
+    let text = values.chunks(500).enumerate().map(|(n, list)| (format!("v{n}"), json!(list)));
+    let text = serde_json::Value::Object(text.collect()).to_string();
     scene.file("p.yaml", text.chars().map(escaped).collect::<String>());
     hosts.expect(&scene, 0, &["run", "x.yaml", "-p", &scene.dir(), "--params-file", "p.yaml"]);
     let arrived = fs::read(scene.path("arguments")).unwrap();
