@@ -150,6 +150,26 @@ fn a_connection_that_breaks_is_taken_up_again_at_the_byte_that_was_seen_last() {
 }
 
 #[test]
+fn a_log_of_many_short_lines_is_whole_though_the_connection_breaks_in_the_middle() {
+    let scene = Scene::new();
+    let hosts = Hosts::new(&scene, &["db1"]);
+    let lines =
+        "for n in $(seq 2000); do (echo \"line $n\"); test $n != 1000 || until test -e go; do sleep 0.05; done; done";
+    scene.file("slow.yaml", SLOW.replace("echo it is up", lines));
+    let mut driver = hosts.start(&scene, &["run", "slow.yaml", "-p", &scene.dir()]);
+    scene.wait_for("started.out", "line 1000");
+    hosts.close("db1");
+    scene.wait_for("started.out", "is tried again");
+    scene.file("go", "");
+    hosts.open("db1");
+    assert!(driver.wait().unwrap().success(), "{}", scene.read("started.out"));
+    let log = scene.expect(0, &["logs", "last", "--raw"]).stdout;
+    let own: Vec<&str> = log.lines().filter(|line| !line.starts_with("runward: ")).collect();
+    let expected: Vec<String> = (1..=2000).map(|n| format!("line {n}")).chain(["it is done".to_owned()]).collect();
+    assert_eq!(own, expected);
+}
+
+#[test]
 fn what_cannot_be_reached_until_its_time_is_over_is_lost_and_the_host_ends_it_by_itself() {
     let (scene, hosts) = slow();
     scene.file("slow.yaml", SLOW.replace("timeout: 1h", "timeout: 8s\n    grace: 0s"));

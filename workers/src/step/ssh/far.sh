@@ -397,11 +397,14 @@ refuse() {
 
 # Output to pieces: the first and the last of them stay. It is read to its end even if the disk is full.
 capture() {
-    n=0
+    n=0 size=0
     while :; do
-        dd bs=65536 count="$piece" iflag=count_bytes of="$folder/$1.$n"
-        [ -s "$folder/$1.$n" ] || break
-        n=$((n + 1))
+        # It writes what it reads at once, but counts a short read as a whole one: again, until the piece is full.
+        dd bs=4096 count=$((piece - size)) iflag=count_bytes >>"$folder/$1.$n"
+        new=$(wc -c <"$folder/$1.$n") && [ "$new" -gt "$size" ] || break
+        size=$new
+        [ "$size" -ge "$piece" ] || continue
+        n=$((n + 1)) size=0
         [ "$n" -lt 16 ] || rm -f "$folder/$1.$((n - 8))"
     done
     cat >/dev/null

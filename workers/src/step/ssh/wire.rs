@@ -319,4 +319,36 @@ mod tests {
             assert_eq!(there.wait_with_output().unwrap().stdout, bytes, "{shell}");
         }
     }
+
+    /// However it was written, a piece is full before the next one is begun, and a byte is there as soon as it was written.
+    #[test]
+    fn many_short_lines_fill_pieces_and_none_of_them_waits_for_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let functions = FAR.split("\ncase ${1-} in\nrun)").next().unwrap();
+        let mut there = Command::new("sh")
+            .args(["-c", &format!("{functions}\nfolder=$1 piece=9000\ncapture out 2>/dev/null"), "sh"])
+            .arg(dir.path())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = there.stdin.take().unwrap();
+        let kept = || {
+            let pieces = (0..).map_while(|n| std::fs::read(dir.path().join(format!("out.{n}"))).ok());
+            pieces.collect::<Vec<_>>()
+        };
+        let mut written = String::new();
+        for n in 0..2000 {
+            let line = format!("line {n}\n");
+            stdin.write_all(line.as_bytes()).unwrap();
+            written += &line;
+            while kept().concat().len() < written.len() {
+                std::thread::yield_now();
+            }
+        }
+        drop(stdin);
+        assert!(there.wait().unwrap().success());
+        let pieces = kept();
+        assert_eq!(String::from_utf8(pieces.concat()).unwrap(), written);
+        assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [9000, 9000, written.len() - 18_000]);
+    }
 }
