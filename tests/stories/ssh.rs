@@ -172,7 +172,7 @@ fn a_log_of_many_short_lines_is_whole_though_the_connection_breaks_in_the_middle
 #[test]
 fn what_cannot_be_reached_until_its_time_is_over_is_lost_and_the_host_ends_it_by_itself() {
     let (scene, hosts) = slow();
-    scene.file("slow.yaml", SLOW.replace("timeout: 1h", "timeout: 8s\n    grace: 0s"));
+    scene.file("slow.yaml", SLOW.replace("timeout: 1h", "timeout: 30s\n    grace: 0s"));
     let mut driver = hosts.start(&scene, &["run", "slow.yaml", "-p", &scene.dir()]);
     scene.wait_for("started.out", "it is up");
     hosts.close("db1");
@@ -187,7 +187,7 @@ fn what_cannot_be_reached_until_its_time_is_over_is_lost_and_the_host_ends_it_by
 
 #[test]
 fn cancel_and_timeout_leave_no_process_there_whatever_it_did_to_hide() {
-    for (keys, stop, code) in [("timeout: 1h", Some(&["cancel", "last"][..]), 4), ("timeout: 5s", None, 1)] {
+    for (keys, stop, code) in [("timeout: 1h", Some(&["cancel", "last"][..]), 4), ("timeout: 20s", None, 1)] {
         let scene = Scene::new();
         let hosts = Hosts::new(&scene, &["db1"]);
         scene.file(

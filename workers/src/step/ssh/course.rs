@@ -38,6 +38,8 @@ pub(super) struct Course<'a> {
     give_up: Instant,
     /// It was asked to start: it may have been.
     sent: bool,
+    /// It was asked on an earlier connection than this one.
+    again: bool,
     /// It is known to have been started.
     started: bool,
     /// How many bytes of output and errors were passed on.
@@ -65,6 +67,7 @@ impl<'a> Course<'a> {
             begun,
             give_up: after(begun, patience),
             sent: false,
+            again: false,
             started: false,
             seen: [0, 0],
             stop: None,
@@ -81,6 +84,7 @@ impl<'a> Course<'a> {
             let (after, line) = match opened {
                 Ok(mut line) => {
                     let heard = self.started;
+                    self.again = self.sent;
                     let after = self.converse(&mut line);
                     if !heard && self.started {
                         pause = AGAIN_FIRST;
@@ -175,9 +179,11 @@ impl<'a> Course<'a> {
                 self.tell_stop(line);
             }
             // While it was unreachable its disk may have filled up: it is asked again.
-            Word::Unfit(why) if self.started => say(&format!("{host}: {why}")),
+            Word::Unfit(why) if self.again => say(&format!("{host}: {why}")),
             Word::Unfit(why) => return Some(End::NotStarted(format!("{host} cannot carry out a step: {why}"))),
             Word::Busy(pid) => return Some(End::NotStarted(words::busy(host, &pid))),
+            // It was there: another machine has taken its name, or its journal is gone.
+            Word::Void if self.started => return Some(End::Unknown(words::forgotten(host))),
             Word::Void if self.stop.is_some() => return Some(End::Killed),
             Word::Void => {
                 let why =

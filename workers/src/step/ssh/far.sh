@@ -60,7 +60,14 @@ connect() {
         if earlier; then say "busy $pid"; exit 0; fi
         if mkdir "$folder" 2>/dev/null; then start
         elif [ ! -d "$folder" ]; then say "unfit the folder $folder cannot be made: is the disk full?"; exit 0; fi ;;
-    follow) if mkdir "$folder" 2>/dev/null; then void; fi ;;
+    follow)
+        mkdir "$folder" 2>/dev/null
+        [ -d "$folder" ] || { say "unfit the folder $folder cannot be made: is the disk full?"; exit 0; }
+        # Who asks again has not sent the rest of an order that was cut: what still waits for it will not start.
+        if void; then
+            if lives "$folder/runner"; then kill -KILL "$pid" 2>/dev/null; fi
+            rm -rf "$folder/secrets"
+        fi ;;
     *) exit 0 ;;
     esac
     IFS=' ' read -r word out_at err_at <&3 || exit 0
@@ -70,8 +77,13 @@ connect() {
 # Declares that nothing was started, unless somebody was faster.
 void() { mkdir "$folder/decided" 2>/dev/null && : >"$folder/void"; }
 
-# Attempts that ended and were never collected, and workspaces that nobody has touched for long.
+# Secrets of attempts that nobody watches any more, attempts that ended and were never collected, and workspaces that nobody
+# has touched for long.
 sweep() {
+    for other in "$attempts"/*; do
+        [ -d "$other/secrets" ] && [ -e "$other/runner" ] || continue
+        lives "$other/runner" || lives "$other/main" || rm -rf "$other/secrets"
+    done
     command -v find >/dev/null || return 0
     find "$attempts/." ! -name . -prune -type d -mtime "+$finished_days" 2>/dev/null | while IFS= read -r old; do
         if [ -e "$old/end" ] || [ -e "$old/void" ]; then rm -rf "$old"; fi
@@ -135,6 +147,8 @@ follow() {
             [ ! -e "$folder/void" ] || { say void; exit 0; }
             [ ! -e "$folder/starting" ] || ended=dead
         fi
+        # A signal that comes just before it waits is not heard: it is told again.
+        if [ -z "$ended" ] && [ -e "$folder/stop" ] && lives "$folder/runner"; then kill -TERM "$pid" 2>/dev/null; fi
         before=$out_at/$err_at
         at=$out_at && pass out && out_at=$at
         at=$err_at && pass err && err_at=$at
@@ -192,6 +206,7 @@ pass() {
 
 # It was started, and nobody is there who could say how it ended. What is left of it must not go on unwatched.
 dead() {
+    rm -rf "$folder/secrets"
     id=${folder##*/} main_pid=
     if lives "$folder/main"; then main_pid=$pid; fi
     read -r pid begun boot <"$folder/runner" || boot=$this_boot
@@ -310,10 +325,10 @@ run() {
     exec </dev/null
     [ -n "$complete" ] && mkdir -p "$workspace" && mkfifo "$folder/o" "$folder/e" ||
         { rm -rf "$folder/secrets"; void; exit 1; }
-    mkdir "$folder/decided" && : >"$folder/starting" || { rm -rf "$folder/secrets"; exit 1; }
     why= code= stuck= orphaned=
     trap 'why=${why:-killed}' TERM
     trap 'why=${why:-timed-out}' USR1
+    mkdir "$folder/decided" && : >"$folder/starting" || { rm -rf "$folder/secrets"; exit 1; }
     capture out <"$folder/o" 2>/dev/null &
     out_pid=$!
     capture err <"$folder/e" 2>/dev/null &
@@ -335,8 +350,13 @@ run() {
         [ -n "$why" ] || break
         if [ -e "$folder/stop" ]; then read -r grace <"$folder/stop"; fi
         stop "$grace"
-        wait "$main_pid"
-        code=$?
+        # One that could not be killed is named, and not waited for.
+        case " $stuck " in
+        *" $main_pid "*) code=137 ;;
+        *)
+            wait "$main_pid"
+            code=$? ;;
+        esac
         break
     done
     # A signal that comes while it is still being made is lost.

@@ -64,6 +64,13 @@ pub(super) fn busy(host: &str, pid: &str) -> String {
     )
 }
 
+pub(super) fn forgotten(host: &str) -> String {
+    format!(
+        "{host} does not know the step any more that was started there, so what it came to is not known, and it may still run: \
+         does the name lead to another machine now, or was ~/.local/state/runward removed there?"
+    )
+}
+
 pub(super) fn lost(host: &str, rebooted: bool) -> String {
     match rebooted {
         true => format!("{host} was restarted while the step ran there, so what it came to is not known"),
