@@ -1,6 +1,6 @@
 //! `sql`: statements on a database, one transaction a step.
 //!
-//! - [`postgres`], [`sqlite`]: how each of them binds values, reads rows, is cancelled
+//! - `postgres`, `sqlite`: how each of them binds values, reads rows, is cancelled
 //! - [`look`]: whether a database is there at all
 //! - `rows`: what is kept of a result, within its limits; `words`: what goes wrong, in words with what to do
 //!
