@@ -1,5 +1,7 @@
 //! Taking back: the order, what takes part in it, what an undo sees, and what stops it.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::random::{StepPlan, step_plan, yaml};
@@ -232,8 +234,13 @@ fn only_what_is_done_is_taken_back_in_order(state: &RunState, events: &[Recorded
     let mut before = RunState::new(state.id.clone(), Arc::clone(&state.runbook));
     let mut only = false;
     let mut resolved = Vec::new();
+    // A start that was lost, or failed, and was found in place is this run's doing, whatever its status became since.
+    let mut found_later = BTreeSet::new();
     for recorded in events {
         match &recorded.event {
+            Event::AttemptClaimed { unit, .. } if before.unit_named(unit).is_some_and(|it| it.part == Part::Step) => {
+                found_later.retain(|found| Some(*found) != before.unit_named(unit));
+            }
             Event::RollbackRequested { only: wanted, .. } => only = wanted.is_some(),
             Event::RunResumed { .. } => only = false,
             Event::UnitResolved { unit, .. } => resolved.extend(before.unit_named(unit)),
@@ -244,9 +251,11 @@ fn only_what_is_done_is_taken_back_in_order(state: &RunState, events: &[Recorded
                     let found = before.unit(*unit).unwrap();
                     let ran = found.attempts.iter().rfind(|attempt| attempt.status != AttemptStatus::NeverStarted);
                     let done = ran.is_some_and(|attempt| attempt.status == AttemptStatus::Succeeded) || called(found);
-                    // A start that was lost, or failed, and was found in place is this run's doing.
-                    let found_later = ran.is_some() && before.found_in_place(*unit);
-                    assert!(done || found_later || resolved.contains(unit), "{unit:?} {:?}", found.status);
+                    assert!(
+                        done || found_later.contains(unit) || resolved.contains(unit),
+                        "{unit:?} {:?}",
+                        found.status
+                    );
                     let later = order[n + 1..].iter().find(|later| needs(state, later.step, unit.step));
                     assert!(later.is_none(), "{unit:?} is taken back before {later:?}, which needs it");
                 }
@@ -266,6 +275,11 @@ fn only_what_is_done_is_taken_back_in_order(state: &RunState, events: &[Recorded
             _ => {}
         }
         apply::apply(&mut before, recorded);
+        let ran = |unit: &Unit| {
+            let attempts = before.unit(*unit).map_or(&[][..], |found| &found.attempts[..]);
+            attempts.iter().any(|attempt| attempt.status != AttemptStatus::NeverStarted)
+        };
+        found_later.extend(rows::owners(&before).filter(|unit| before.found_in_place(*unit) && ran(unit)));
     }
 }
 
