@@ -18,11 +18,12 @@ pub(super) fn rest(state: &RunState) -> BTreeSet<u32> {
     all(state).filter(again).collect()
 }
 
-/// Steps after one that was taken back: what they did was built on what is no longer there.
+/// Steps after one that does not stand: it was taken back, or ran again after that and failed. What they did was built on
+/// what is no longer there.
 pub(super) fn baseless(state: &RunState) -> BTreeSet<u32> {
     let mut found = BTreeSet::new();
-    let undone = |step: &u32| state.step(*step).whole.status == StepStatus::Undone;
-    let mut next: Vec<u32> = all(state).filter(undone).collect();
+    let main = 0..state.runbook.main_len as u32;
+    let mut next: Vec<u32> = main.filter(|step| !state.satisfies(*step)).collect();
     while let Some(step) = next.pop() {
         let dependents = &state.graph.dependents[step as usize];
         next.extend(dependents.iter().filter(|dependent| found.insert(**dependent)));

@@ -168,6 +168,29 @@ fn where_a_person_is_asked_the_run_waits() {
 }
 
 #[test]
+fn what_was_built_on_a_step_runs_again_whatever_became_of_that_step_after_it_was_taken_back() {
+    let text = "steps:\n  - {id: one, needs: [], run: \"true\", undo: \"true\"}\n  - {id: two, needs: [], run: \"true\", undo: \"true\"}\n  \
+                - {id: built, needs: [one, two], run: \"true\"}\n  - {id: other, run: \"true\"}\n  - {id: last, needs: [built], run: \"true\"}\n";
+    let mut world = World::new(text);
+    for outcome in [Outcome::Succeeded, Outcome::Succeeded, Outcome::Succeeded, failed()] {
+        does(&mut world, outcome);
+    }
+    world.finish();
+    assert_eq!(
+        (world.status(0), world.status(1), world.status(2)),
+        (StepStatus::Undone, StepStatus::Undone, StepStatus::Succeeded)
+    );
+    for (step, outcome) in [(0, failed()), (1, Outcome::Succeeded)] {
+        world.send(Command::Retry { unit: Unit::step(step), reason: None }).unwrap();
+        does(&mut world, outcome);
+        world.finish();
+    }
+    world.send(Command::Resume { from: None, reason: None }).unwrap();
+    assert_eq!((world.status(2), world.status(4)), (StepStatus::Pending, StepStatus::Pending));
+    assert!(!next(&world).contains(&"last".to_owned()), "it needs `built`, and that needs `one`");
+}
+
+#[test]
 fn a_pause_holds_the_next_undo() {
     let mut world = three(THREE);
     world.claim(0);
