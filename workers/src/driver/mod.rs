@@ -334,7 +334,13 @@ impl<'a> Driver<'a> {
         // A worker's supervisor is there already: whoever claims a step is connected by the time it may start.
         let starts = setting.shared && setting.offer != Offer::Nothing;
         let committing = setting.ledger.commit(&mut self.view, next, &setting.actor);
-        let committed = beside(committing, starts.then(|| crew.join(&setting.session))).await?;
+        let connecting = async {
+            if starts {
+                crew.join(&setting.session).await;
+            }
+        };
+        let (committed, ()) = tokio::join!(biased; committing, connecting);
+        let committed = committed?;
         let last = committed.news.last().filter(|last| last.actor == setting.actor);
         last.iter().for_each(|last| self.clock.heard(last.at));
         self.tell(&committed.news, observer);
@@ -478,16 +484,5 @@ async fn changed(wish: &mut Option<watch::Receiver<Wish>>) {
     };
     if !told {
         std::future::pending().await
-    }
-}
-
-/// The first, with the other beside it for as long as that takes.
-async fn beside<T>(work: impl Future<Output = T>, other: Option<impl Future>) -> T {
-    let mut work = std::pin::pin!(work);
-    let Some(other) = other else { return work.await };
-    tokio::select! {
-        biased;
-        done = &mut work => done,
-        _ = other => work.await,
     }
 }
