@@ -1,17 +1,19 @@
-//! Tens of thousands of values that mean harm, through databases and requests: each arrives byte for byte, or is refused,
-//! and no table is dropped.
+//! Tens of thousands of values that mean harm, through shells, programs, databases and requests: each arrives byte for
+//! byte, or is refused; no table is dropped, and no canary runs.
+
+use std::fs;
+use std::process::Command;
 
 use percent_encoding::percent_decode_str;
 use runward_services::Postgres;
 use serde_json::{Value, json};
-use std::process::Command;
 
 use crate::harness::Scene;
 use crate::http_server::{Server, reply};
 
 /// Values of one run, and runs.
 const VALUES: usize = 2_000;
-const RUNS: u64 = 6;
+const RUNS: u64 = 9;
 /// Values that have a step, a connection and a statement of their own.
 const SINGLE: usize = 150;
 
@@ -79,6 +81,16 @@ const PIECES: &[&str] = &[
     "%0d%0a",
     "+",
     "=",
+    "$(touch pwned)",
+    "`touch pwned`",
+    "; touch pwned;",
+    "\n touch pwned\n",
+    "$((1+1))",
+    "${HOME}",
+    "*",
+    "~",
+    "!!",
+    "-n",
 ];
 
 /// The same ones for the same seed.
@@ -130,6 +142,58 @@ fn all_arrive(scene: &Scene, together: &str, single: &str, kept: impl Fn() -> St
     run_with(scene, &values);
     let kept: Vec<String> = serde_json::from_str(&kept()).unwrap();
     assert_eq!(kept, values);
+}
+
+/// What was put down, each with a NUL behind it.
+fn arrived(scene: &Scene, name: &str) -> Vec<String> {
+    let text = fs::read(scene.path(name)).unwrap();
+    let mut values: Vec<String> =
+        text.split(|byte| *byte == 0).map(|it| String::from_utf8(it.to_vec()).unwrap()).collect();
+    assert_eq!(values.pop().as_deref(), Some(""));
+    values
+}
+
+#[test]
+fn every_value_arrives_in_a_shell_and_in_a_program_as_it_is() {
+    let scene = Scene::new();
+    let print = scene.file("print", "#!/bin/sh\nfor a; do printf '%s\\0' \"$a\"; done > \"$OUT\"\n");
+    let value = |n: usize| format!("${{{{ params.values[{n}] }}}}");
+    // In every kind of quotes, which are part of the words of a shell and not of a value.
+    let puts: String = (0..VALUES)
+        .map(|n| match n % 3 {
+            0 => format!("      put {}\n", value(n)),
+            1 => format!("      put \"{}\"\n", value(n)),
+            _ => format!("      put '{}'\n", value(n)),
+        })
+        .collect();
+    let arguments: String = (0..VALUES).map(|n| format!("      - {}\n", value(n))).collect();
+    let script = |shell: &str| {
+        format!(
+            "  - id: {shell}\n    shell: {shell}\n    run: |\n      exec > '{}'\n      put() {{ printf '%s\\0' \"$1\"; }}\n{puts}",
+            scene.path(shell).display()
+        )
+    };
+    scene.file(
+        "x.yaml",
+        format!(
+            "{PARAMS}steps:\n{}{}  - id: program\n    env: {{OUT: '{}'}}\n    cmd:\n      - sh\n      - {}\n{arguments}",
+            script("bash"),
+            script("sh"),
+            scene.path("program").display(),
+            print.display()
+        ),
+    );
+    for seed in 0..RUNS {
+        let values = values(seed, VALUES);
+        run_with(&scene, &values);
+        for name in ["bash", "sh", "program"] {
+            let arrived = arrived(&scene, name);
+            let other = arrived.iter().zip(&values).find(|(arrived, value)| arrived != value);
+            assert!(arrived == values, "seed {seed}, {name}: {other:?}");
+        }
+    }
+    let pwned = Command::new("find").arg(scene.path(".")).args(["-name", "pwned"]).output().unwrap().stdout;
+    assert_eq!(String::from_utf8_lossy(&pwned), "");
 }
 
 #[test]
