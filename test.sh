@@ -24,6 +24,11 @@ need redis-server redis-server
 need faketime faketime
 need aiosmtpd python3-aiosmtpd
 need systemd-analyze systemd
+need wrk wrk
+need ss iproute2
+need git git
+need ps procps
+if ! python3 -c 'import ensurepip' 2>/dev/null; then need "a python3 with venv" python3-venv; fi
 initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | head -n 1 || true) # Debian keeps it out of the PATH
 need "${initdb:-initdb}" postgresql
 if ! cargo nextest --version >/dev/null 2>&1; then
@@ -33,4 +38,8 @@ fi
 cargo fmt --all --check
 cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
+rm -rf "${CARGO_TARGET_DIR:-target}/evidence"
+bash tests/stack/venv.sh >/dev/null
 cargo nextest run --workspace --locked --no-fail-fast
+# What the page says is executed was seen by these very tests.
+cargo run --quiet --locked --package runward-library -- coverage --check

@@ -35,7 +35,8 @@ pub enum Signal {
     Kill,
 }
 
-pub(crate) struct Guard {
+/// See the module; anything that is started in the foreground can be guarded.
+pub struct Guard {
     shell: Child,
     server: Pid,
 }
@@ -53,7 +54,7 @@ impl Signal {
 
 impl Guard {
     /// What the server prints is in `folder/log`. `end` is how it ends with the guard.
-    pub(crate) fn start(folder: &Path, end: Signal, command: &[&OsStr]) -> Guard {
+    pub fn start(folder: &Path, end: Signal, command: &[&OsStr]) -> Guard {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "guard", end.name()])
             .arg(folder)
@@ -71,18 +72,18 @@ impl Guard {
         Guard { shell, server: Pid::from_raw(line.trim().parse().expect("the number of a process")) }
     }
 
-    pub(crate) fn server(&self) -> Pid {
+    pub fn server(&self) -> Pid {
         self.server
     }
 
     /// Whether the server ended by itself. The guard lets it lie until it is asked to end it.
-    pub(crate) fn is_alone(&self) -> bool {
+    pub fn is_alone(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.server)).unwrap_or_default();
         stat.rsplit(") ").next().is_none_or(|state| state.is_empty() || state.starts_with('Z'))
     }
 
     /// Ends the server; its folder stays.
-    pub(crate) fn end(mut self, signal: Signal) {
+    pub fn end(mut self, signal: Signal) {
         let mut pipe = self.shell.stdin.take().expect("it is taken at the end only");
         writeln!(pipe, "{}", signal.name()).expect("the guard reads");
         self.shell.wait().expect("the guard is a child of this process");

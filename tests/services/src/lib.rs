@@ -12,7 +12,7 @@ mod redis;
 mod template;
 
 pub use clock::{clock, clock_of};
-pub use guard::Signal;
+pub use guard::{Guard, Signal};
 pub use postgres::Postgres;
 pub use proxy::{Proxy, Reaches, Target};
 pub use redis::Redis;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks a server that was started whether it is there, until it is.
-fn until_up(guard: &guard::Guard, log: impl Fn() -> String, mut ask: impl FnMut() -> Result<String, String>) {
+pub fn until_up<T>(guard: &Guard, log: impl Fn() -> String, mut ask: impl FnMut() -> Result<T, String>) {
     let asked = Instant::now();
     while let Err(error) = ask() {
         let up = !guard.is_alone() && asked.elapsed() < PATIENCE;

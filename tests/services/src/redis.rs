@@ -78,7 +78,7 @@ impl Redis {
         Target::Unix(self.socket())
     }
 
-    fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.folder.path().join("redis.sock")
     }
 

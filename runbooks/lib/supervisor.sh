@@ -1,0 +1,42 @@
+# Words for programs under supervisord, sourced by steps. CONFIG is its configuration, BIN the folder of supervisorctl.
+#
+# `supervisorctl status` exits 0 for a program that crashes again and again (BACKOFF), and `supervisorctl pid` prints 0 for one that is
+# dead, which `kill` takes for one's own process group: so nothing here looks at either; it reads the word that status prints.
+
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+ctl() { "$BIN/supervisorctl" -c "$CONFIG" "$@"; }
+
+# The state of a program: RUNNING, STOPPED, BACKOFF ...
+state() { ctl status "$1" | awk 'NR == 1 { print $2 }' || true; }
+
+# Starts a program, or starts it again with what it finds now, and waits until it stays up.
+start_anew() {
+  case $(state "$1") in
+    RUNNING | STARTING | BACKOFF) ctl stop "$1" ;;
+  esac
+  ctl start "$1" || true
+  [ "$(state "$1")" = RUNNING ] || fail "$1 does not stay up: $(ctl status "$1" || true); its log is named in $CONFIG"
+}
+
+# Stops a program that may be down already.
+stop_it() {
+  case $(state "$1") in
+    RUNNING | STARTING | BACKOFF) ctl stop "$1" ;;
+  esac
+  case $(state "$1") in
+    STOPPED | EXITED | FATAL) ;;
+    *) fail "$1 does not stop: $(ctl status "$1" || true)" ;;
+  esac
+}
+
+# What SOCKET answers at PATH, once it says it is well; asks again for at most SECONDS.
+await_well() {
+  local socket=$1 path=$2 seconds=$3 said=
+  local end=$((SECONDS + seconds))
+  until said=$(curl --silent --show-error --fail --max-time 10 --unix-socket "$socket" "http://localhost$path" 2>&1); do
+    [ "$SECONDS" -lt "$end" ] || fail "$socket did not answer $path with 200 within $seconds s: $said"
+    sleep 0.2
+  done
+  printf '%s\n' "$said"
+}

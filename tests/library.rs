@@ -1,0 +1,23 @@
+//! The runbooks of `runbooks/`, run by the binary on real servers, with their effect looked at from outside.
+//!
+//! What a test saw it says to the [`operator::Operator`], who looks into the ledger, too, and keeps it as evidence for
+//! `runbooks/COVERAGE.md`.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code)]
+mod harness;
+#[path = "library/operator.rs"]
+mod operator;
+
+#[path = "library/place.rs"]
+mod place;
+
+#[path = "library/bluegreen.rs"]
+mod bluegreen;
+#[path = "library/coverage.rs"]
+mod coverage;
+#[path = "library/health.rs"]
+mod health;
+#[path = "library/migrate.rs"]
+mod migrate;

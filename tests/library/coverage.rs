@@ -1,0 +1,51 @@
+//! What `runbooks/COVERAGE.md` says is true, as far as it can be known without running everything.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use runward_library::covers::Covers;
+use runward_library::{coverage, rows};
+
+use crate::harness::repository;
+
+/// `migrate::up_and_down`, for each test of the library.
+fn tests() -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(repository().join("tests/library")).unwrap() {
+        let path = entry.unwrap().path();
+        let module = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let functions = text.split("#[test]").skip(1).filter_map(|rest| rest.split_once("fn ")?.1.split_once('('));
+        names.extend(functions.map(|(name, _)| format!("{module}::{name}")));
+    }
+    names
+}
+
+/// The names of the runbooks.
+fn runbooks() -> Vec<String> {
+    let entries = fs::read_dir(repository().join("runbooks")).unwrap().flatten().map(|entry| entry.path());
+    let runbooks = entries.filter(|path| path.extension().is_some_and(|end| end == "yaml"));
+    runbooks.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn the_page_says_only_what_can_be_true() {
+    let page = fs::read_to_string(repository().join("runbooks/COVERAGE.md")).unwrap();
+    let (rows, seen) = (rows::all(), coverage::read(&page));
+    let mistakes = coverage::mistakes(&seen, &rows, &tests());
+    assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
+    assert!(
+        coverage::write(&rows, &seen) == page,
+        "it is not as written: `cargo run -p runward-library -- coverage` writes the page"
+    );
+}
+
+#[test]
+fn steps_name_only_rows_that_exist() {
+    let rows: BTreeSet<String> = rows::all().into_iter().map(|row| row.id).collect();
+    for runbook in runbooks() {
+        let covers = Covers::of(&runbook).unwrap();
+        let unknown: Vec<&str> = covers.rows().filter(|row| !rows.contains(*row)).collect();
+        assert!(unknown.is_empty(), "{runbook} covers {unknown:?}, which is no row");
+    }
+}

@@ -1,0 +1,1 @@
+"""The demo service that the runbooks of this repository are proved on."""

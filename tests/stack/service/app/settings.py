@@ -1,0 +1,23 @@
+"""Where things are: from `.env` in the folder of the release; the environment wins."""
+
+import os
+from pathlib import Path
+
+
+def _read(path: Path) -> None:
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not name.startswith("#"):
+            os.environ.setdefault(name.strip(), value.strip())
+
+
+RELEASE = Path.cwd()
+_read(RELEASE / ".env")
+
+DATABASE_URL = os.environ["DATABASE_URL"]
+REDIS_SOCKET = os.environ["REDIS_SOCKET"]
+LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO")
+LOG_FILE = os.environ.get("LOG_FILE", "")
+VERSION = (RELEASE / "VERSION").read_text(encoding="utf-8").strip()

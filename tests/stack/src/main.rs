@@ -1,0 +1,79 @@
+//! `cargo run -p runward-library -- up`: the demo service, until the end of the input or ctrl-C, with a first release in service.
+//! `... -- coverage`: writes runbooks/COVERAGE.md from what the tests saw; `coverage --check` says whether they saw all it says.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::ExitCode;
+
+use runward_library::evidence::{self, Sighting};
+use runward_library::{Stack, coverage, repository, rows};
+
+fn main() -> std::io::Result<ExitCode> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["up"] => up(),
+        ["coverage"] => write(),
+        ["coverage", "--check"] => check(),
+        _ => {
+            eprintln!("usage: runward-library up | coverage [--check]");
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+fn up() -> std::io::Result<ExitCode> {
+    let stack = Stack::start();
+    stack.release("1.0.0");
+    stack.release("1.1.0");
+    stack.migrate("1.0.0");
+    stack.serve("blue", "1.0.0");
+    for (name, value) in stack.variables() {
+        println!("export {name}='{value}'");
+    }
+    std::io::stdout().flush()?;
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the tests saw that have run here; of the others, what the page says already and is still true.
+fn write() -> std::io::Result<ExitCode> {
+    let page = repository().join("runbooks/COVERAGE.md");
+    let rows = rows::all();
+    let mut seen = evidence::all(&evidence::folder())?;
+    let ran: Vec<String> = seen.iter().map(|it| it.test.clone()).collect();
+    let before = coverage::read(&fs::read_to_string(&page).unwrap_or_default());
+    seen.extend(before.into_iter().filter(|it| !ran.contains(&it.test)));
+    seen.retain(|it| coverage::mistakes(std::slice::from_ref(it), &rows, std::slice::from_ref(&it.test)).is_empty());
+    seen.sort();
+    fs::write(&page, coverage::write(&rows, &seen))?;
+    println!("{}: {} rows are executed", page.display(), executed(&seen));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// After a run of all tests: the page says nothing that they did not see.
+fn check() -> std::io::Result<ExitCode> {
+    let said = coverage::read(&fs::read_to_string(repository().join("runbooks/COVERAGE.md"))?);
+    let seen = evidence::all(&evidence::folder())?;
+    let unseen: Vec<&Sighting> = said.iter().filter(|it| !seen.contains(it)).collect();
+    for it in &unseen {
+        eprintln!(
+            "error: COVERAGE.md: {}: no test saw `{}` {} {} in {}",
+            it.row, it.runbook, it.step, it.status, it.test
+        );
+    }
+    let more = executed(&seen).saturating_sub(executed(&said));
+    if more > 0 {
+        println!(
+            "the tests saw {more} rows more than COVERAGE.md says: `cargo run -p runward-library -- coverage` writes it"
+        );
+    }
+    println!("runbooks/COVERAGE.md: {} of {} rows executed, as the tests saw", executed(&said), rows::all().len());
+    Ok(if unseen.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn executed(seen: &[Sighting]) -> usize {
+    let mut rows: Vec<&str> = seen.iter().map(|it| it.row.as_str()).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    rows.len()
+}
