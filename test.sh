@@ -11,6 +11,7 @@ need openssl openssl
 need setpriv util-linux
 need flock util-linux
 need curl curl
+need cmark-gfm cmark-gfm
 need sqlite3 sqlite3
 need groff groff-base
 need tmux tmux

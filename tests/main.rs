@@ -58,6 +58,8 @@ mod deploy;
 mod docs;
 #[path = "stories/doctor.rs"]
 mod doctor;
+#[path = "stories/drills.rs"]
+mod drills;
 #[path = "stories/examples.rs"]
 mod examples;
 #[path = "stories/findings.rs"]
@@ -108,6 +110,8 @@ mod newcomer;
 mod nginx;
 #[path = "stories/notify.rs"]
 mod notify;
+#[path = "stories/objectives.rs"]
+mod objectives;
 #[path = "stories/operator.rs"]
 mod operator;
 #[path = "stories/parameters.rs"]
@@ -118,6 +122,8 @@ mod plan;
 mod processes;
 #[path = "stories/render.rs"]
 mod render;
+#[path = "stories/report.rs"]
+mod report;
 #[path = "stories/rollback.rs"]
 mod rollback;
 #[path = "stories/saved_plan.rs"]

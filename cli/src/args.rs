@@ -80,6 +80,11 @@ pub enum Command {
     Runs(RunsArgs),
     /// Show one run: its steps, attempts and events
     Show(ShowArgs),
+    /// Write one run down as evidence: what was planned, who agreed, what ran with which result
+    ///
+    /// For a ticket, or for somebody who was not there. Made of the verified record alone, so the same run gives the same bytes
+    /// whoever asks; times are in UTC. Of a record that was changed there is none.
+    Report(ReportArgs),
     /// Print what the steps of a run printed
     Logs(LogsArgs),
     /// Watch runs on a full screen, while they happen; changes nothing, wherever they are driven
@@ -242,6 +247,9 @@ pub struct PlanArgs {
     pub runbook: String,
     #[command(flatten)]
     pub params: ParamArgs,
+    /// Plan the drill of the runbook: with its scratch values, secrets and connections, and never the real ones
+    #[arg(long)]
+    pub drill: bool,
     /// Save the plan to this file: `runward run --plan FILE` runs exactly that
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -269,6 +277,9 @@ pub struct RunArgs {
     /// Run exactly what was planned, or say what has moved on since; only sensitive parameters are given again
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
+    /// Run the drill of the runbook: with its scratch values, secrets and connections, and never the real ones
+    #[arg(long)]
+    pub drill: bool,
     /// Leave it running in the background; prints the run's id
     #[arg(short, long)]
     pub detach: bool,
@@ -307,6 +318,9 @@ pub struct RunsArgs {
     /// Those that are steps of other runs as well
     #[arg(long)]
     pub all: bool,
+    /// How they stand against the `objectives` of the runbook, and where that goes
+    #[arg(long, requires = "name")]
+    pub objectives: bool,
     /// How many
     #[arg(short = 'n', long, default_value_t = 20)]
     pub limit: u32,
@@ -323,6 +337,25 @@ pub struct ShowArgs {
     pub events: bool,
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ReportArgs {
+    /// The run's id, its last characters, `key:KEY`, or `last`
+    pub run: String,
+    #[arg(long, value_enum, default_value = "md")]
+    pub format: ReportFormat,
+}
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Markdown, as most ticket systems show it
+    Md,
+    /// One file for a browser, that loads nothing
+    Html,
+    /// For programs
+    Json,
 }
 
 #[derive(Debug, Clone, ClapArgs)]

@@ -23,6 +23,7 @@ mod open;
 mod outputs;
 mod person;
 mod refusal;
+mod report;
 mod runbook_file;
 mod schedules;
 mod servers;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use runward_engine::limits;
 use runward_engine::plan::definition::{Definition, PinnedFile, sha256};
+use runward_engine::runbook::drill::SUFFIX;
 use runward_engine::runbook::model::{Action, Runbook, Script, Step};
 use runward_engine::runbook::templates::{self, Templates, renders};
 use runward_engine::runbook::{self};
@@ -88,19 +89,49 @@ pub fn bytes_of(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Reads and checks a runbook, and every runbook it calls.
 pub fn load(path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Failure> {
-    closure::load(path, folders)
+    closure::load(path, folders, As::Written)
+}
+
+/// What is made of a file: the runbook as it is written, or the drill of it, which calls drills of what it calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum As {
+    Written,
+    Drill,
+}
+
+impl As {
+    pub fn drill(is: bool) -> As {
+        if is { As::Drill } else { As::Written }
+    }
+
+    pub fn load(self, path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Failure> {
+        closure::load(path, folders, self)
+    }
 }
 
 /// Reads and checks one file by itself.
-fn load_alone(path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Failure> {
+fn load_alone(path: &Path, folders: &[PathBuf], made: As) -> Result<RunbookFile, Failure> {
     let bytes = bytes_of(path)?;
     let shown = path.display().to_string();
     let runbook =
         runbook::parse(&bytes).map_err(|report| Failure::runbook(&shown, &String::from_utf8_lossy(&bytes), &report))?;
     let source = String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{shown} is not UTF-8")))?;
     let name = runbook.name.clone().unwrap_or_else(|| name_of(path, folders));
+    let (runbook, name) = match made {
+        As::Written => (runbook, name),
+        As::Drill => (drilled(runbook, path)?, name + SUFFIX),
+    };
     let templates = read_templates(path, &source, &runbook)?;
     Ok(RunbookFile { path: path.to_owned(), source, runbook, name, templates, called: BTreeMap::new() })
+}
+
+fn drilled(runbook: Runbook, path: &Path) -> Result<Runbook, Failure> {
+    runbook.drilled().map_err(|none| {
+        Failure::usage(format!("{}: {none}", path.display())).help(
+            "add `drill: {with: {PARAMETER: VALUE}}`: scratch values for its parameters, its secrets and its connections \
+             (docs/how-to/drills.md). Nothing was started",
+        )
+    })
 }
 
 /// The templates of `render` steps, checked with the runbook; each problem is shown in the file it is in.
@@ -299,7 +330,7 @@ fn pin_alone(file: &RunbookFile) -> Result<(Definition, Blobs), Failure> {
     }
     let path = std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone()).display().to_string();
     let (name, source) = (file.name.clone(), file.source.clone());
-    Ok((Definition { name, path, source, files, runbooks: Vec::new() }, blobs))
+    Ok((Definition { name, path, source, files, runbooks: Vec::new(), drill: file.runbook.is_drill }, blobs))
 }
 
 fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Failure> {

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::open::{new_run, new_seed, system_zone, zone_name};
-use crate::runbook_file::{self, Pinned, RunbookFile, all, load, pin, refuse_unbuilt};
+use crate::runbook_file::{self, As, Pinned, RunbookFile, all, load, pin, refuse_unbuilt};
 use crate::text;
 
 /// The files with schedules in them.
@@ -92,6 +92,12 @@ impl Timetable {
 
     /// The run that this schedule starts from a file, or what is in its way.
     fn prepare(&self, file: &RunbookFile, schedule: &Schedule) -> Result<NewRun, String> {
+        let drill = if schedule.drill {
+            Some(As::Drill.load(&file.path, &self.folders).map_err(|it| words(&it))?)
+        } else {
+            None
+        };
+        let (name, file) = (&file.name, drill.as_ref().unwrap_or(file));
         let params = params::scheduled(&file.runbook, &schedule.with).map_err(|errors| {
             let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
             errors.join("; ")
@@ -111,7 +117,7 @@ impl Timetable {
             key: None,
             parent: None,
             seed: new_seed(),
-            actor: format!("schedule {}/{}", file.name, schedule.id),
+            actor: format!("schedule {name}/{}", schedule.id),
             planned: None,
             only_after: None,
             zone: system_zone(all(file).into_iter().map(|file| &file.runbook)),

@@ -44,6 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let new = NewRun {
         id: RunId(format!("run-{}", std::process::id())),
         definition: Definition {
+            drill: false,
             name: "chain".into(),
             path: String::new(),
             source,

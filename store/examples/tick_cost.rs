@@ -27,6 +27,7 @@ fn entry(n: usize) -> Entry {
         missed: Missed::Latest,
         within_ms: 60_000,
         overlap: Overlap::Skip,
+        drill: false,
         severity: None,
         jitter_ms: 0,
         with: serde_json::Map::new(),

@@ -94,6 +94,7 @@ pub fn new_run(id: &str, key: Option<&str>) -> NewRun {
     NewRun {
         id: RunId(id.to_owned()),
         definition: Definition {
+            drill: false,
             name: "suite".into(),
             path: "/runbooks/suite.yaml".into(),
             source: SOURCE.into(),

@@ -12,7 +12,7 @@ use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{
     Command, Env, Event, Parent, Recorded, Reject, RunId, RunState, apply::apply, create, execute,
 };
-use runward_engine::runbook::{self, model::Runbook};
+use runward_engine::runbook::model::Runbook;
 use runward_engine::schedule::entry::TickRef;
 use serde_json::{Map, Value};
 
@@ -223,7 +223,7 @@ pub trait Ledger: Send + Sync {
 
 /// The runbook of a definition that is on the record. `run`: for the error.
 pub(crate) fn parsed(run: &RunId, definition: &Definition) -> Result<Arc<Runbook>, LedgerError> {
-    runbook::parse(definition.source.as_bytes()).map(Arc::new).map_err(|report| LedgerError::Definition {
+    definition.runbook().map(Arc::new).map_err(|report| LedgerError::Definition {
         run: run.clone(),
         message: report.findings.first().map(|finding| finding.message.clone()).unwrap_or_default(),
     })

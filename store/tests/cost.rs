@@ -55,6 +55,7 @@ fn new_run(source: String) -> NewRun {
     NewRun {
         id: "019aa7c1-5b1e-7d3a-9c11-0a2b3c4d5e6f".into(),
         definition: Definition {
+            drill: false,
             name: "many".into(),
             path: String::new(),
             source,

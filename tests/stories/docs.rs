@@ -60,6 +60,7 @@ pages_that_are_executed! {
     how_to_keep_secrets: "docs/how-to/secrets.md",
     how_to_ask_a_database: "docs/how-to/sql.md",
     how_to_be_told: "docs/how-to/notifications.md",
+    how_to_drill: "docs/how-to/drills.md",
     how_to_plan_agree_and_run: "docs/how-to/plan.md",
     how_to_call_a_runbook: "docs/how-to/call.md",
     how_to_run_in_ci: "docs/ci.md",

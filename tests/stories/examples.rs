@@ -125,6 +125,18 @@ examples! {
         assert!(it.read("notes").contains("two lines:\n$(reboot) is only text\n"), "{}", it.read("notes"));
         assert_eq!(it.show()["outputs"]["count"], 3);
     };
+    drill: |it| {
+        let done = finish(it.scene.runward().env("SCRATCH_TOKEN", "only-scratch").env("RUNWARD_CONNECTIONS_SCRATCH_URL", "sqlite:scratch.db?mode=rwc").args(["run", "--drill"]).arg(&it.file).args(["-p", &format!("dir={}", it.scene.path("out").display())]));
+        assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+        assert_eq!(it.read("restored"), "scratch, with a key of 12 characters\n");
+        assert_eq!((it.status("switch").as_str(), it.show()["run"]["name"].as_str()), ("skipped", Some("drill.drill")));
+    };
+    objectives: |it| {
+        let done = it.run(0, &[]);
+        assert!(done.stdout.contains("rpo 1h 00m met: 1m 30s"), "{}", done.stdout);
+        it.run(0, &["-p", "age=7200"]);
+        assert_eq!(it.show()["objectives"][1]["standing"], "missed");
+    };
     params: |it| {
         let done = it.run(0, &["-p", "env=prod", "-p", "token=hush-hush"]);
         let told = it.read("told");

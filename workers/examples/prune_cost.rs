@@ -54,6 +54,7 @@ fn new_run(n: usize) -> NewRun {
     NewRun {
         id: RunId(format!("0190-run-{n:06}")),
         definition: Definition {
+            drill: false,
             name: "nightly".into(),
             path: String::new(),
             source,

@@ -27,6 +27,7 @@ mod params;
 mod pause;
 mod plan;
 mod preview;
+mod report;
 mod resolve;
 mod resume;
 mod retry;
@@ -38,12 +39,14 @@ mod secret;
 mod server;
 mod show;
 mod skip;
+mod trend;
 mod unpause;
 mod validate;
 mod watch;
 mod worker;
 mod workers;
 
+pub use plan::steps as planned;
 pub use worker::host;
 
 use crate::args::{Args, Command, ImportFrom};
@@ -69,6 +72,7 @@ pub async fn run(args: Args) -> Result<i32, Failure> {
         Command::List(args) => list::run(config, &args),
         Command::Runs(args) => runs::run(config, args).await,
         Command::Show(args) => show::run(config, &args).await,
+        Command::Report(args) => report::run(config, &args).await,
         Command::Logs(args) => logs::run(config, &args).await,
         Command::Watch(args) => watch::run(config, &args).await,
         Command::Schedules(args) => schedules::run(config, args).await,

@@ -23,6 +23,9 @@ pub async fn run(config: &Config, args: RunsArgs) -> Result<i32, Failure> {
     let RunsArgs { name, unfinished, limit, all, .. } = args;
     let query = RunQuery { name, unfinished, without_children: !all, limit: Some(limit), ..RunQuery::default() };
     let rows = opened.ledger().runs(&query).await?;
+    if args.objectives && !rows.is_empty() {
+        return super::trend::show(opened.ledger(), rows, args.format).await;
+    }
     if args.format == Format::Json {
         print_json(&rows);
         return Ok(0);

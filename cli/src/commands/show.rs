@@ -63,11 +63,13 @@ pub async fn run(config: &Config, args: &ShowArgs) -> Result<i32, Failure> {
             })),
             "waits_for_labels": lacks,
             "unreachable": unreachable,
+            "drill": view.state.runbook.is_drill,
             "tick": view.state.tick,
             "plan": view.state.plan,
             "planned": view.state.planned,
             "outputs": view.state.outputs,
             "error": view.state.error,
+            "objectives": view.state.standings(),
             "children": children(&view.state),
             "steps": steps,
             "items": items(&view.state),
@@ -150,6 +152,9 @@ fn header(opened: &Opened, run: &RunRow, driver: &Driver, verdict: Verdict, stat
     print_line(&format!("run         {}", run.id));
     print_line(&format!("runbook     {} ({})", run.name, &run.definition[..12.min(run.definition.len())]));
     print_line(&format!("status      {state}"));
+    if state_of.runbook.is_drill {
+        print_line("drill       with scratch values, secrets and connections in place of the real ones");
+    }
     if run.rollback != RolledBack::None {
         print_line(&format!("rollback    {}", run.rollback.as_str()));
     }
@@ -169,6 +174,7 @@ fn header(opened: &Opened, run: &RunRow, driver: &Driver, verdict: Verdict, stat
             text::took(run.started_at.or(Some(run.created_at)), Some(finished))
         ));
     }
+    view::objectives::lines(state_of).iter().for_each(|line| print_line(&format!("objective   {line}")));
     if run.generation > 1 {
         print_line(&format!("generation  {}", run.generation));
     }

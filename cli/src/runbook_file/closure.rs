@@ -10,11 +10,11 @@ use runward_engine::runbook::calls::{self, calls};
 use runward_engine::runbook::model::Spanned;
 use runward_engine::runbook::{Finding, Report};
 
-use super::{Pinned, RunbookFile, folder_of, load_alone, name_of, pin_alone};
+use super::{As, Pinned, RunbookFile, folder_of, load_alone, name_of, pin_alone};
 use crate::failure::Failure;
 
-pub(super) fn load(path: &Path, folders: &[PathBuf]) -> Result<RunbookFile, Failure> {
-    let mut loader = Loader { folders, above: Vec::new(), known: HashMap::new() };
+pub(super) fn load(path: &Path, folders: &[PathBuf], made: As) -> Result<RunbookFile, Failure> {
+    let mut loader = Loader { folders, made, above: Vec::new(), known: HashMap::new() };
     let (file, _) = loader.load(path, &key(path))?;
     Ok(file)
 }
@@ -38,6 +38,7 @@ fn key(path: &Path) -> PathBuf {
 
 struct Loader<'a> {
     folders: &'a [PathBuf],
+    made: As,
     /// The files that are being read, each called by the one before it.
     above: Vec<(PathBuf, String)>,
     /// Files that were read, with how many levels of calls lie below them; `None`: what is wrong with it was said.
@@ -56,7 +57,7 @@ enum Trouble {
 impl Loader<'_> {
     /// The file, and how many levels of calls lie below it.
     fn load(&mut self, path: &Path, key: &Path) -> Result<(RunbookFile, usize), Failure> {
-        let mut file = load_alone(path, self.folders)?;
+        let mut file = load_alone(path, self.folders, self.made)?;
         self.above.push((key.to_owned(), file.name.clone()));
         let (mut findings, mut failures, mut levels, mut wrong) = (Vec::new(), Vec::new(), 0, false);
         let mut called: BTreeMap<String, Arc<RunbookFile>> = BTreeMap::new();

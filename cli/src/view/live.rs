@@ -149,9 +149,11 @@ impl Live {
                 | Event::RunUnpaused
                 | Event::SkipRequested { .. }
                 | Event::RollbackStarted { .. }
-                | Event::RollbackRequested { .. } => {
-                    let line = plain::note(state, recorded).unwrap_or_default();
-                    self.note(&placed(&tails.place(state), &recorded.event, line));
+                | Event::RollbackRequested { .. }
+                | Event::ObjectiveMissed { .. } => {
+                    if let Some(line) = plain::note(state, recorded) {
+                        self.note(&placed(&tails.place(state), &recorded.event, line));
+                    }
                 }
                 _ => {}
             }

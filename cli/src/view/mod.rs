@@ -11,6 +11,7 @@ pub mod group;
 mod junit;
 pub mod keys;
 mod live;
+pub mod objectives;
 pub mod out;
 mod paint;
 pub mod plain;

@@ -2,13 +2,14 @@
 
 use runward_engine::run::approval::Decision;
 use runward_engine::run::event::{StopCause, Then};
+use runward_engine::run::objectives::Objective;
 use runward_engine::run::{Event, Outcome, Part, Recorded, RolledBack, RunState, StepStatus, Unit, Verdict};
 use runward_engine::runbook::model::Orphans;
 use runward_engine::units::{format_duration, format_size};
 
 use super::out::To;
 use super::tail::{Tail, Tails};
-use super::{waits, words};
+use super::{objectives, waits, words};
 use crate::drivers::Drivers;
 use crate::graph::Tally;
 use crate::text;
@@ -223,6 +224,9 @@ pub fn note(state: &RunState, recorded: &Recorded) -> Option<String> {
         Event::RollbackFinished { left, .. } if left.is_empty() => "↩ rolled back".to_owned(),
         Event::RollbackFinished { left, .. } => format!("✗ not taken back: {}", some(left)),
         Event::FinallyStarted => "▶ finally".to_owned(),
+        Event::ObjectiveMissed { objective: Objective::Rto, limit_ms, .. } if !state.status.is_terminal() => {
+            format!("! rto {} is over, and the run goes on", objectives::duration(*limit_ms))
+        }
         Event::LateResult { unit, .. } => format!("? {unit}: a result came after it was given up"),
         _ => return None,
     })
@@ -264,6 +268,9 @@ pub fn ending(state: &RunState, verdict: Verdict, drivers: &Drivers) -> Vec<Stri
     let mut lines = vec![format!("{symbol} {} {}{after}", state.name, words::ended(state, verdict))];
     lines.extend(summary(state));
     lines.extend(taken_back(state));
+    if state.finished_at.is_some() {
+        lines.extend(objectives::lines(state).iter().map(|line| format!("  {line}")));
+    }
     if verdict != Verdict::Succeeded {
         lines.push(format!("  {}", advice(state, verdict, drivers)));
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use runward_engine::run::rows::units;
 use runward_engine::run::{RunState, StepStatus, Unit, Verdict};
 
-use super::{plain, words};
+use super::{objectives, plain, words};
 use crate::drivers::Drivers;
 use crate::graph::Tally;
 use crate::text;
@@ -51,6 +51,11 @@ fn page(state: &RunState, verdict: Verdict, drivers: &Drivers, room: usize) -> S
         let _ = writeln!(page, "\n{left_out} of {} rows are left out: a summary has at most 1 MiB.", all.len());
     }
     let _ = writeln!(page, "\nRun `{}`, exit code {}.", state.id, verdict.exit_code());
+    if state.finished_at.is_some() {
+        objectives::lines(state).iter().for_each(|line| {
+            let _ = writeln!(page, "\n{}", literal(line));
+        });
+    }
     if verdict != Verdict::Succeeded {
         let _ = writeln!(page, "Next: {}.", literal(&plain::advice(state, verdict, drivers)));
     }

@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::runbook::model::Runbook;
+use crate::runbook::{self, Finding, Report};
+
 /// Kept in the ledger as JSON under its own hash. Editing a file afterwards changes no run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
@@ -16,6 +19,9 @@ pub struct Definition {
     /// The runbooks it calls, sorted by the text that names them; each is a definition of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runbooks: Vec<PinnedRunbook>,
+    /// It is the drill of the runbook in the text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drill: bool,
 }
 
 /// A runbook named by `runbook:`. Its hash covers what it calls itself, so the caller's hash covers all of them.
@@ -37,6 +43,15 @@ pub struct PinnedFile {
 }
 
 impl Definition {
+    /// The runbook of its text, or the drill of that.
+    pub fn runbook(&self) -> Result<Runbook, Report> {
+        let runbook = runbook::parse(self.source.as_bytes())?;
+        if !self.drill {
+            return Ok(runbook);
+        }
+        runbook.drilled().map_err(|none| Report::one(Finding::new(&(0..0), "no drill", none.to_string())))
+    }
+
     /// The content hash: over the name, the text, the pinned files and the runbooks it calls, not over where they lay.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
@@ -56,10 +71,15 @@ impl Definition {
             field(called.runbook.as_bytes());
             field(called.definition.as_bytes());
         }
+        if self.drill {
+            field(DRILL);
+        }
         hex(&hash.finalize())
     }
 }
 
+/// Of a drill, as the last field.
+const DRILL: &[u8] = b"\0drill";
 /// Stands before each called runbook in the hash. No path has a NUL in it, so no file looks like this.
 const CALLED: &[u8] = b"\0runbook";
 

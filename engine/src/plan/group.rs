@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::bind::Context;
 use crate::limits;
 use crate::run::group::Group;
+use crate::runbook::drill::SUFFIX;
 use crate::runbook::model::Runbook;
 
 /// `concurrency:` with these parameters; what is wrong with the name that comes out, for whoever gave them.
@@ -14,6 +15,8 @@ pub fn group(runbook: &Runbook, params: &Map<String, Value>) -> Result<Option<Gr
     context.set("params", Value::Object(params.clone()));
     let told = |message: String| format!("`concurrency.group`: {message}");
     let name = concurrency.group.render(&context).map_err(|error| told(error.to_string()))?;
+    // A drill waits for drills, and cancels no others.
+    let name = if runbook.is_drill { name + SUFFIX } else { name };
     let chars = name.chars().count();
     if name.trim().is_empty() {
         return Err(told("its name comes out empty".to_owned()));

@@ -90,6 +90,7 @@ pub(super) fn begin(
     state.finished_at = None;
     state.outputs.clear();
     state.error = None;
+    state.measured.clear();
     let steps: BTreeSet<u32> = reset.iter().filter_map(|id| state.step_named(id)).collect();
     let first = first.and_then(|id| state.step_named(id));
     let single = single.and_then(|id| state.step_named(id));

@@ -282,6 +282,10 @@ pub fn apply(state: &mut RunState, record: &Recorded) {
             }
             unblock_roots(state, 1, at);
         }
+        Event::ObjectiveMissed { objective, .. } => {
+            state.missed.insert(*objective);
+        }
+        Event::ObjectivesMeasured { measured } => state.measured.clone_from(measured),
         Event::RunFinished { status, outputs, error } => {
             state.outputs.clone_from(outputs);
             state.error.clone_from(error);

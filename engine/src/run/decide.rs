@@ -8,7 +8,7 @@ use super::command::{Command, Reject, Report};
 use super::event::{Event, Outcome, StopCause, Then};
 use super::ids::{ClaimId, Part, RunId, Unit};
 use super::state::{AttemptStatus, Phase, RunState, StepStatus, UnitState};
-use super::{Env, check, gates, given, group, hours, loss, operator, retry, rows};
+use super::{Env, check, gates, given, group, hours, loss, objectives, operator, retry, rows};
 use crate::limits;
 use crate::mutated;
 
@@ -246,6 +246,7 @@ fn wake(state: &RunState, now: i64) -> Vec<Event> {
         _ => Some(Event::RetryDue { unit: state.unit_name(unit), reason: None }),
     })
     .chain(opened)
+    .chain(objectives::late(state, now))
     .collect()
 }
 

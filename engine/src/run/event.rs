@@ -9,6 +9,7 @@ use super::child::Parent;
 use super::command::Resolution;
 use super::group::{Group, Priority};
 use super::ids::{ClaimId, HomeId, RunId, SessionId};
+use super::objectives::{Measured, Objective};
 use super::outputs::Outputs;
 use super::rollback::RolledBack;
 use super::state::{RunStatus, StepStatus};
@@ -289,6 +290,16 @@ pub enum Event {
         left: Vec<String>,
     },
     FinallyStarted,
+    /// Its time is over while the run goes on, or it is seen at the end that more was lost than may be. Once a run.
+    ObjectiveMissed {
+        objective: Objective,
+        limit_ms: i64,
+        measured_ms: i64,
+    },
+    /// How the run stands against each objective of its runbook, at the end of a generation.
+    ObjectivesMeasured {
+        measured: Vec<Measured>,
+    },
     /// `outputs`: what a run that succeeded hands back; `error`: why it could not.
     RunFinished {
         status: RunStatus,
@@ -468,6 +479,8 @@ impl Event {
             Event::RollbackStarted { .. } => "rollback_started",
             Event::RollbackFinished { .. } => "rollback_finished",
             Event::FinallyStarted => "finally_started",
+            Event::ObjectiveMissed { .. } => "objective_missed",
+            Event::ObjectivesMeasured { .. } => "objectives_measured",
             Event::RunFinished { .. } => "run_finished",
             Event::RunResumed { .. } => "run_resumed",
             Event::UnitResolved { .. } => "unit_resolved",

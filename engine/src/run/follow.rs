@@ -8,6 +8,7 @@ use super::decide::items;
 use super::event::{Event, StopCause};
 use super::gates;
 use super::ids::Unit;
+use super::objectives;
 use super::outputs::{self, Outputs};
 use super::rollback::{self, Due, RolledBack};
 use super::state::{Phase, RunState, RunStatus};
@@ -32,38 +33,44 @@ pub fn follow_up(state: &RunState, now: i64) -> Vec<Event> {
             match (state.open[0], state.open[1]) {
                 (0, _) if let (None, Some(step)) = (&state.stop, state.left_out) => stop_failed(state, step),
                 (1, 1..) if mutated!(FinallyTooEarly) && state.paused.is_none() => vec![Event::FinallyStarted],
-                (0, _) => after_main(state),
-                _ if mutated!(RollbackTooEarly) && state.stop.is_some() && state.paused.is_none() => after_main(state),
+                (0, _) => after_main(state, now),
+                _ if mutated!(RollbackTooEarly) && state.stop.is_some() && state.paused.is_none() => {
+                    after_main(state, now)
+                }
                 _ => Vec::new(),
             }
         }
         Phase::RollingBack if !rollback::is_through(state) => Vec::new(),
         Phase::RollingBack if !rollback::is_over(state) => vec![rolled_back(state)],
-        Phase::RollingBack => last(state),
+        Phase::RollingBack => last(state, now),
         Phase::Finally if !state.due.is_empty() => evaluate_due(state),
         Phase::Finally if gates::may_begin(state) => gates::begin(state, now),
         Phase::Finally if state.open[1] == 0 && mutated!(FinallyTwice) => {
-            vec![Event::FinallyStarted, finished(state)]
+            std::iter::once(Event::FinallyStarted).chain(finished(state, now)).collect()
         }
-        Phase::Finally if state.open[1] == 0 => vec![finished(state)],
+        Phase::Finally if state.open[1] == 0 => finished(state, now),
         Phase::Finally | Phase::Done => Vec::new(),
     }
 }
 
 /// The end. A run that succeeds hands back its outputs; where it cannot, it has not done what it says.
-fn finished(state: &RunState) -> Event {
+fn finished(state: &RunState, now: i64) -> Vec<Event> {
     let status = state.final_status();
-    match if status == RunStatus::Succeeded { outputs::of_run(state) } else { Ok(Outputs::new()) } {
-        Ok(outputs) => Event::RunFinished { status, outputs, error: None },
-        Err(error) => Event::RunFinished { status: RunStatus::Failed, outputs: Outputs::new(), error: Some(error) },
-    }
+    let (status, outputs, error) =
+        match if status == RunStatus::Succeeded { outputs::of_run(state) } else { Ok(Outputs::new()) } {
+            Ok(outputs) => (status, outputs, None),
+            Err(error) => (RunStatus::Failed, Outputs::new(), Some(error)),
+        };
+    let mut events = objectives::at_end(state, status, &outputs, now);
+    events.push(Event::RunFinished { status, outputs, error });
+    events
 }
 
 /// What was done is taken back, or stands.
-fn after_main(state: &RunState) -> Vec<Event> {
+fn after_main(state: &RunState, now: i64) -> Vec<Event> {
     match rollback::due(state) {
-        Due::Nothing if state.was_kept_out() => vec![finished(state)],
-        Due::Nothing => last(state),
+        Due::Nothing if state.was_kept_out() => finished(state, now),
+        Due::Nothing => last(state, now),
         Due::Wait => Vec::new(),
         Due::Ask => vec![Event::RollbackAsked],
         Due::Start(_) if state.paused.is_some() => Vec::new(),
@@ -74,9 +81,9 @@ fn after_main(state: &RunState) -> Vec<Event> {
 }
 
 /// `finally`, or the end.
-fn last(state: &RunState) -> Vec<Event> {
+fn last(state: &RunState, now: i64) -> Vec<Event> {
     match (state.open[1], &state.paused) {
-        (0, _) => vec![finished(state)],
+        (0, _) => finished(state, now),
         (_, Some(_)) => Vec::new(),
         (_, None) => vec![Event::FinallyStarted],
     }

@@ -29,6 +29,7 @@ pub mod hours;
 pub mod ids;
 mod loss;
 pub mod notice;
+pub mod objectives;
 mod operator;
 pub mod outcome;
 pub mod outputs;

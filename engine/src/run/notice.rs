@@ -4,11 +4,14 @@
 //! happen (fault F55, invariant I20). Its id is made of what happened and of nothing else: whoever sends it twice sends the
 //! same one. To whom it goes is no business of this room, and nothing of the configuration is in it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::event::{Event, Recorded, StopCause, Then};
 use super::ids::{RunId, Unit};
+use super::objectives::Objective;
 use super::outcome::Verdict;
 use super::rollback::RolledBack;
 use super::state::{RunState, RunStatus};
@@ -39,6 +42,8 @@ pub enum Kind {
     Missed,
     /// A runbook succeeds again, after its last run had failed.
     Recovered,
+    /// It takes longer than an objective of the runbook allows, or more was lost.
+    Objective,
     /// A `notify` step.
     Message,
 }
@@ -79,7 +84,7 @@ pub struct Notice {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Failed,
         Kind::TimedOut,
         Kind::Lost,
@@ -87,6 +92,7 @@ impl Kind {
         Kind::Approval,
         Kind::Missed,
         Kind::Recovered,
+        Kind::Objective,
         Kind::Message,
     ];
 
@@ -99,6 +105,7 @@ impl Kind {
             Kind::Approval => "approval",
             Kind::Missed => "missed",
             Kind::Recovered => "recovered",
+            Kind::Objective => "objective",
             Kind::Message => "message",
         }
     }
@@ -132,6 +139,9 @@ pub fn of(state: &RunState, recorded: &Recorded) -> Option<Notice> {
             let why = [step, why].into_iter().flatten().collect::<Vec<_>>().join(": ");
             (Kind::Held, None, Some(format!("{why}; shall what was done be taken back?")), None)
         }
+        Event::ObjectiveMissed { objective, limit_ms, measured_ms } => {
+            (Kind::Objective, None, Some(missed_by(state, *objective, *limit_ms, *measured_ms)), None)
+        }
         // Of a child its parent tells.
         Event::RunFinished { status, .. } if state.parent.is_none() => {
             let (step, reason) = if *status == RunStatus::Succeeded { (None, None) } else { cause(state) };
@@ -160,9 +170,8 @@ pub fn of(state: &RunState, recorded: &Recorded) -> Option<Notice> {
 /// Whether an event may be one that somebody is told of. Cheap, and never wrong in saying no.
 pub fn is_cause(event: &Event) -> bool {
     match event {
-        Event::Notified { .. } | Event::ApprovalRequested { .. } | Event::RollbackAsked | Event::RunFinished { .. } => {
-            true
-        }
+        Event::Notified { .. } | Event::ApprovalRequested { .. } | Event::RollbackAsked => true,
+        Event::RunFinished { .. } | Event::ObjectiveMissed { .. } => true,
         Event::AttemptLost { then, .. } | Event::AttemptSettled { then, .. } | Event::ChildSettled { then, .. } => {
             *then == Then::Hold
         }
@@ -187,6 +196,17 @@ pub fn missed(schedule: &str, severity: Severity, key: &str, count: u64, reason:
         rollback: None,
         schedule: Some(schedule.to_owned()),
         channel: None,
+    }
+}
+
+/// Which objective, and by how much.
+fn missed_by(state: &RunState, objective: Objective, limit_ms: i64, measured_ms: i64) -> String {
+    let shown = |ms: i64| format_duration(Duration::from_millis(ms.max(0) as u64));
+    let (limit, measured) = (shown(limit_ms), shown(measured_ms));
+    match objective {
+        Objective::Rto if state.status.is_terminal() => format!("rto {limit} was missed: it took {measured}"),
+        Objective::Rto => format!("rto {limit} is over, and the run still goes on"),
+        Objective::Rpo => format!("rpo {limit} was missed: {measured} of the data was lost"),
     }
 }
 

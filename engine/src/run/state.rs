@@ -16,6 +16,7 @@ use super::given::Given;
 use super::group::{Group, Permit, Priority};
 use super::hours::Closure;
 use super::ids::{ClaimId, RunId, SessionId, Unit, split_unit_name};
+use super::objectives::{Measured, Objective};
 use super::outputs::Outputs;
 use super::place::Place;
 use super::ready::{Classes, Ready};
@@ -134,6 +135,10 @@ pub struct RunState {
     /// What it handed back when it succeeded, or why it could not.
     pub outputs: Outputs,
     pub error: Option<String>,
+    /// Objectives that people were told of.
+    pub(super) missed: BTreeSet<Objective>,
+    /// At the end of the last generation, while it is at its end.
+    pub(super) measured: Vec<Measured>,
     pub stop: Option<StopCause>,
     pub cancel: Option<Cancel>,
     pub paused: Option<Act>,
@@ -333,6 +338,8 @@ impl RunState {
             finished_at: None,
             outputs: Outputs::new(),
             error: None,
+            missed: BTreeSet::new(),
+            measured: Vec::new(),
             stop: None,
             cancel: None,
             paused: None,

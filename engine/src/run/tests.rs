@@ -20,6 +20,7 @@ mod cost;
 mod course;
 mod gates;
 mod losses;
+mod objectives;
 mod offers;
 mod people;
 mod random;

@@ -100,7 +100,8 @@ pub fn todo_for(state: &RunState, offer: &Offer) -> Todo {
     // Where everything waits for a person, the run waits too, and its time is looked at when it goes on.
     let goes_on = !(nothing_runs(state) && state.ready.is_empty() && state.timers.is_empty());
     let deadline = state.deadline().filter(|_| goes_on && state.phase == Phase::Main && state.stop.is_none());
-    let wake_at = timer.into_iter().chain(deadline).chain(opens).min();
+    let rto = state.rto_ends().filter(|_| goes_on);
+    let wake_at = timer.into_iter().chain(deadline).chain(opens).chain(rto).min();
     Todo { enter, claims, kills: kills(state), children: children(state), wake_at }
 }
 

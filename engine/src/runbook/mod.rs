@@ -5,7 +5,7 @@
 //! - [`node`]: bytes -> a tree of YAML nodes that know their place in the file
 //! - [`shape`] and [`tables`]: the format, said once, as data. From it come [`check`] (is a tree of this form?) and
 //!   [`schema`] (the same, for editors), and the list of what is not built yet
-//! - [`steps`], [`http`], `sql`, `concurrency`, `schedules`, [`notify`], [`params`], [`secrets`], [`places`]: a well-formed tree -> the parts of the [`model`]
+//! - [`steps`], [`http`], `sql`, `concurrency`, [`drill`], `schedules`, [`notify`], [`params`], [`secrets`], [`places`]: a well-formed tree -> the parts of the [`model`]
 //! - [`references`] and [`graph`]: what the parts say about each other
 //! - [`mod@parse`]: all of it, in order
 //! - [`calls`]: the runbooks that `runbook` steps call, once somebody has read them
@@ -16,6 +16,7 @@
 pub mod calls;
 pub mod check;
 mod concurrency;
+pub mod drill;
 pub mod gates;
 pub mod graph;
 mod hosts;

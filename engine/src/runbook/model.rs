@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::drill::Drill;
 use super::notify::{Notify, Severity};
 use super::secrets::{Received, Secret};
 use crate::bind::{
@@ -43,6 +44,12 @@ pub struct Runbook {
     pub timeout: Option<Duration>,
     pub max_parallel: Option<NonZeroU32>,
     pub on_failure: OnFailure,
+    /// What every run is measured against.
+    pub objectives: Objectives,
+    /// What a drill of it gets in place of what is real.
+    pub drill: Option<Drill>,
+    /// It is the drill of the runbook in the file.
+    pub is_drill: bool,
     /// Glob patterns relative to the runbook's folder, pinned with the definition.
     pub files: Vec<Spanned<String>>,
     /// When it starts by itself.
@@ -182,6 +189,15 @@ pub struct Undo {
     pub script: Script,
     pub timeout: Duration,
     pub retry: Option<Retry>,
+}
+
+/// How well a run has to do, see [`crate::run::objectives`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Objectives {
+    /// From the trigger to the success of the run.
+    pub rto: Option<Duration>,
+    /// How much of the newest data may be lost.
+    pub rpo: Option<Duration>,
 }
 
 /// What a failed (or timed-out) run leads to.

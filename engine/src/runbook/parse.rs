@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use super::check::{self, visible};
 use super::graph::{self, Link};
-use super::model::{Action, OnFailure, Output, RollbackPolicy, Runbook, Running, Spanned, Step};
+use super::model::{Action, Objectives, OnFailure, Output, RollbackPolicy, Runbook, Running, Spanned, Step};
 use super::node::{self, Data, Node};
 use super::notify::Severity;
 use super::places::{Place, Places, Role};
 use super::references::{self, Scope};
 use super::report::{Finding, Report};
-use super::{concurrency, gates, hosts, http, params, schedules, secrets, steps, tables, triggers};
+use super::{concurrency, drill, gates, hosts, http, params, schedules, secrets, steps, tables, triggers};
 use crate::bind::{Reference, Template};
 use crate::limits;
 
@@ -63,6 +63,7 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
     triggers::check(root, &declared, &mut findings);
     hosts::files(root, &parsed, &mut findings);
     secrets::check(root, &nodes, &mut findings);
+    drill::check(root, &declared, &parsed, &mut findings);
 
     if !findings.is_empty() {
         return Err(Report::new(findings));
@@ -76,11 +77,14 @@ pub fn parse(source: &[u8]) -> Result<Runbook, Report> {
         severity: root.get("severity").and_then(Node::text).and_then(Severity::named),
         unread: declared.iter().map(|param| param.name.clone()).filter(|name| !read.params.contains(name)).collect(),
         schedules: schedules::read(root, &declared),
+        drill: drill::read(root, &declared),
+        is_drill: false,
         params: declared,
         concurrency,
         timeout: steps::time(root.get("timeout")),
         max_parallel: root.get("max-parallel").and_then(Node::int).and_then(steps::count),
         on_failure: on_failure(root),
+        objectives: objectives(root),
         files: files(root),
         windows: gates::windows(root),
         secrets: secrets::read(root),
@@ -164,6 +168,11 @@ fn on_failure(root: &Node) -> OnFailure {
         },
         running: if word("running") == Some("kill") { Running::Kill } else { Running::Finish },
     }
+}
+
+fn objectives(root: &Node) -> Objectives {
+    let time = |key: &str| steps::time(root.get("objectives").and_then(|node| node.get(key)));
+    Objectives { rto: time("rto"), rpo: time("rpo") }
 }
 
 fn files(root: &Node) -> Vec<Spanned<String>> {

@@ -44,6 +44,7 @@ fn schedule(node: &Node, position: usize, params: &[Param]) -> Schedule {
         jitter_ms: millis(time(node.get("jitter")).unwrap_or_default()),
         with: node.get("with").map(|with| given(with, params)).unwrap_or_default(),
         severity: None,
+        drill: node.get("drill").and_then(Node::flag) == Some(true),
     }
 }
 

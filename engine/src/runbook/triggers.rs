@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::check::visible;
 use super::model::Param;
-use super::node::Node;
+use super::node::{Data, Key, Node};
 use super::report::{Finding, GUESSES_MAX, did_you_mean};
 use super::value;
 use crate::limits;
@@ -21,7 +21,10 @@ pub fn check(root: &Node, params: &[Param], findings: &mut Vec<Finding>) {
             findings.push(Finding::new(&id.span, "again", "two schedules have this id"));
         }
         given(schedule.get("with"), &known, true, findings);
-        missing(schedule, &known, findings);
+        match schedule.entry("drill").filter(|(_, flag)| flag.flag() == Some(true)) {
+            None => missing(schedule, &known, findings),
+            Some((key, _)) => drills(root, key, schedule, &known, findings),
+        }
     }
     if let Some(webhook) = on.and_then(|on| on.get("webhook")) {
         given(webhook.get("params"), &known, false, findings);
@@ -55,12 +58,35 @@ fn given(node: Option<&Node>, known: &Known<'_>, typed: bool, findings: &mut Vec
     }
 }
 
+/// A schedule of drills gives what is free in a drill, and nothing else.
+fn drills(root: &Node, key: &Key, schedule: &Node, known: &Known<'_>, findings: &mut Vec<Finding>) {
+    let Some(drill) = root.get("drill") else {
+        let help = "add `drill: {with: {...}}` at the top: what a drill gets in place of what is real";
+        let finding = Finding::new(&key.span, "of what?", "this runbook has no `drill:` at its top");
+        return findings.push(finding.help(help));
+    };
+    let free = drill.get("free").map(Node::items).unwrap_or_default();
+    let is_free = |name: &str| free.iter().any(|item| item.text() == Some(name));
+    for (key, _) in schedule.get("with").map(Node::entries).unwrap_or_default() {
+        if known.by_name.contains_key(key.text.as_str()) && !is_free(&key.text) {
+            let message = format!("a drill gets `{}` from `drill.with`", key.text);
+            findings.push(Finding::new(&key.span, "not free", message).help("take it out here"));
+        }
+    }
+    let wanted = Known {
+        by_name: known.by_name.iter().filter(|(name, _)| is_free(name)).map(|(name, param)| (*name, *param)).collect(),
+        required: known.required.iter().copied().filter(|name| is_free(name)).collect(),
+    };
+    missing(schedule, &wanted, findings);
+}
+
 /// The first text with `${{ }}` in it.
 fn written(node: &Node) -> Option<&Node> {
-    let below = node.items().iter().chain(node.entries().iter().map(|(_, value)| value));
-    match node.text() {
-        Some(text) => text.contains("${{").then_some(node),
-        None => below.filter_map(written).next(),
+    match &node.data {
+        Data::Text(text) => text.contains("${{").then_some(node),
+        Data::List(items) => items.iter().find_map(written),
+        Data::Map(entries) => entries.iter().find_map(|(_, value)| written(value)),
+        _ => None,
     }
 }
 
@@ -119,5 +145,17 @@ fn freezes(root: &Node, findings: &mut Vec<Finding>) {
         {
             findings.push(Finding::new(&node.span, "before `from`", "this freeze ends before it begins"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_schedule_can_give_values_of_every_type() {
+        let params = "params: {n: {type: int}, yes: {type: bool}, some: {type: list}, map: {type: map}}\n";
+        let with = "on: {schedule: [{cron: '@daily', with: {n: 7, yes: false, some: [1, [2]], map: {a: {b: 3}}}}]}\n";
+        let steps = "steps: [{run: 'echo ${{ params.n }} ${{ params.yes }} ${{ params.some | json }} ${{ params.map | json }}'}]\n";
+        let read = crate::runbook::parse(format!("{params}{with}{steps}").as_bytes());
+        assert_eq!(read.unwrap().schedules[0].with["n"], 7);
     }
 }

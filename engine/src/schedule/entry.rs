@@ -32,6 +32,9 @@ pub struct Schedule {
     /// Of its runbook, where that says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
+    /// It starts the drill of its runbook.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drill: bool,
 }
 
 /// The hour that does not exist, and the hour that exists twice.

@@ -81,6 +81,7 @@ fn entry(id: &str, overlap: Overlap) -> Entry {
         missed: Missed::All,
         within_ms: 3_600_000,
         overlap,
+        drill: false,
         severity: None,
         jitter_ms: 0,
         with: Map::new(),

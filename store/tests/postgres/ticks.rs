@@ -22,6 +22,7 @@ fn entry(n: usize, overlap: Overlap) -> Entry {
         missed: Missed::Latest,
         within_ms: 60_000,
         overlap,
+        drill: false,
         severity: None,
         jitter_ms: 0,
         with: serde_json::Map::new(),

@@ -100,7 +100,14 @@ fn group(dice: &mut Dice) -> Group {
 fn definition(name: &str, source: String, called: &[Definition]) -> Definition {
     let calls = called.iter().filter(|it| source.contains(&format!("runbook: {}\n", it.name)));
     let runbooks = calls.map(|it| PinnedRunbook { runbook: it.name.clone(), definition: it.hash() }).collect();
-    Definition { name: name.to_owned(), path: format!("{name}.yaml"), source, files: Vec::new(), runbooks }
+    Definition {
+        name: name.to_owned(),
+        path: format!("{name}.yaml"),
+        source,
+        files: Vec::new(),
+        runbooks,
+        drill: false,
+    }
 }
 
 /// The YAML of a runbook. `part`: of one that is called, and so hands something back.

@@ -300,6 +300,7 @@ fn entry(n: u64, dice: &mut Dice) -> Entry {
         missed,
         within_ms: 60 * MINUTE * dice.between(1, 24) as i64,
         overlap,
+        drill: false,
         severity: None,
         jitter_ms: *dice.pick(&[0, 0, 5 * MINUTE]),
         with: serde_json::Map::new(),
@@ -310,7 +311,8 @@ fn entry(n: u64, dice: &mut Dice) -> Entry {
 fn new_run(id: RunId, schedule: &str) -> NewRun {
     let name = schedule.trim_end_matches("/1").to_owned();
     let source = "steps:\n  - {id: a, run: 'true'}\n".to_owned();
-    let definition = Definition { name, path: "/x.yaml".to_owned(), source, files: Vec::new(), runbooks: Vec::new() };
+    let definition =
+        Definition { name, path: "/x.yaml".to_owned(), source, files: Vec::new(), runbooks: Vec::new(), drill: false };
     NewRun {
         id,
         definition,

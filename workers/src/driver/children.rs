@@ -23,7 +23,6 @@ use runward_engine::run::todo::{ChildTodo, todo};
 use runward_engine::run::{Command, Env, Parent, RunId, RunState, RunStatus, Unit};
 use runward_engine::runbook::calls::calls;
 use runward_engine::runbook::model::{Action, Call, Runbook};
-use runward_engine::runbook::parse;
 use runward_store::{Ledger, LedgerError, NewRun, RunView, command};
 use tokio::sync::{mpsc, watch};
 
@@ -53,7 +52,7 @@ impl Callees {
         }
         for called in ledger.definition(&state.definition).await?.runbooks {
             let definition = ledger.definition(&called.definition).await?;
-            if let Ok(runbook) = parse(definition.source.as_bytes()) {
+            if let Ok(runbook) = definition.runbook() {
                 let (definition, runbook) = (Arc::new(definition), Arc::new(runbook));
                 callees.0.insert(called.runbook, Callee { definition, hash: called.definition, runbook });
             }

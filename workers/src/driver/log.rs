@@ -95,6 +95,10 @@ fn one(state: &RunState, event: &Event) {
             info!(%run, rollback = rollback.as_str(), left = left.len(), "rolled back");
         }
         Event::FinallyStarted => debug!(%run, "finally"),
+        Event::ObjectiveMissed { objective, limit_ms, measured_ms } => {
+            warn!(%run, objective = objective.as_str(), limit_ms, measured_ms, "an objective is missed");
+        }
+        Event::ObjectivesMeasured { .. } => debug!(%run, "measured against its objectives"),
         Event::RunFinished { status, .. } => info!(%run, status = status.as_str(), "finished"),
         Event::RunResumed { generation, .. } => info!(%run, generation, "resumed"),
         Event::UnitResolved { unit, .. } => info!(%run, step = unit, "resolved by an operator"),

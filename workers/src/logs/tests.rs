@@ -113,6 +113,7 @@ fn new_run() -> NewRun {
     NewRun {
         id: RunId::from("run-1"),
         definition: Definition {
+            drill: false,
             name: "prints".into(),
             path: String::new(),
             source: "steps:\n  - {id: a, run: x}\n".to_owned(),

@@ -94,6 +94,7 @@ fn what(notice: &Notice) -> String {
         Kind::Approval => "approval wanted",
         Kind::Missed => "MISSED",
         Kind::Recovered => "recovered",
+        Kind::Objective => "OBJECTIVE MISSED",
         Kind::Message => return one_line(notice.reason.as_deref().unwrap_or_default()).chars().take(100).collect(),
     }
     .to_owned()
@@ -109,6 +110,7 @@ fn sentence(notice: &Notice) -> String {
         Kind::Approval => format!("A run of {runbook} waits for approval."),
         Kind::Missed => format!("{runbook} was due, and no server ran. Nothing makes up for it by itself."),
         Kind::Recovered => format!("{runbook} succeeded again."),
+        Kind::Objective => format!("A run of {runbook} does not do what its objectives ask for."),
         Kind::Message => format!("A run of {runbook} says so."),
     }
 }
@@ -130,7 +132,7 @@ fn next(notice: &Notice) -> Vec<String> {
         Kind::Approval => {
             vec![show, format!("runward approve {run} {step}"), format!("runward reject {run} {step} --comment WHY")]
         }
-        Kind::Message | Kind::Recovered | Kind::Missed => vec![show],
+        Kind::Message | Kind::Recovered | Kind::Objective | Kind::Missed => vec![show],
     }
 }
 

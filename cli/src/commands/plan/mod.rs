@@ -5,9 +5,10 @@ mod changes;
 mod outlook;
 pub mod past;
 pub mod saved;
-mod steps;
+pub mod steps;
 mod told;
 mod unpinned;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,7 +28,7 @@ use crate::args::{Format, PlanArgs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::open;
-use crate::runbook_file::{RunbookFile, load, locate, pin, refuse_unbuilt};
+use crate::runbook_file::{As, RunbookFile, locate, pin, refuse_unbuilt};
 use crate::text;
 use around::Around;
 use changes::Changes;
@@ -56,7 +57,7 @@ pub struct Plan<'a> {
 
 pub async fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
     let folders = &config.settings.runbooks;
-    let file = load(&locate(&args.runbook, folders)?, folders)?;
+    let file = As::drill(args.drill).load(&locate(&args.runbook, folders)?, folders)?;
     refuse_unbuilt(&file)?;
     if let Some(out) = &args.out {
         saved::refuse_place(out)?;
@@ -129,6 +130,7 @@ impl<'a> Plan<'a> {
             "version": saved::VERSION,
             "plan": self.hash,
             "runbook": self.file.name,
+            "drill": self.file.runbook.is_drill,
             "definition": self.definition.hash(),
             "params": self.params,
             "params_from": self.from,
@@ -138,6 +140,7 @@ impl<'a> Plan<'a> {
             "unknown_channels": told::unknown(runbook, self.directory),
             "unpinned": unpinned::programs(runbook, self.definition),
             "steps": runbook.steps.iter().map(step).collect::<Vec<_>>(),
+            "objectives": wanted::json(&self.file.runbook),
             "expected": self.outlook.as_ref().map(|outlook| outlook.json(runbook)),
             "group": self.around.group_json(),
             "window": self.around.window_json(),
@@ -151,6 +154,7 @@ impl<'a> Plan<'a> {
         self.print_steps();
         print_line("");
         self.around.lines().iter().for_each(|line| print_line(line));
+        wanted::lines(&self.file.runbook).iter().for_each(|line| print_line(line));
         match &self.outlook {
             Some(outlook) => outlook.lines(&self.file.runbook).iter().for_each(|line| print_line(line)),
             None => print_line(&outlook::none(&self.past)),
@@ -172,6 +176,9 @@ impl<'a> Plan<'a> {
         print_line(&format!("{}  definition {}", self.file.name, &self.definition.hash()[..12]));
         if let Some(description) = &runbook.description {
             print_line(&format!("  {}", text::safe(description.trim())));
+        }
+        if runbook.is_drill {
+            print_line("  a drill: with scratch values, secrets and connections in place of the real ones");
         }
         for (name, value) in &self.params {
             let from = self.from.get(name).map(|from| format!("  ({})", text::safe(from))).unwrap_or_default();

@@ -39,7 +39,8 @@ pub static RUNBOOK: Object = Object::new(
             Shape::Dict { names: Syntax::Variable, of: &Shape::Object(&SECRET) },
             "Where secrets come from, on the machine that runs the step.",
         ),
-        Key::new("objectives", Shape::Object(&OBJECTIVES), "What a drill is measured against.").unbuilt(),
+        Key::new("objectives", Shape::Object(&OBJECTIVES), "What every run is measured against."),
+        Key::new("drill", Shape::Object(&DRILL), "What a drill gets in place of what is real."),
         Key::new(
             "files",
             Shape::List { of: &Shape::Text(Syntax::Inside), min: 0 },
@@ -96,6 +97,7 @@ static SCHEDULE: Object = Object::new(
         ),
         Key::new("jitter", ANY_TIME, "Starts up to this much later."),
         Key::new("with", VALUES, "Parameters."),
+        Key::new("drill", Shape::Flag, "Starts the drill of the runbook, see `drill`."),
     ]],
 );
 
@@ -169,8 +171,34 @@ static SECRET: Object = Object {
 static OBJECTIVES: Object = Object::new(
     "objectives",
     &[&[
-        Key::new("rto", SOME_TIME, "Recovery time objective."),
-        Key::new("rpo", SOME_TIME, "Recovery point objective."),
+        Key::new("rto", SOME_TIME, "Recovery time objective: from the trigger to the success of the run."),
+        Key::new(
+            "rpo",
+            SOME_TIME,
+            "Recovery point objective: how much may be lost; how much was, the run hands back as its output `rpo`.",
+        ),
+    ]],
+);
+
+static DRILL: Object = Object::new(
+    "a drill",
+    &[&[
+        Key::new("with", VALUES, "Parameters that nobody else can give in a drill."),
+        Key::new(
+            "free",
+            Shape::List { of: &Shape::Text(Syntax::Id), min: 1 },
+            "Parameters that whoever starts a drill may give.",
+        ),
+        Key::new(
+            "secrets",
+            Shape::Dict { names: Syntax::Variable, of: &Shape::Object(&SECRET) },
+            "Where a drill gets each secret of the runbook from.",
+        ),
+        Key::new(
+            "connections",
+            Shape::Dict { names: Syntax::Id, of: &Shape::Text(Syntax::Id) },
+            "Which connection a drill uses in place of each one.",
+        ),
     ]],
 );
 

@@ -16,6 +16,7 @@ pub(super) fn new_run(run: usize, detached: bool, dice: &mut Dice) -> NewRun {
     NewRun {
         id: run_id(run),
         definition: Definition {
+            drill: false,
             name: format!("book-{run}"),
             path: format!("/runbooks/book-{run}.yaml"),
             source: source(detached, dice),
