@@ -131,6 +131,9 @@ pub trait Outbox: Ledger {
     /// One question, and no lock: cheap enough to be asked every second.
     async fn work(&self) -> Result<Work, LedgerError>;
 
+    /// Nobody is told any more of what nobody has routed for a day, by the clock of the ledger alone: how many those are.
+    async fn expire(&self, of: Option<&[RunId]>) -> Result<u64, LedgerError>;
+
     /// Notices that nobody has routed, the oldest first. `of`: only those of these runs.
     async fn unrouted(&self, of: Option<&[RunId]>, limit: u32) -> Result<Vec<Notice>, LedgerError>;
 

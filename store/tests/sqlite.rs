@@ -5,7 +5,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use runward_store::{Ledger, LedgerError, Outbox, SqliteLedger, Timetable};
+use runward_engine::run::{Command, Unit};
+use runward_store::outbox::NoticeQuery;
+use runward_store::{Ledger, LedgerError, Outbox, SqliteLedger, Timetable, command};
 use sqlx::Connection;
 use tempfile::TempDir;
 
@@ -70,6 +72,27 @@ async fn a_changed_event_is_found() {
             other => assert_eq!(seq, 0, "{change}: {:?}", other.map(|view| view.head)),
         }
     }
+}
+
+#[tokio::test]
+async fn a_change_that_did_not_reach_its_run_is_refused_also_where_somebody_is_told() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("ledger.db");
+    let ledger = SqliteLedger::open(&path).await.unwrap();
+    let mut new = runward_store::conformance::new_run("run-1", None);
+    new.definition.source = "steps:\n  - {id: a, run: x, on-lost: hold}\n".to_owned();
+    new.params.clear();
+    let mut view = ledger.trigger(new).await.unwrap().view;
+    let (unit, claim) = (Unit::step(0), "c".into());
+    let taken = Command::Claim { unit, claim, session: "s".into(), boot: "b".into(), place: None };
+    command(&ledger, &mut view, taken, "tester").await.unwrap().unwrap();
+    // The row of the run does not change, whatever is said to it.
+    let deaf = "CREATE TRIGGER deaf BEFORE UPDATE ON runs BEGIN SELECT raise(IGNORE); END";
+    sqlx::query(deaf).execute(&mut raw(&path).await).await.unwrap();
+    let lost = Command::Lose { claim: "c".into(), evidence: "gone".to_owned(), with: None };
+    let refused = command(&ledger, &mut view, lost, "tester").await.map(drop).unwrap_err();
+    assert!(refused.to_string().contains("moved on"), "{refused}");
+    assert!(ledger.notices(&NoticeQuery::default()).await.unwrap().is_empty());
 }
 
 #[tokio::test]

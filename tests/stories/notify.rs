@@ -15,18 +15,18 @@ use crate::server::Machine;
 /// Divides the time between two tries.
 const FAST: &str = "20";
 
-const FAILS: &str = "name: nightly\nseverity: P1\nparams: {env: {default: prod}}\nsteps:\n  - {id: dump, env: {E: '${{ params.env }}'}, run: exit 3}\n";
+pub const FAILS: &str = "name: nightly\nseverity: P1\nparams: {env: {default: prod}}\nsteps:\n  - {id: dump, env: {E: '${{ params.env }}'}, run: exit 3}\n";
 
-fn webhook(name: &str, url: &str) -> String {
+pub fn webhook(name: &str, url: &str) -> String {
     format!("[notify.channels.{name}]\ntype = \"webhook\"\nurl = \"{url}\"\n")
 }
 
 /// A receiver that answers this.
-fn receiver(status: &'static str) -> Server {
+pub fn receiver(status: &'static str) -> Server {
     Server::start(move |_, stream| reply(stream, status, "", ""))
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -34,7 +34,7 @@ fn fast(scene: &Scene, args: &[&str]) -> Done {
     finish(scene.runward().env("RUNWARD_TEST_PACE", FAST).args(args))
 }
 
-fn body(asked: &Asked) -> Value {
+pub fn body(asked: &Asked) -> Value {
     serde_json::from_str(&asked.body).unwrap()
 }
 
@@ -44,12 +44,12 @@ fn ids(asked: &[Asked]) -> Vec<String> {
     asked.iter().map(key).collect()
 }
 
-fn notices(scene: &Scene) -> Vec<Value> {
+pub fn notices(scene: &Scene) -> Vec<Value> {
     scene.json(&["notify", "list"]).as_array().cloned().unwrap()
 }
 
 /// How each delivery stands: `ops delivered`.
-fn states(scene: &Scene) -> Vec<String> {
+pub fn states(scene: &Scene) -> Vec<String> {
     let all = notices(scene);
     let of = |it: &Value| {
         let deliveries = it["deliveries"].as_array().unwrap().clone();

@@ -4,7 +4,7 @@ use runward_engine::bind::Message;
 use runward_engine::run::notice::Kind;
 use runward_engine::runbook::notify::Severity;
 use runward_workers::outbox::directory::{Login, Mail, Tls, Webhook};
-use runward_workers::outbox::{Channel, Directory, Rule, Way, directory, mail};
+use runward_workers::outbox::{Channel, Directory, Rule, Way, directory, mail, message};
 
 use super::named::{Given, Table};
 
@@ -36,11 +36,16 @@ fn channel(table: &mut Table<'_>) -> Option<Channel> {
         Some(_) => smtp(table).map(Way::Mail),
         None => None,
     };
-    let (subject, text) = (message(table, "subject"), message(table, "text"));
-    Some(Channel { way: way?, subject, text })
+    let (subject, text) = (template(table, "subject"), template(table, "text"));
+    let channel = Channel { way: way?, subject, text };
+    if let Err((key, why)) = message::try_out(&channel) {
+        let message = format!("`{}.{key}` cannot be filled in: {why}", table.path);
+        table.wrong(key, message, "write `{% if step %}...{% endif %}` around what is not always there");
+    }
+    Some(channel)
 }
 
-fn message(table: &mut Table<'_>, key: &'static str) -> Option<Message> {
+fn template(table: &mut Table<'_>, key: &'static str) -> Option<Message> {
     let text = table.text(key)?;
     Message::parse(&text)
         .map_err(|why| {
@@ -178,6 +183,8 @@ channels = [\"oncall\", \"ops\"]
             ("server = \"smtp.example.com\"", "server = \"h\"\ntls = \"none\"", "everybody on the way can read it"),
             ("oncall@example.com", "oncall", "no mail address"),
             ("{{ runbook }}", "{{ runbook", "no template"),
+            ("{{ runbook }}", "{{ runbok }}", "cannot be filled in"),
+            ("{{ runbook }}", "{{ step | upper }}", "around what is not always there"),
             ("\"P1\"", "\"P9\"", "cannot be `P9`"),
             ("\"held\"", "\"message\"", "cannot be `message`"),
             ("\"oncall\", \"ops\"]", "\"opps\"]", "there is no channel `opps`"),

@@ -104,6 +104,16 @@ impl Outbox for MemoryLedger {
         })
     }
 
+    async fn expire(&self, of: Option<&[RunId]>) -> Result<u64, LedgerError> {
+        self.letters(|letters, now| {
+            let stale = now - STALE_AFTER.as_millis() as i64;
+            let wanted = |it: &Notice| of.is_none_or(|of| it.run.as_ref().is_some_and(|run| of.contains(run)));
+            let late =
+                letters.notices.values_mut().filter(|(it, route)| route.is_none() && it.at < stale && wanted(it));
+            late.map(|(_, route)| *route = Some(Route::Nowhere(Unrouted::TooOld))).count() as u64
+        })
+    }
+
     async fn unrouted(&self, of: Option<&[RunId]>, limit: u32) -> Result<Vec<Notice>, LedgerError> {
         self.letters(|letters, _| {
             let open = letters.sorted().into_iter().filter(|(_, route)| route.is_none()).map(|(notice, _)| notice);

@@ -23,6 +23,10 @@ impl Outbox for PostgresLedger {
         ask!(self, |connection| work(&mut connection))
     }
 
+    async fn expire(&self, of: Option<&[RunId]>) -> Result<u64, LedgerError> {
+        repeat!(self, "which notifications are too old", |loan| expire(&mut loan, of))
+    }
+
     async fn unrouted(&self, of: Option<&[RunId]>, limit: u32) -> Result<Vec<Notice>, LedgerError> {
         ask!(self, |connection| outbox::unrouted(&mut connection, of, limit))
     }
@@ -57,6 +61,12 @@ async fn work(connection: &mut PgConnection) -> Result<Work, sqlx::Error> {
     outbox::work(connection, now).await
 }
 
+async fn expire(connection: &mut PgConnection, of: Option<&[RunId]>) -> Result<(u64, bool), ReadError> {
+    let now = now(connection).await?;
+    let late = outbox::expire(connection, of, now).await?;
+    Ok((late, late > 0))
+}
+
 async fn route(connection: &mut PgConnection, routes: &[(String, Route)]) -> Result<((), bool), ReadError> {
     let now = now(connection).await?;
     outbox::route(connection, routes, now).await?;
@@ -70,9 +80,7 @@ async fn take(
     lease: Duration,
 ) -> Result<(Vec<Taken>, bool), ReadError> {
     let now = now(connection).await?;
-    let taken = outbox::take(connection, of, limit, lease, now).await?;
-    let any = !taken.is_empty();
-    Ok((taken, any))
+    Ok(outbox::take(connection, of, limit, lease, now).await?)
 }
 
 async fn settle(

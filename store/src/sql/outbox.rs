@@ -44,18 +44,36 @@ pub(super) async fn work(connection: &mut Connection, now: i64) -> Result<Work, 
     Ok(work)
 }
 
+/// Which notices are meant, where `$1` is what [`ids_of`] says.
+fn wanted(of: Option<&[RunId]>) -> &'static str {
+    match of {
+        Some(_) => concat!("AND run_id IN (SELECT item.value ->> 'id' FROM ", items!(), ") "),
+        None => "AND $1 IS NOT NULL ",
+    }
+}
+
+fn ids_of(of: Option<&[RunId]>) -> String {
+    ids(of.unwrap_or_default().iter().map(|run| run.0.as_str()))
+}
+
+pub(super) async fn expire(connection: &mut Connection, of: Option<&[RunId]>, now: i64) -> Result<u64, sqlx::Error> {
+    let sql = format!(
+        "UPDATE notices SET routing = 'too_old' WHERE id IN (SELECT id FROM notices WHERE routing IS NULL AND at < $2 {}{})",
+        wanted(of),
+        passing!("notices")
+    );
+    let stale = now.saturating_sub(STALE_AFTER.as_millis() as i64);
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(ids_of(of)).bind(stale);
+    Ok(query.execute(connection).await?.rows_affected())
+}
+
 pub(super) async fn unrouted(
     connection: &mut Connection,
     of: Option<&[RunId]>,
     limit: u32,
 ) -> Result<Vec<Notice>, sqlx::Error> {
-    let wanted = match of {
-        Some(_) => concat!("AND run_id IN (SELECT item.value ->> 'id' FROM ", items!(), ") "),
-        None => "AND $1 IS NOT NULL ",
-    };
-    let ids = ids(of.unwrap_or_default().iter().map(|run| run.0.as_str()));
-    let sql = format!("SELECT body FROM notices WHERE routing IS NULL {wanted}ORDER BY at, id LIMIT $2");
-    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(ids).bind(i64::from(limit));
+    let sql = format!("SELECT body FROM notices WHERE routing IS NULL {}ORDER BY at, id LIMIT $2", wanted(of));
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(ids_of(of)).bind(i64::from(limit));
     query.fetch_all(connection).await?.iter().map(|row| notice(row, "body")).collect()
 }
 
@@ -102,7 +120,7 @@ pub(super) async fn route(
 }
 
 /// Gives up what is due of a channel, and for how long it was to be tried is over.
-async fn give_up(connection: &mut Connection, channel: &str, now: i64) -> Result<(), sqlx::Error> {
+async fn give_up(connection: &mut Connection, channel: &str, now: i64) -> Result<u64, sqlx::Error> {
     let sql = concat!(
         "UPDATE deliveries SET state = 'dead', ended_at = $2, sender = NULL, \
          error = 'given up, it was not delivered in a day' || coalesce(': ' || error, '') WHERE (notice, channel) IN \
@@ -110,19 +128,18 @@ async fn give_up(connection: &mut Connection, channel: &str, now: i64) -> Result
         passing!("deliveries"),
         ")"
     );
-    sqlx::query(sql).bind(stored(channel)).bind(now).execute(connection).await?;
-    Ok(())
+    Ok(sqlx::query(sql).bind(stored(channel)).bind(now).execute(connection).await?.rows_affected())
 }
 
-/// Takes what is due of a channel, if anything.
+/// Takes what is due of a channel, if anything, and says whether it has written anything.
 pub(super) async fn take(
     connection: &mut Connection,
     (channel, sender): (&str, &str),
     limit: u32,
     lease: Duration,
     now: i64,
-) -> Result<Vec<Taken>, sqlx::Error> {
-    give_up(connection, channel, now).await?;
+) -> Result<(Vec<Taken>, bool), sqlx::Error> {
+    let given_up = give_up(connection, channel, now).await?;
     let sql = concat!(
         "UPDATE deliveries SET sender = $1, due_at = $2, tries = tries + 1 WHERE (notice, channel) IN \
          (SELECT notice, channel FROM deliveries WHERE state = 'waiting' AND channel = $3 AND due_at <= $4 \
@@ -147,7 +164,8 @@ pub(super) async fn take(
         let tries = tries.get(&id).copied().unwrap_or_default() as u32;
         Ok(Taken { notice: notice(row, "body")?, channel: channel.to_owned(), tries })
     };
-    found.iter().map(taken).collect()
+    let taken: Vec<Taken> = found.iter().map(taken).collect::<Result<_, sqlx::Error>>()?;
+    Ok((taken, given_up > 0 || !tries.is_empty()))
 }
 
 pub(super) async fn settle(
@@ -272,16 +290,22 @@ pub(super) async fn backlog(connection: &mut Connection) -> Result<Backlog, sqlx
 
 /// Removes what is settled of runs that are gone, and of ticks that were missed before this moment. What still waits stays.
 pub(super) async fn prune(connection: &mut Connection, ticks_before: Option<i64>, now: i64) -> Result<(), sqlx::Error> {
-    const GONE: &str = "(routing IS NOT NULL OR notices.at < $1) AND (CASE WHEN run_id IS NULL THEN notices.at < $2 \
-                        ELSE NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = run_id) END) \
-                        AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = notices.id AND state = 'waiting')";
+    // Chosen once: what was settled between two statements would lose its notice and keep its deliveries.
+    const GONE: &str = concat!(
+        "SELECT id FROM notices WHERE (routing IS NOT NULL OR at < $1) AND (CASE WHEN run_id IS NULL THEN at < $2 \
+         ELSE NOT EXISTS (SELECT 1 FROM runs WHERE runs.id = run_id) END) \
+         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = notices.id AND state = 'waiting') ORDER BY id",
+        passing!("notices")
+    );
     let stale = now.saturating_sub(STALE_AFTER.as_millis() as i64);
+    let query = sqlx::query_scalar(GONE).bind(stale).bind(ticks_before.unwrap_or(i64::MIN));
+    let gone: Vec<String> = query.fetch_all(&mut *connection).await?;
+    let gone = ids(gone.iter().map(String::as_str));
     for sql in [
-        format!("DELETE FROM deliveries WHERE notice IN (SELECT id FROM notices WHERE {GONE})"),
-        format!("DELETE FROM notices WHERE {GONE}"),
+        concat!("DELETE FROM deliveries WHERE notice IN (SELECT item.value ->> 'id' FROM ", items!(), ")"),
+        concat!("DELETE FROM notices WHERE id IN (SELECT item.value ->> 'id' FROM ", items!(), ")"),
     ] {
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(stale).bind(ticks_before.unwrap_or(i64::MIN));
-        query.execute(&mut *connection).await?;
+        sqlx::query(sql).bind(&gone).execute(&mut *connection).await?;
     }
     Ok(())
 }

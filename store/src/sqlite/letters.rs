@@ -32,6 +32,10 @@ impl Outbox for SqliteLedger {
         outbox::work(&mut connection, now_ms()).await.map_err(|error| self.error(error))
     }
 
+    async fn expire(&self, of: Option<&[RunId]>) -> Result<u64, LedgerError> {
+        write!(self, |tx| outbox::expire(&mut tx, of, now_ms()))
+    }
+
     async fn unrouted(&self, of: Option<&[RunId]>, limit: u32) -> Result<Vec<Notice>, LedgerError> {
         let mut connection = self.connection.lock().await;
         outbox::unrouted(&mut connection, of, limit).await.map_err(|error| self.error(error))
@@ -42,7 +46,8 @@ impl Outbox for SqliteLedger {
     }
 
     async fn take(&self, channel: &str, sender: &str, limit: u32, lease: Duration) -> Result<Vec<Taken>, LedgerError> {
-        write!(self, |tx| outbox::take(&mut tx, (channel, sender), limit, lease, now_ms()))
+        let taken = write!(self, |tx| outbox::take(&mut tx, (channel, sender), limit, lease, now_ms()));
+        taken.map(|(taken, _)| taken)
     }
 
     async fn settle(&self, taken: &Taken, sender: &str, settled: &Settled) -> Result<bool, LedgerError> {

@@ -4,14 +4,14 @@
 //! statements. Its shape depends only on how many rows of each kind there are: the next change of the same shape finds
 //! its statements prepared.
 
-use runward_engine::run::Notice;
 use runward_engine::run::group::Permit;
 use runward_engine::run::rows::{self, AttemptRow, StepRow};
 use serde_json::{Map, Value};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
+use super::outbox;
 use crate::ledger::{Linked, NewRun, RunView};
-use crate::outbox;
+use crate::outbox::notices_of;
 
 /// Rows of one statement. SQLite takes 32,766 values in one.
 const ROWS_MAX: usize = 500;
@@ -88,25 +88,14 @@ pub(super) async fn changes(
 /// Statements that go together.
 struct Batch {
     text: QueryBuilder<Sqlite>,
-    /// How many rows they have to change, and how many more they may.
+    /// How many rows they have to change.
     rows: u64,
-    maybe: u64,
 }
 
 impl Batch {
     /// Begins with a statement that changes one row.
     fn new(first: &str) -> Batch {
-        Batch { text: QueryBuilder::new(first), rows: 1, maybe: 0 }
-    }
-
-    /// What people are to be told. That somebody recovered may be no news.
-    fn notices(&mut self, notices: &[Notice]) {
-        if notices.is_empty() {
-            return;
-        }
-        self.maybe = notices.len() as u64;
-        self.text.push(concat!("; ", into_notices!(), "json_each(")).push_bind(outbox::rows(notices));
-        self.text.push(concat!(") AS item WHERE ", are_news!(), " ON CONFLICT DO NOTHING"));
+        Batch { text: QueryBuilder::new(first), rows: 1 }
     }
 
     async fn append(
@@ -130,12 +119,13 @@ impl Batch {
         for attempts in attempts.chunks(ROWS_MAX) {
             self.attempts(&run, attempts);
         }
-        self.notices(&outbox::notices_of(state, events));
-        let changed = self.text.build().execute(connection).await?.rows_affected();
-        if !(self.rows..=self.rows + self.maybe).contains(&changed) {
+        let notices = notices_of(state, events);
+        let changed = self.text.build().execute(&mut *connection).await?.rows_affected();
+        if changed != self.rows {
             return Err(sqlx::Error::Protocol(format!("run {run} moved on while its write lock was held")));
         }
-        Ok(())
+        // By itself: that somebody recovered may be no news, and then it is no row.
+        outbox::write(connection, &notices).await
     }
 
     fn events(&mut self, run: &str, events: &[Linked]) {

@@ -7,7 +7,7 @@ use runward_engine::run::Notice;
 use runward_engine::run::notice::Kind;
 use runward_engine::runbook::notify::Severity;
 use runward_engine::runbook::secrets::Provider;
-use runward_store::outbox::{Route, STALE_AFTER, Unrouted};
+use runward_store::outbox::{Route, Unrouted};
 
 /// `[notify]` of a configuration.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -84,6 +84,16 @@ pub enum Tls {
     None,
 }
 
+impl Way {
+    /// How often as long as a request a try may take: a mail server scans what it accepts.
+    pub fn slowness(&self) -> u32 {
+        match self {
+            Way::Webhook(_) => 1,
+            Way::Mail(_) => 5,
+        }
+    }
+}
+
 impl Tls {
     pub fn port(self) -> u16 {
         match self {
@@ -100,11 +110,8 @@ impl Directory {
         self.channels.is_empty()
     }
 
-    /// Where a notice goes. `now`: of the ledger's clock, in epoch milliseconds.
-    pub fn route(&self, notice: &Notice, now: i64) -> Route {
-        if now.saturating_sub(notice.at) > STALE_AFTER.as_millis() as i64 {
-            return Route::Nowhere(Unrouted::TooOld);
-        }
+    /// Where a notice goes.
+    pub fn route(&self, notice: &Notice) -> Route {
         if let Some(channel) = &notice.channel {
             return Route::To(vec![channel.clone()]);
         }
@@ -169,24 +176,23 @@ pub(super) mod tests {
         };
         let rest = Rule { channels: vec!["ops".into()], ..Rule::default() };
         let it = directory(vec![night.clone(), rest]);
-        assert_eq!(it.route(&notice(Kind::Failed, Severity::P1), 2_000), to(&["oncall", "ops"]));
-        assert_eq!(it.route(&notice(Kind::Failed, Severity::P2), 2_000), to(&["ops"]));
-        assert_eq!(it.route(&notice(Kind::Recovered, Severity::P0), 2_000), to(&["ops"]));
+        assert_eq!(it.route(&notice(Kind::Failed, Severity::P1)), to(&["oncall", "ops"]));
+        assert_eq!(it.route(&notice(Kind::Failed, Severity::P2)), to(&["ops"]));
+        assert_eq!(it.route(&notice(Kind::Recovered, Severity::P0)), to(&["ops"]));
         let only = directory(vec![night]);
-        assert_eq!(only.route(&notice(Kind::Failed, Severity::P3), 2_000), Route::Nowhere(Unrouted::NoRoute));
+        assert_eq!(only.route(&notice(Kind::Failed, Severity::P3)), Route::Nowhere(Unrouted::NoRoute));
     }
 
     #[test]
     fn without_rules_everybody_is_told_and_without_channels_nobody() {
-        assert_eq!(directory(vec![]).route(&notice(Kind::Missed, Severity::P3), 2_000), to(&["oncall", "ops"]));
+        assert_eq!(directory(vec![]).route(&notice(Kind::Missed, Severity::P3)), to(&["oncall", "ops"]));
         let none = Directory::default();
-        assert_eq!(none.route(&notice(Kind::Failed, Severity::P0), 2_000), Route::Nowhere(Unrouted::NoRoute));
+        assert_eq!(none.route(&notice(Kind::Failed, Severity::P0)), Route::Nowhere(Unrouted::NoRoute));
     }
 
     #[test]
-    fn a_step_names_its_channel_and_yesterday_is_not_told_today() {
+    fn a_step_names_its_channel() {
         let step = Notice { channel: Some("nobody".into()), ..notice(Kind::Message, Severity::P2) };
-        assert_eq!(Directory::default().route(&step, 2_000), to(&["nobody"]));
-        assert_eq!(Directory::default().route(&step, 1_000 + 86_400_001), Route::Nowhere(Unrouted::TooOld));
+        assert_eq!(Directory::default().route(&step), to(&["nobody"]));
     }
 }

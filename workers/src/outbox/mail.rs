@@ -1,12 +1,14 @@
 //! A notice as a mail. Its Message-ID is made of the id of the notice, so that one that comes twice can be told.
 
+use std::time::Duration;
+
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::Error;
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls as Encryption, TlsParameters};
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{SmtpConnection, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
-use lettre::{SmtpTransport, Transport as _};
+use lettre::transport::smtp::response::Response;
 use runward_store::outbox::Taken;
 
 use super::directory::{Mail, Tls};
@@ -15,11 +17,12 @@ use super::send::{ANSWER_MAX, Failed, Secrets};
 
 /// Whom a mail is from when it is not from this machine's name.
 const DOMAIN: &str = "runward.invalid";
+/// What a server may take to accept a mail. (RFC 5321 asks for more, and a dead server is to be noticed.)
+const ACCEPTED_MAX: Duration = Duration::from_secs(240);
 
 pub(super) fn send(mail: &Mail, taken: &Taken, words: &Words, secrets: &mut Secrets<'_>) -> Result<String, Failed> {
     let message = message(mail, taken, words).map_err(Failed::Never)?;
-    let transport = transport(mail, secrets)?;
-    match transport.send(&message) {
+    match hand_over(mail, &message, secrets)? {
         Ok(answer) => Ok(answer
             .message()
             .next()
@@ -61,26 +64,48 @@ fn message(mail: &Mail, taken: &Taken, words: &Words) -> Result<Message, String>
     message.body(words.text.clone()).map_err(|error| error.to_string())
 }
 
-fn transport(mail: &Mail, secrets: &mut Secrets<'_>) -> Result<SmtpTransport, Failed> {
-    let parameters = || TlsParameters::new(mail.server.clone()).map_err(|error| Failed::Later(error.to_string()));
+/// What the server said, or how it failed.
+fn hand_over(mail: &Mail, message: &Message, secrets: &mut Secrets<'_>) -> Result<Result<Response, Error>, Failed> {
     let tls = match mail.tls {
-        Tls::Starttls => Encryption::Required(parameters()?),
-        Tls::Implicit => Encryption::Wrapper(parameters()?),
-        Tls::None => Encryption::None,
+        Tls::None => None,
+        _ => Some(TlsParameters::new(mail.server.clone()).map_err(|error| Failed::Later(error.to_string()))?),
     };
-    let mut transport = SmtpTransport::builder_dangerous(&mail.server)
-        .port(mail.port.unwrap_or(mail.tls.port()))
-        .timeout(Some(ANSWER_MAX))
-        .tls(tls);
-    if let Some(login) = &mail.login {
-        let user = secrets.given("user", &login.user)?;
-        transport = transport.credentials(Credentials::new(user, secrets.get("password", &login.password)?));
+    let login = match &mail.login {
+        Some(login) => {
+            let user = secrets.given("user", &login.user)?;
+            Some(Credentials::new(user, secrets.get("password", &login.password)?))
+        }
+        None => None,
+    };
+    Ok(converse(mail, message, tls.as_ref(), login.as_ref()))
+}
+
+fn converse(
+    mail: &Mail,
+    message: &Message,
+    tls: Option<&TlsParameters>,
+    login: Option<&Credentials>,
+) -> Result<Response, Error> {
+    let (server, me) = ((mail.server.as_str(), mail.port.unwrap_or(mail.tls.port())), me());
+    let wrapper = tls.filter(|_| mail.tls == Tls::Implicit);
+    let mut connection = SmtpConnection::connect(server, Some(ANSWER_MAX), &me, wrapper, None)?;
+    if let Some(tls) = tls.filter(|_| mail.tls == Tls::Starttls) {
+        connection.starttls(tls, &me)?;
     }
+    if let Some(login) = login {
+        connection.auth(DEFAULT_MECHANISMS, login)?;
+    }
+    // A server that scans a mail before it accepts it takes its time, and whoever hangs up before that sends it again.
+    let _ = connection.set_timeout(Some(ACCEPTED_MAX));
+    let answer = connection.send(message.envelope(), &message.formatted())?;
+    let _ = connection.quit();
+    Ok(answer)
+}
+
+/// The name of this machine, as it introduces itself.
+fn me() -> ClientId {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    if let Some(name) = name.filter(|name| name.is_ascii() && !name.is_empty()) {
-        transport = transport.hello_name(ClientId::Domain(name));
-    }
-    Ok(transport.build())
+    name.filter(|name| name.is_ascii() && !name.is_empty()).map_or_else(ClientId::default, ClientId::Domain)
 }
 
 /// A refusal with a code from 500 on is for good; everything else may be another time.

@@ -3,8 +3,9 @@
 use std::sync::LazyLock;
 
 use runward_engine::bind::Message;
-use runward_engine::run::Notice;
 use runward_engine::run::notice::Kind;
+use runward_engine::run::{Notice, RunId};
+use runward_engine::runbook::notify::Severity;
 use runward_engine::schedule::moment;
 use serde_json::{Map, Value, json};
 
@@ -46,12 +47,56 @@ pub struct Words {
     pub text: String,
 }
 
-/// `host`: whose configuration sends it.
-pub fn words(notice: &Notice, channel: &Channel, host: &str) -> Result<Words, String> {
+/// The key of a channel whose template cannot be filled in, and why.
+type Wrong = (&'static str, String);
+
+/// Whether the templates of a channel can be filled in for everything that may be told, with all there is to say and with as
+/// little as there may be.
+pub fn try_out(channel: &Channel) -> Result<(), Wrong> {
+    if channel.subject.is_none() && channel.text.is_none() {
+        return Ok(());
+    }
+    let mut samples = Kind::ALL.into_iter().flat_map(|kind| [sample(kind, true), sample(kind, false)]);
+    samples.try_for_each(|notice| words(&notice, channel, "host").map(drop))
+}
+
+fn sample(kind: Kind, whole: bool) -> Notice {
+    let text = |text: &str| whole.then(|| text.to_owned());
+    Notice {
+        id: "run-1-failed".to_owned(),
+        kind,
+        severity: Severity::P2,
+        at: 0,
+        runbook: "runbook".to_owned(),
+        run: text("run").map(RunId),
+        step: text("step"),
+        reason: text("reason"),
+        params: text("name=value"),
+        actor: text("somebody"),
+        rollback: text("done"),
+        schedule: text("runbook/schedule"),
+        channel: text("channel"),
+    }
+}
+
+/// In the words of the channel; where those cannot be filled in, in ours, and with what is wrong: an alarm that looks
+/// strange is better than none. `host`: whose configuration sends it.
+pub fn words_at_any_rate(notice: &Notice, channel: &Channel, host: &str) -> Words {
+    let (key, why) = match words(notice, channel, host) {
+        Ok(words) => return words,
+        Err(wrong) => wrong,
+    };
+    let ours = Channel { subject: None, text: None, ..channel.clone() };
+    let mut words = words(notice, &ours, host).unwrap_or_else(|(_, why)| Words { subject: why, text: String::new() });
+    words.text += &plain(&format!("\nThe `{key}` of this channel cannot be filled in: {why}\n"));
+    words
+}
+
+fn words(notice: &Notice, channel: &Channel, host: &str) -> Result<Words, Wrong> {
     let fields = fields(notice, host);
     let (subject, text) = (channel.subject.as_ref(), channel.text.as_ref());
-    let subject = subject.unwrap_or(&DEFAULTS.0).render(&fields).map_err(|why| format!("its `subject`: {why}"))?;
-    let text = text.unwrap_or(&DEFAULTS.1).render(&fields).map_err(|why| format!("its `text`: {why}"))?;
+    let subject = subject.unwrap_or(&DEFAULTS.0).render(&fields).map_err(|why| ("subject", why))?;
+    let text = text.unwrap_or(&DEFAULTS.1).render(&fields).map_err(|why| ("text", why))?;
     let subject: String = one_line(&subject).chars().take(SUBJECT_CHARS_MAX).collect();
     let text = plain(&text);
     let end = text.floor_char_boundary(TEXT_BYTES_MAX);
@@ -108,7 +153,7 @@ fn sentence(notice: &Notice) -> String {
         Kind::Lost => format!("A run of {runbook} ended, and whether all of its steps did cannot be known."),
         Kind::Held => format!("A run of {runbook} waits until somebody says how it goes on."),
         Kind::Approval => format!("A run of {runbook} waits for approval."),
-        Kind::Missed => format!("{runbook} was due, and no server ran. Nothing makes up for it by itself."),
+        Kind::Missed => format!("{runbook} was due, and no server ran."),
         Kind::Recovered => format!("{runbook} succeeded again."),
         Kind::Objective => format!("A run of {runbook} does not do what its objectives ask for."),
         Kind::Message => format!("A run of {runbook} says so."),
@@ -170,8 +215,6 @@ fn is_direction(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use runward_engine::runbook::notify::Severity;
-
     use super::super::directory::tests::notice;
     use super::super::directory::{Given, Way, Webhook};
     use super::*;
@@ -214,7 +257,7 @@ mod tests {
             *field = Some(evil.to_owned());
         }
         notice.runbook = evil.to_owned();
-        let words = words(&notice, &channel(Some("{{ reason }} {{ runbook }} {{ params }}")), evil).unwrap();
+        let words = super::words(&notice, &channel(Some("{{ reason }} {{ runbook }} {{ params }}")), evil).unwrap();
         assert!(!words.subject.contains(|c: char| c.is_control()), "{words:?}");
         assert!(!words.text.contains(|c: char| c.is_control() && c != '\n'), "{words:?}");
         assert!(words.subject.starts_with("x Bcc: evil@example.com"), "{words:?}");
@@ -222,7 +265,18 @@ mod tests {
 
     #[test]
     fn a_template_that_names_nothing_says_so() {
-        let why = words(&notice(Kind::Failed, Severity::P1), &channel(Some("{{ nope }}")), "h").unwrap_err();
-        assert!(why.contains("subject") && why.contains("nope"), "{why}");
+        let broken = channel(Some("{{ nope }}"));
+        let (key, why) = try_out(&broken).unwrap_err();
+        assert!(key == "subject" && why.contains("nope"), "{why}");
+        let told = words_at_any_rate(&notice(Kind::Failed, Severity::P1), &broken, "db-ops1");
+        assert!(told.subject.starts_with("[P1] FAILED: pg-upgrade at"), "{told:?}");
+        assert!(told.text.contains("`subject` of this channel") && told.text.contains("nope"), "{told:?}");
+    }
+
+    #[test]
+    fn what_is_not_always_there_is_found_before_the_night() {
+        assert_eq!(try_out(&channel(Some("{{ runbook }} {{ step }} {{ what }}"))), Ok(()));
+        assert!(try_out(&channel(Some("{{ step | upper }}"))).is_err(), "a run may fail without a step");
+        assert_eq!(try_out(&channel(Some("{% if step %}{{ step | upper }}{% endif %}"))), Ok(()));
     }
 }

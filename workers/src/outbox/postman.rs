@@ -13,7 +13,7 @@ use runward_engine::run::retry::{delay, draw};
 use runward_engine::runbook::model::{Jitter, Retry};
 use runward_store::LedgerError;
 use runward_store::outbox::{Outbox, Route, Settled, Taken};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -26,7 +26,7 @@ use crate::worker::Pace;
 const ROUTED_AT_ONCE: u32 = 200;
 /// Deliveries of one channel under way at the same time.
 const SENT_AT_ONCE: u32 = 4;
-/// What a try may take, secrets and all, before nobody waits for it any more: less than its lease.
+/// What a request may take, secrets and all, before nobody waits for it any more: less than its lease.
 const TRY_MAX: Duration = Duration::from_secs(60);
 /// Between two tries at a ledger that does not answer.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -50,9 +50,19 @@ pub struct Postman {
     post: Arc<Post>,
     scope: Scope,
     busy: BTreeSet<String>,
-    lanes: JoinSet<(String, Result<(), LedgerError>)>,
+    lanes: JoinSet<(String, Lane)>,
+    /// Channels whose last lane failed, which has been said.
+    failing: BTreeSet<String>,
     /// Channels that are not configured here, and when they were looked at.
     strangers: BTreeMap<String, Instant>,
+}
+
+/// How a lane ended.
+enum Lane {
+    Done,
+    Failed(LedgerError),
+    /// It did nothing for a while, after one that failed.
+    Rested,
 }
 
 /// What all lanes share.
@@ -63,6 +73,8 @@ struct Post {
     /// Whose the deliveries are while they are sent.
     session: String,
     pace: Pace,
+    /// Nobody waits for an answer any more.
+    over: watch::Sender<bool>,
 }
 
 impl Postman {
@@ -74,12 +86,14 @@ impl Postman {
         session: String,
         scope: Scope,
     ) -> Postman {
-        let post = Post { outbox, directory, sender, session, pace: Pace::in_force() };
+        let over = watch::Sender::new(false);
+        let post = Post { outbox, directory, sender, session, pace: Pace::in_force(), over };
         Postman {
             post: Arc::new(post),
             scope,
             busy: BTreeSet::new(),
             lanes: JoinSet::new(),
+            failing: BTreeSet::new(),
             strangers: BTreeMap::new(),
         }
     }
@@ -106,12 +120,17 @@ impl Postman {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = wake.notified() => {}
-                Some(ended) = self.lanes.join_next() => self.free(ended),
+                Some(ended) = self.lanes.join_next() => {
+                    if let Some((channel, error)) = self.free(ended) {
+                        self.rest(channel, &error);
+                    }
+                }
             }
         }
     }
 
-    /// Delivers what is due, each once, for at most so long; what fails comes due again for whoever comes next.
+    /// Delivers what is due, each once, for at most so long; what fails, or is not answered by then, comes due again for
+    /// whoever comes next. The last thing that is asked of a postman.
     pub async fn finish(&mut self, patience: Duration) -> Result<(), LedgerError> {
         let end = Instant::now() + patience;
         loop {
@@ -122,17 +141,36 @@ impl Postman {
             // What came up for a channel while it was busy is found by the next look.
             while !self.lanes.is_empty() {
                 tokio::select! {
-                    Some(ended) = self.lanes.join_next() => self.free(ended),
-                    () = tokio::time::sleep_until(end) => return Ok(()),
+                    Some(ended) = self.lanes.join_next() => {
+                        if let Some((_, error)) = self.free(ended) {
+                            return Err(error);
+                        }
+                    }
+                    () = tokio::time::sleep_until(end) => return self.give_back().await,
                 }
             }
         }
     }
 
+    /// What is under way counts as a try that failed, so that nobody tries it again at once.
+    async fn give_back(&mut self) -> Result<(), LedgerError> {
+        self.post.over.send_replace(true);
+        let all = async {
+            while let Some(ended) = self.lanes.join_next().await {
+                if let Some((_, error)) = self.free(ended) {
+                    return Err(error);
+                }
+            }
+            Ok(())
+        };
+        // A ledger that does not answer now: its leases end by themselves.
+        tokio::time::timeout(AGAIN, all).await.unwrap_or(Ok(()))
+    }
+
     /// Begins with everything that can be done now, and says when to look again.
     async fn look(&mut self) -> Result<Duration, LedgerError> {
         let mut work = self.post.outbox.work().await?;
-        if work.unrouted && self.route().await? {
+        if work.unrouted && self.route_all().await? {
             work = self.post.outbox.work().await?;
         }
         let (known, strange): (Vec<String>, Vec<String>) =
@@ -141,7 +179,10 @@ impl Postman {
         for channel in known {
             if self.busy.insert(channel.clone()) {
                 let post = Arc::clone(&self.post);
-                self.lanes.spawn(async move { (channel.clone(), post.lane(&channel).await) });
+                self.lanes.spawn(async move {
+                    let ended = post.lane(&channel).await.map_or_else(Lane::Failed, |()| Lane::Done);
+                    (channel, ended)
+                });
             }
         }
         let next = work.next_ms.map(Duration::from_millis).unwrap_or(self.post.pace.outbox);
@@ -164,28 +205,60 @@ impl Postman {
         Ok(())
     }
 
-    fn free(&mut self, ended: Result<(String, Result<(), LedgerError>), tokio::task::JoinError>) {
+    /// Returns what failed, and leaves that channel busy.
+    fn free(&mut self, ended: Result<(String, Lane), tokio::task::JoinError>) -> Option<(String, LedgerError)> {
         match ended {
-            Ok((channel, done)) => {
+            Ok((channel, Lane::Failed(error))) => return Some((channel, error)),
+            Ok((channel, lane)) => {
                 self.busy.remove(&channel);
-                if let Err(error) = done {
-                    warn!(channel, "what came of a notification could not be recorded: {error}; it is sent again");
+                if matches!(lane, Lane::Done) {
+                    self.failing.remove(&channel);
                 }
             }
             Err(error) => warn!("a notification: {error}"),
         }
+        None
     }
 
-    /// Whether anything was routed.
-    async fn route(&self) -> Result<bool, LedgerError> {
+    /// A ledger that cannot be written is not asked without a pause.
+    fn rest(&mut self, channel: String, error: &LedgerError) {
+        if self.failing.insert(channel.clone()) {
+            warn!(
+                channel,
+                "notifications wait: {error}; it is tried again until it works, and what was sent meanwhile comes again"
+            );
+        }
+        self.lanes.spawn(async move {
+            tokio::time::sleep(AGAIN).await;
+            (channel, Lane::Rested)
+        });
+    }
+
+    /// Whether anything was routed. What is a day old by the ledger's clock is not.
+    async fn route_all(&self) -> Result<bool, LedgerError> {
         let of: Option<Vec<RunId>> = match &self.scope {
             Scope::All => None,
             Scope::Runs(runs) => Some(runs.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()),
         };
-        let open = self.post.outbox.unrouted(of.as_deref(), ROUTED_AT_ONCE).await?;
-        let now = open.iter().map(|notice| notice.at).max().unwrap_or(0).max(now_ms());
+        let late = self.post.outbox.expire(of.as_deref()).await?;
+        if late > 0 {
+            warn!("nobody was told of {late} notifications: nobody came to send them for a day");
+        }
+        let mut all = 0;
+        loop {
+            let routed = self.route(of.as_deref()).await?;
+            all += routed;
+            if routed < ROUTED_AT_ONCE as usize {
+                return Ok(all > 0);
+            }
+        }
+    }
+
+    /// How many were routed.
+    async fn route(&self, of: Option<&[RunId]>) -> Result<usize, LedgerError> {
+        let open = self.post.outbox.unrouted(of, ROUTED_AT_ONCE).await?;
         let route = |notice: &runward_engine::run::Notice| {
-            let route = self.post.directory.route(notice, now);
+            let route = self.post.directory.route(notice);
             if let Route::Nowhere(why) = &route {
                 debug!(id = notice.id, ?why, "nobody is told");
             }
@@ -195,21 +268,17 @@ impl Postman {
         if !routes.is_empty() {
             self.post.outbox.route(&routes).await?;
         }
-        Ok(!routes.is_empty())
+        Ok(routes.len())
     }
-}
-
-/// For judging what is a day old.
-fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as i64)
 }
 
 impl Post {
     /// Sends what is due of one channel, until nothing is.
     async fn lane(self: &Arc<Post>, channel: &str) -> Result<(), LedgerError> {
-        loop {
-            let taken = self.outbox.take(channel, &self.session, SENT_AT_ONCE, self.pace.letter_lease).await?;
+        let slowness = self.directory.channels.get(channel).map_or(1, |channel| channel.way.slowness());
+        let lease = self.pace.letter_lease * slowness;
+        while !*self.over.borrow() {
+            let taken = self.outbox.take(channel, &self.session, SENT_AT_ONCE, lease).await?;
             if taken.is_empty() {
                 return Ok(());
             }
@@ -224,6 +293,7 @@ impl Post {
                 }
             }
         }
+        Ok(())
     }
 
     async fn deliver(&self, taken: Taken) -> Result<(), LedgerError> {
@@ -249,6 +319,7 @@ impl Post {
         let Some(channel) = self.directory.channels.get(&taken.channel).cloned() else {
             return Err(Failed::Later(format!("no channel `{}` is configured on {}", taken.channel, self.sender.host)));
         };
+        let slowness = channel.way.slowness();
         let (tell, told) = oneshot::channel();
         let (it, sender) = (taken.clone(), self.sender.clone());
         // Not a thread of the runtime, which would keep this process from ending.
@@ -257,10 +328,12 @@ impl Post {
         if let Err(error) = spawned {
             return Err(Failed::Later(format!("no thread can be started: {error}")));
         }
-        match tokio::time::timeout(TRY_MAX, told).await {
-            Ok(Ok(sent)) => sent,
-            Ok(Err(_)) => Err(Failed::Later("sending it ended without an answer".to_owned())),
-            Err(_) => Err(Failed::Later("it did not end in time".to_owned())),
+        let later = |why: &str| Err(Failed::Later(why.to_owned()));
+        let mut over = self.over.subscribe();
+        tokio::select! {
+            sent = told => sent.unwrap_or_else(|_| later("sending it ended without an answer")),
+            () = tokio::time::sleep(TRY_MAX * slowness) => later("it did not end in time"),
+            _ = over.wait_for(|over| *over) => later("no answer as long as the command that sent it waited"),
         }
     }
 

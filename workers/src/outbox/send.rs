@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use runward_engine::runbook::secrets::{Form, Provider};
 use runward_store::outbox::Taken;
+use url::{Position, Url};
 
 use super::directory::{Channel, Given, Way};
-use super::message::words;
+use super::message::words_at_any_rate;
 use super::{mail, webhook};
 use crate::mask::Mask;
 use crate::reach::Http;
@@ -16,6 +18,8 @@ use crate::secrets::find::{Place, Wanted, find};
 pub const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// Of what went wrong, in characters.
 const ERROR_CHARS_MAX: usize = 500;
+/// A shorter part of a secret URL is a word like `hooks`, and no secret.
+const PART_BYTES_MIN: usize = 8;
 
 /// Why it did not arrive, as far as anybody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +43,11 @@ pub struct Sender {
 /// Sends it, and returns what the receiver said. `taken.channel` is the name of `channel`.
 pub fn send(taken: &Taken, channel: &Channel, sender: &Sender) -> Result<String, Failed> {
     let mut secrets = Secrets { place: &sender.secrets, channel: &taken.channel, values: Vec::new() };
-    let sent =
-        words(&taken.notice, channel, &sender.host).map_err(Failed::Never).and_then(|words| match &channel.way {
-            Way::Webhook(hook) => webhook::send(hook, taken, &words, sender, &mut secrets),
-            Way::Mail(mail) => mail::send(mail, taken, &words, &mut secrets),
-        });
+    let words = words_at_any_rate(&taken.notice, channel, &sender.host);
+    let sent = match &channel.way {
+        Way::Webhook(hook) => webhook::send(hook, taken, &words, sender, &mut secrets),
+        Way::Mail(mail) => mail::send(mail, taken, &words, &mut secrets),
+    };
     let shown = |text: String| secrets.hide(&text);
     match sent {
         Ok(answer) => Ok(shown(answer)),
@@ -78,11 +82,32 @@ impl Secrets<'_> {
         }
     }
 
-    fn hide(&self, text: &str) -> String {
-        let hidden = match Mask::of(self.values.iter().map(String::as_bytes)) {
+    /// Of a URL what a receiver may say again: the login, and of a secret one everything behind the host.
+    pub(super) fn hide_parts(&mut self, url: &str, is_secret: bool) {
+        let Ok(url) = Url::parse(url) else { return };
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        if let Some(password) = url.password() {
+            let login = format!("{}:{}", decoded(url.username()), decoded(password));
+            self.values.extend([password.to_owned(), decoded(password), login]);
+        }
+        if is_secret {
+            let segments = url.path_segments().into_iter().flatten().map(str::to_owned);
+            let queried = url.query_pairs().map(|(_, value)| value.into_owned());
+            let known = segments.chain(queried).filter(|part| part.len() >= PART_BYTES_MIN);
+            let parts = [&url[Position::BeforePath..], url.path(), url.query().unwrap_or_default()].map(str::to_owned);
+            self.values.extend(parts.into_iter().filter(|part| part.len() > 1).chain(known));
+        }
+    }
+
+    /// Nothing may be cut off before.
+    pub(super) fn mask(&self, text: &str) -> String {
+        match Mask::of(self.values.iter().map(String::as_bytes)) {
             Some(mask) => mask.hide(text),
             None => text.to_owned(),
-        };
-        super::message::one_line(&hidden).chars().take(ERROR_CHARS_MAX).collect()
+        }
+    }
+
+    fn hide(&self, text: &str) -> String {
+        super::message::one_line(&self.mask(text)).chars().take(ERROR_CHARS_MAX).collect()
     }
 }

@@ -8,8 +8,8 @@ use runward_store::outbox::Taken;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::directory::Webhook;
-use super::message::Words;
+use super::directory::{Given, Webhook};
+use super::message::{Words, plain};
 use super::send::{ANSWER_MAX, Failed, Secrets, Sender};
 use crate::step::http::post;
 
@@ -24,6 +24,7 @@ pub(super) fn send(
     secrets: &mut Secrets<'_>,
 ) -> Result<String, Failed> {
     let url = secrets.given("url", &hook.url)?;
+    secrets.hide_parts(&url, matches!(hook.url, Given::Secret(_)));
     let body = body(taken, words, &sender.host);
     let mut headers = vec![
         ("content-type".to_owned(), "application/json".to_owned()),
@@ -39,11 +40,14 @@ pub(super) fn send(
         Err(why) => Err(Failed::Later(why)),
         Ok((status @ 200..=299, _)) => Ok(format!("HTTP {status}")),
         Ok((status, answer)) => {
-            let answer: String = answer.chars().take(ANSWER_CHARS_MAX).collect();
+            // First hidden, then cut: what is left of a secret would not be known any more.
+            let answer: String = secrets.mask(&answer).chars().take(ANSWER_CHARS_MAX).collect();
             let said = if answer.trim().is_empty() { String::new() } else { format!(": {}", answer.trim()) };
             let why = format!("the receiver answered HTTP {status}{said}");
             match status {
-                400..=499 if !matches!(status, 408 | 425 | 429) => Err(Failed::Never(why)),
+                // A receiver that is being set up, or whose key is being changed, says so too.
+                401 | 403 | 404 | 408 | 425 | 429 => Err(Failed::Later(why)),
+                400..=499 => Err(Failed::Never(why)),
                 _ => Err(Failed::Later(why)),
             }
         }
@@ -53,6 +57,11 @@ pub(super) fn send(
 /// The fields of the notice, and what they say to people.
 fn body(taken: &Taken, words: &Words, host: &str) -> String {
     let mut body = serde_json::to_value(&taken.notice).unwrap_or(Value::Null);
+    for field in body.as_object_mut().into_iter().flat_map(|fields| fields.values_mut()) {
+        if let Value::String(text) = field {
+            *text = plain(text);
+        }
+    }
     body["host"] = json!(host);
     body["subject"] = json!(words.subject);
     body["text"] = json!(format!("{}\n{}", words.subject, words.text));

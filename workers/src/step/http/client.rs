@@ -37,6 +37,8 @@ pub(super) struct Client<'r> {
     tls: OnceCell<TlsConfig>,
     /// The same without who we are: for a server that the author did not name.
     tls_of_nobody: OnceCell<TlsConfig>,
+    /// An answer counts by its status, whatever becomes of its body.
+    by_status: bool,
 }
 
 pub(super) struct Response {
@@ -78,7 +80,12 @@ impl<'r> Client<'r> {
         {
             headers.extend(idempotency_key().map(|key| (IDEMPOTENCY_KEY.to_owned(), key)));
         }
-        Ok(Client { url, headers, mask, machine, tls: OnceCell::new(), tls_of_nobody: OnceCell::new() })
+        let (tls, tls_of_nobody) = (OnceCell::new(), OnceCell::new());
+        Ok(Client { url, headers, mask, machine, tls, tls_of_nobody, by_status: false })
+    }
+
+    pub(super) fn by_status(self) -> Client<'r> {
+        Client { by_status: true, ..self }
     }
 
     /// Sends the request, follows where the answer points if it may, and reads the answer.
@@ -141,7 +148,9 @@ impl<'r> Client<'r> {
             |error: &ureq::Error| refusal.take().map_or_else(|| explain(error), |why| format!("{server}: {why}"));
         let answer = answer.map_err(|error| refused(&error))?;
         let (parts, mut body) = answer.into_parts();
-        let body = read(body.as_reader(), request.expect.reads_body()).map_err(|problem| match problem {
+        let body = read(body.as_reader(), request.expect.reads_body());
+        let body = body.or_else(|problem| if self.by_status { Ok(Body::default()) } else { Err(problem) });
+        let body = body.map_err(|problem| match problem {
             Unread::TooLarge => {
                 let max = runward_engine::units::format_size(limits::HTTP_BODY_BYTES_MAX as u64);
                 format!("the answer is larger than {max}, so it cannot be looked into")

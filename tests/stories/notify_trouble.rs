@@ -1,0 +1,114 @@
+//! Notifications on a bad night: receivers that repeat secrets, a ledger that takes nothing, answers that break off, and what
+//! is too old to be told.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::Command;
+
+use crate::harness::{Done, Scene, finish, wait};
+use crate::http_server::{Server, reply};
+use crate::notify::{FAILS, free_port, notices, receiver, states, webhook};
+
+fn sql(scene: &Scene, text: &str) -> Done {
+    let done =
+        finish(Command::new("sqlite3").arg("-cmd").arg(".timeout 60000").arg(scene.path("state/ledger.db")).arg(text));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    done
+}
+
+#[test]
+fn a_receiver_that_repeats_what_it_was_asked_gives_no_url_away() {
+    let scene = Scene::new();
+    // As some frameworks answer what they do not know; twice, so that the second one is cut in two.
+    let ops = Server::start(|asked, stream| {
+        let said = format!("Cannot POST {} {}{}", asked.line, "x".repeat(140), asked.line);
+        reply(stream, "404 Not Found", "", &said);
+    });
+    let secret = "[notify.channels.room]\ntype = \"webhook\"\nurl = {env = \"ROOM_URL\"}\n";
+    let login = ops.base().replace("http://", "http://bot:canary-of-a-login@");
+    scene.file("runward.toml", secret.to_owned() + &webhook("open", &login));
+    scene.file("f.yaml", FAILS);
+    let url = ops.base() + "/services/T00/canary-of-a-path?key=canary-of-a-query";
+    let done = finish(scene.runward().env("ROOM_URL", url).args(["run", "f.yaml"]));
+    assert!(done.stderr.contains("HTTP 404") && done.stderr.contains("***"), "{}", done.stderr);
+    assert_eq!(states(&scene), ["open waiting", "room waiting"], "it may be there tomorrow");
+    let listed = scene.expect(0, &["notify", "list"]).stdout;
+    let kept = finish(Command::new("grep").args(["-rl", "-e", "canary-", "state"]).current_dir(scene.path("")));
+    let said = done.stdout + &done.stderr + &listed + &kept.stdout;
+    assert!(!said.contains("canary") && !said.contains("ledger.db"), "{said}");
+}
+
+#[test]
+fn an_answer_whose_body_breaks_off_is_an_answer() {
+    let scene = Scene::new();
+    let ops = Server::start(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nth");
+    });
+    scene.file("runward.toml", webhook("ops", &ops.base()));
+    scene.file("f.yaml", FAILS);
+    scene.expect(1, &["run", "f.yaml"]);
+    assert_eq!((states(&scene), ops.asked().len()), (vec!["ops delivered".to_owned()], 1));
+}
+
+#[test]
+fn a_receiver_that_never_answers_is_not_tried_again_by_every_run() {
+    let scene = Scene::new();
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    scene.file("runward.toml", webhook("ops", &format!("http://{}", deaf.local_addr().unwrap())));
+    scene.file("f.yaml", FAILS);
+    let done = scene.expect(1, &["run", "f.yaml"]);
+    assert!(done.stderr.contains("has not arrived yet: no answer as long as"), "{}", done.stderr);
+    assert_eq!(notices(&scene)[0]["deliveries"][0]["tries"], 1);
+}
+
+#[test]
+fn a_ledger_that_takes_nothing_is_not_asked_over_and_over() {
+    let scene = Scene::new();
+    let port = free_port();
+    scene.file("runward.toml", webhook("ops", &format!("http://127.0.0.1:{port}/")));
+    scene.file("f.yaml", FAILS);
+    scene.expect(1, &["run", "f.yaml"]);
+    sql(&scene, "UPDATE deliveries SET due_at = 0");
+    // As a full disk does it: everything can be read, and nothing be written.
+    sql(&scene, "CREATE TRIGGER full BEFORE UPDATE ON deliveries BEGIN SELECT raise(ABORT, 'no space left'); END");
+    let done = scene.run(&["notify", "deliver"]);
+    assert!(done.code != 0 && done.stderr.matches("no space left").count() == 1, "{} {}", done.code, done.stderr);
+    let mut server = scene.start(&["server"]);
+    let waits = || scene.read("started.out").matches("notifications wait").count();
+    wait("it to be said", || waits() > 0);
+    let ops = Server::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), |_, stream| reply(stream, "200 OK", "", ""));
+    sql(&scene, "DROP TRIGGER full");
+    wait("it to arrive", || states(&scene) == ["ops delivered"]);
+    assert_eq!((waits(), ops.asked().len()), (1, 1), "{}", scene.read("started.out"));
+    crate::harness::kill_9(&mut server);
+}
+
+#[test]
+fn what_nobody_came_to_send_for_a_day_is_not_sent_and_that_is_said() {
+    let (scene, ops) = (Scene::new(), receiver("200 OK"));
+    scene.file("f.yaml", FAILS);
+    scene.expect(1, &["run", "f.yaml"]);
+    // More than are routed at once, and by the clock of the ledger all of them before the one that is fresh.
+    let old = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 450) \
+               INSERT INTO notices SELECT 'old-' || n, kind, runbook, 'gone', at - 100000000, body, NULL FROM notices, n";
+    sql(&scene, &format!("{old}; UPDATE notices SET routing = NULL"));
+    scene.file("runward.toml", webhook("ops", &ops.base()));
+    let done = scene.expect(0, &["notify", "deliver"]);
+    assert!(done.stderr.contains("nobody was told of 450 notifications"), "{}", done.stderr);
+    assert_eq!((ops.asked().len(), states(&scene)), (1, vec!["ops delivered".to_owned()]));
+    let routed = sql(&scene, "SELECT routing, count(*) FROM notices GROUP BY 1 ORDER BY 1").stdout;
+    assert_eq!(routed, "routed|1\ntoo_old|450\n");
+}
+
+#[test]
+fn a_template_that_cannot_be_filled_in_is_found_before_the_night() {
+    let (scene, ops) = (Scene::new(), receiver("200 OK"));
+    scene.file("f.yaml", FAILS);
+    scene.file("runward.toml", webhook("ops", &ops.base()) + "subject = \"{{ runbok }} failed\"\n");
+    let done = scene.expect(2, &["run", "f.yaml"]);
+    assert!(done.stderr.contains("notify.channels.ops.subject` cannot be filled in"), "{}", done.stderr);
+    scene.file("runward.toml", webhook("ops", &ops.base()) + "subject = \"{{ runbook | upper }}\"\n");
+    scene.expect(1, &["run", "f.yaml"]);
+    let told = crate::notify::body(&ops.asked()[0]);
+    assert_eq!(told["subject"], "NIGHTLY", "{told:#}");
+}
