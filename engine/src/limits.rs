@@ -32,6 +32,8 @@ pub const QUEUED_MAX: u32 = 10_000;
 pub const KEY_CHARS_MAX: usize = 200;
 /// All parameters of a run together, as JSON, in bytes.
 pub const PARAMS_BYTES_MAX: usize = 256 * 1024;
+/// How deep lists and maps of one value may be nested. (What reads an event goes 128 deep.)
+pub const VALUE_DEPTH_MAX: usize = 64;
 /// One output value, in bytes.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// All outputs of one step together, in bytes.

@@ -14,6 +14,10 @@ impl Context {
         self.root.insert(name.to_owned(), value);
     }
 
+    pub fn has(&self, name: &str) -> bool {
+        self.root.contains_key(name)
+    }
+
     pub fn root(&self) -> &Map<String, Value> {
         &self.root
     }

@@ -19,6 +19,7 @@ mod check;
 pub mod child;
 pub mod command;
 pub mod decide;
+pub mod decimal;
 pub mod event;
 pub mod follow;
 mod gates;

@@ -29,6 +29,8 @@ pub enum OutputError {
     ValueTooLarge { name: String, bytes: usize, max: usize },
     #[error("the outputs are {bytes} bytes together; at most {max} are possible: pass large data in a file")]
     TooLarge { bytes: usize, max: usize },
+    #[error("output `{name}` is nested more than {max} deep: pass it in a file")]
+    TooDeep { name: String, max: usize },
     #[error("output `{name}` is declared but was not written to $RUNWARD_OUTPUT")]
     Missing { name: String },
     #[error("output `{name}`: {message}")]
@@ -55,6 +57,9 @@ pub fn check(outputs: &Outputs) -> Result<(), OutputError> {
         let bytes = value.as_str().map_or_else(|| value.to_string().len(), str::len);
         if bytes > limits::OUTPUT_BYTES_MAX {
             return Err(OutputError::ValueTooLarge { name: name.clone(), bytes, max: limits::OUTPUT_BYTES_MAX });
+        }
+        if value::is_too_deep(value) {
+            return Err(OutputError::TooDeep { name: name.clone(), max: limits::VALUE_DEPTH_MAX });
         }
         total += bytes;
     }

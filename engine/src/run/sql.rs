@@ -136,7 +136,7 @@ fn same(came: &Value, wanted: &Value) -> bool {
     match (came, wanted) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64() && a.is_f64() != b.is_f64(),
         (Value::String(text), Value::Number(number)) | (Value::Number(number), Value::String(text)) => {
-            *text == number.to_string()
+            super::decimal::same(text, &number.to_string())
         }
         _ => came == wanted,
     }

@@ -28,6 +28,10 @@ fn seen<'a>(state: &RunState, unit: Option<Unit>, references: impl Iterator<Item
     let mut context = Context::default();
     for reference in references {
         match reference {
+            // Many references may be to one long list: it is copied once.
+            Reference::Param(name) if params.contains_key(name) => {}
+            Reference::Output { step, .. } | Reference::Status { step } if steps.contains_key(step) => {}
+            Reference::Item | Reference::Run(_) | Reference::Outcome(_) if context.has(name_of(reference)) => {}
             Reference::Param(name) => {
                 if let Some(value) = state.params.get(name) {
                     params.insert(name.clone(), value.clone());
@@ -51,6 +55,10 @@ fn seen<'a>(state: &RunState, unit: Option<Unit>, references: impl Iterator<Item
     context.set("params", Value::Object(params));
     context.set("steps", Value::Object(steps));
     context
+}
+
+fn name_of(reference: &Reference) -> &'static str {
+    if *reference == Reference::Item { "item" } else { "run" }
 }
 
 /// A step as a unit sees it, or as everybody does who is none.

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::model::{Param, ValueType};
 use super::node::Node;
+use crate::limits::VALUE_DEPTH_MAX;
 use crate::units::{parse_duration, parse_size};
 
 impl ValueType {
@@ -57,8 +58,23 @@ pub fn from_text(kind: ValueType, text: &str) -> Result<Value, String> {
     }
 }
 
+/// Whether lists and maps are nested deeper than what can be kept.
+pub fn is_too_deep(value: &Value) -> bool {
+    fn deeper(value: &Value, left: usize) -> bool {
+        match value {
+            Value::Array(items) => left == 0 || items.iter().any(|item| deeper(item, left - 1)),
+            Value::Object(map) => left == 0 || map.values().any(|item| deeper(item, left - 1)),
+            _ => false,
+        }
+    }
+    deeper(value, VALUE_DEPTH_MAX)
+}
+
 fn json(kind: ValueType, text: &str) -> Result<Value, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("not a {} as JSON: {error}", kind.name()))?;
+    if is_too_deep(&value) {
+        return Err(format!("it is nested more than {VALUE_DEPTH_MAX} deep: pass it in a file"));
+    }
     from_json(kind, &value)
 }
 

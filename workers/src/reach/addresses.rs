@@ -30,7 +30,10 @@ pub struct Network {
 impl Addresses {
     /// Why a request may not go there.
     pub fn refusal(&self, address: IpAddr) -> Option<String> {
-        let address = meant(address);
+        meant(address).into_iter().find_map(|address| self.refusal_of(address))
+    }
+
+    fn refusal_of(&self, address: IpAddr) -> Option<String> {
         let within = |networks: &[Network]| networks.iter().find(|network| network.contains(address)).copied();
         if let Some(network) = within(&self.deny) {
             return Some(format!("{address} is refused by `http.deny` ({network}) of this machine"));
@@ -52,25 +55,48 @@ impl Addresses {
     }
 }
 
-/// The address behind the ways to write an address of IPv4 as one of IPv6.
-fn meant(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = address else { return address };
-    let s = v6.segments();
-    let tail = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
-    match s {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => tail(high, low),
+/// The address behind the ways to write an address of IPv4 as one of IPv6; all, where more than one may be meant.
+fn meant(address: IpAddr) -> Vec<IpAddr> {
+    let IpAddr::V6(v6) = address else { return vec![address] };
+    let v4 = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
+    match v6.segments() {
+        // Mapped, translated (SIIT, RFC 2765), and through the known prefix of NAT64 (RFC 6052).
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => vec![v4(high, low)],
+        // NAT64 of somebody's own network (RFC 8215): how long its prefix is only they know.
+        [0x64, 0xff9b, 1, ..] => local_nat64(v6.octets(), address),
         // Deprecated, and still understood by some.
-        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => tail(high, low),
-        [0x2002, high, low, ..] => tail(high, low),
-        _ => address,
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => vec![v4(high, low)],
+        // 6to4.
+        [0x2002, high, low, ..] => vec![v4(high, low)],
+        // ISATAP (RFC 5214): within any network.
+        [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => vec![address, v4(high, low)],
+        // Teredo (RFC 4380): turned over.
+        [0x2001, 0, .., high, low] => vec![address, v4(!high, !low)],
+        _ => vec![address],
     }
 }
 
+/// For each length of a prefix that is possible; its ninth byte is never a part of the address (RFC 6052, 2.2).
+fn local_nat64(octets: [u8; 16], address: IpAddr) -> Vec<IpAddr> {
+    let ways = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
+    let found = ways.map(|places| Ipv4Addr::from(places.map(|at| octets[at])));
+    let found: Vec<IpAddr> = found.into_iter().filter(|v4| v4.octets()[0] != 0).map(IpAddr::V4).collect();
+    if found.is_empty() { vec![address] } else { found }
+}
+
 fn never_meant(address: IpAddr) -> Option<&'static str> {
-    const METADATA: [IpAddr; 3] = [
+    // Alibaba, Oracle, Azure; Amazon (also its name server and its clock), Google, Oracle.
+    const METADATA: [IpAddr; 8] = [
         IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
         IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+        IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
         IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+        IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+        IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253)),
+        IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+        IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
     ];
     if METADATA.contains(&address) {
         return Some("where a cloud keeps the keys of its machines");
@@ -171,7 +197,20 @@ mod tests {
             "2002:a9fe:a9fe::1",
             "100.100.100.200",
             "192.0.0.192",
+            "168.63.129.16",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            // SIIT, NAT64 with prefixes of 48, 56, 64 and 96 bits, ISATAP, Teredo.
+            "::ffff:0:169.254.169.254",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:a9:fe:a9fe::",
+            "64:ff9b:1::a9:fea9:fe00:0",
+            "64:ff9b:1::169.254.169.254",
+            "2001:db8::5efe:169.254.169.254",
+            "2001:db8::200:5efe:169.254.169.254",
+            "2001:0:4136:e378:8000:63bf:5601:5601",
             "fe80::1",
             "febf::1",
             "0.0.0.0",
@@ -195,6 +234,9 @@ mod tests {
             "100.64.0.1",
             "1.1.1.1",
             "2606:4700::1111",
+            "64:ff9b::1.1.1.1",
+            "64:ff9b:1::1.1.1.1",
+            "2001:db8::5efe:1.1.1.1",
         ] {
             assert!(!refused(&Addresses::default(), address), "{address}");
         }

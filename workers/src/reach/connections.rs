@@ -12,7 +12,7 @@ use runward_engine::runbook::secrets::{Form, Provider};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::secrets::find::{Place, one};
+use crate::secrets::find::{Place, fit, one};
 use crate::secrets::{Given, Value};
 
 /// The environment variable in which a step of ours finds the password of its connection.
@@ -84,7 +84,13 @@ impl Connections {
         let parsed = parse(&url).map_err(|why| told("URL", why))?;
         let password = match &connection.password {
             Some(provider) => Some(secret("password", provider)?),
-            None => parsed.password,
+            None => match parsed.password {
+                Some(value) => Some(
+                    fit(value, "", Form::Variable)
+                        .map_err(|why| told("URL", format!("has a password that cannot be used: {why}")))?,
+                ),
+                None => None,
+            },
         };
         let read_only = connection.read_only || parsed.read_only;
         let target = Target { connection: name.to_owned(), address: parsed.address, read_only };

@@ -78,7 +78,7 @@ pub(crate) fn read_key(path: &Path) -> Result<Value, String> {
 }
 
 /// Whether a step can receive it, and what it prints be masked.
-fn fit(value: Value, name: &str, form: Form) -> Result<Value, String> {
+pub(crate) fn fit(value: Value, name: &str, form: Form) -> Result<Value, String> {
     let (whole, line) = (value.bytes(), value.line());
     if line.is_empty() {
         return Err("it is empty".to_owned());

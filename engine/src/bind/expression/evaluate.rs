@@ -100,8 +100,18 @@ pub(super) fn value(expression: &Expression, context: &Context) -> Result<Value,
             .cloned()
             .ok_or_else(|| undefined(expression, &expression.paths[0], context));
     }
+    if let Some(element) = element(expression, context) {
+        return Ok(element.clone());
+    }
     let json = render(expression, context, "json")?;
     serde_json::from_str(&json).map_err(|error| failed(expression, error.to_string()))
+}
+
+/// `params.hosts[3]`: of a list that may be long, nothing is copied but that.
+fn element<'a>(expression: &Expression, context: &'a Context) -> Option<&'a Value> {
+    let [path] = &expression.paths[..] else { return None };
+    let index = expression.source.strip_prefix(&path.parts.join("."))?.strip_prefix('[')?.strip_suffix(']')?;
+    lookup(path, context)?.as_array()?.get(index.parse::<usize>().ok()?)
 }
 
 pub(super) fn text(expression: &Expression, context: &Context) -> Result<String, EvalError> {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use runward_engine::limits;
 use runward_engine::run::outputs::Outputs;
 use runward_engine::run::request::{Expected, HttpRequest};
+use runward_engine::runbook::value::is_too_deep;
 use runward_engine::units::format_duration;
 use serde_json::{Value, json};
 
@@ -73,7 +74,7 @@ pub(crate) fn post(
         hidden: Vec::new(),
     };
     let mask = Hidden::new(&[]);
-    let response = Client::new(&request, machine, &mask)?.send(&request, Some(cap))?;
+    let response = Client::new(&request, machine, &mask)?.by_status().send(&request, Some(cap))?;
     Ok((response.status, response.body.text))
 }
 
@@ -154,10 +155,10 @@ fn taken(response: Response, mask: &Hidden) -> Outputs {
     let mut taken = outputs([("status", json!(response.status)), ("body", json!(cut(response.body, mask)))]);
     for (name, value) in [("headers", Some(headers)), ("json", json)] {
         let Some(value) = value else { continue };
-        if value.to_string().len() <= limits::OUTPUT_BYTES_MAX {
+        if value.to_string().len() <= limits::OUTPUT_BYTES_MAX && !is_too_deep(&value) {
             taken.insert(name.to_owned(), value);
         } else {
-            say(&mask.hide(&format!("the output `{name}` would be too large and is left out")));
+            say(&mask.hide(&format!("the output `{name}` would be too large, or nested too deep, and is left out")));
         }
     }
     taken

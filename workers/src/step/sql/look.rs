@@ -2,7 +2,7 @@
 
 use crate::reach::connections::{Address, Target};
 
-use super::{postgres, sqlite};
+use super::{Hidden, postgres, sqlite, words};
 
 /// What a database says of itself, and of us.
 pub struct Seen {
@@ -14,12 +14,14 @@ pub struct Seen {
 
 /// Changes nothing. The error says what to do.
 pub async fn look(target: &Target, password: Option<&str>) -> Result<Seen, String> {
-    match &target.address {
+    let seen = match &target.address {
         Address::Postgres { url, .. } => postgres::look(url, password).await,
         Address::Sqlite { path, create: true } if matches!(path.try_exists(), Ok(false)) => {
             let version = "not there yet, the first step makes it".to_owned();
             Ok(Seen { version, superuser: false, in_the_clear: false })
         }
         Address::Sqlite { path, .. } => sqlite::look(path, target.read_only).await,
-    }
+    };
+    let hidden = Hidden::new(&password.map(str::to_owned).into_iter().collect::<Vec<_>>());
+    seen.map_err(|why| words::line(&hidden.hide(&why)))
 }

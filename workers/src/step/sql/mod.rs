@@ -15,7 +15,8 @@ mod words;
 
 use std::time::{Duration, Instant};
 
-use runward_engine::run::outputs::Outputs;
+use runward_engine::limits;
+use runward_engine::run::outputs::{self, Outputs};
 use runward_engine::run::request::Answer;
 use runward_engine::run::sql::{SqlRequest, Statement, count};
 use runward_engine::units::format_duration;
@@ -64,7 +65,8 @@ pub(super) fn run(request: &SqlRequest, target: Option<&Target>) -> Answer {
     say(&format!("{}: {}{kind}", target.connection, target.address.place()));
     let mut answer = runtime.block_on(connected(request, target, read_only, &hidden));
     if let Answer::Failed(why) | Answer::Unknown(why) = &mut answer {
-        *why = hidden.hide(&format!("{}: {why}", target.connection));
+        // First hidden, then cut: what is left of a sensitive value would not be known any more.
+        *why = words::line(&hidden.hide(&format!("{}: {why}", target.connection)));
     }
     answer
 }
@@ -115,7 +117,10 @@ async fn transaction<S: Session>(
         }
     };
     match done {
-        Ok(outputs) => commit(&mut session, outputs).await,
+        Ok(outputs) => match can_be_told(&outputs) {
+            Ok(()) => commit(&mut session, outputs).await,
+            Err(why) => Answer::Failed(format!("{why}: rolled back, nothing was changed")),
+        },
         Err(why) => Answer::Failed(why),
     }
 }
@@ -135,6 +140,16 @@ async fn work<S: Session>(session: &mut S, request: &SqlRequest, hidden: &Hidden
         return Err(format!("{why}: rolled back, nothing was changed"));
     }
     Ok(rows.outputs(last, hidden))
+}
+
+/// What cannot be told must not be committed: nobody would know of it.
+fn can_be_told(outputs: &Outputs) -> Result<(), String> {
+    outputs::check(outputs).map_err(|error| error.to_string())?;
+    let answer = serde_json::to_vec(&Answer::Outputs(outputs.clone())).map_err(|error| error.to_string())?;
+    match answer.len() > limits::OUTPUTS_BYTES_MAX {
+        true => Err(format!("its outputs have {} bytes: ask for fewer rows", answer.len())),
+        false => Ok(()),
+    }
 }
 
 /// Whoever dies meanwhile leaves the word that nobody knows.

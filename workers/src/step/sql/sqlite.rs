@@ -198,7 +198,7 @@ fn columns(row: &SqliteRow) -> Result<Vec<(String, Value)>, String> {
 
 /// By how the value is stored: a column has no type of its own.
 fn read(row: &SqliteRow, n: usize) -> Result<Value, String> {
-    let told = |error: sqlx::Error| words::line(&error.to_string());
+    let told = |error: sqlx::Error| error.to_string();
     let raw = row.try_get_raw(n).map_err(told)?;
     if raw.is_null() {
         return Ok(Value::Null);
@@ -227,9 +227,9 @@ fn code(error: &sqlx::Error) -> Option<i32> {
 
 fn told(error: &sqlx::Error) -> String {
     let said = match error {
-        sqlx::Error::Protocol(message) => return words::line(message),
-        sqlx::Error::Database(error) => words::line(error.message()),
-        other => words::line(&other.to_string()),
+        sqlx::Error::Protocol(message) => return message.clone(),
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        other => other.to_string(),
     };
     let help = match code(error) {
         Some(5) => "another program keeps it locked: end that transaction, or give the step a `retry`",

@@ -6,16 +6,18 @@ use runward_engine::run::sql::Statement;
 use runward_engine::units::format_duration;
 
 pub(super) const LEDGER: &str = "this database holds a ledger of runward, and no step touches that: give what the step works on a database of its own";
-/// Of a message of a server, which may repeat a value, in bytes.
-const MESSAGE_BYTES_MAX: usize = 2_000;
+/// Of what went wrong, which may repeat a value, in bytes: its beginning, and its end, where it says what to do.
+const HEAD_BYTES_MAX: usize = 2_000;
+const TAIL_BYTES_MAX: usize = 500;
 
-/// A message of a database, as one line.
+/// What went wrong, as one line. Whatever it may repeat has been hidden before.
 pub(super) fn line(text: &str) -> String {
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    match text.len() > MESSAGE_BYTES_MAX {
-        true => format!("{}...", &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)]),
-        false => text,
+    if text.len() <= HEAD_BYTES_MAX + TAIL_BYTES_MAX {
+        return text;
     }
+    let (head, tail) = (text.floor_char_boundary(HEAD_BYTES_MAX), text.ceil_char_boundary(text.len() - TAIL_BYTES_MAX));
+    format!("{} ... {}", &text[..head], &text[tail..])
 }
 
 /// Which values the parameters in this message are: `$1` is no word of the author's.

@@ -30,7 +30,8 @@ pub(super) struct Param {
 struct Kind {
     oid: u32,
     name: String,
-    is_array: bool,
+    /// Of an array: the type of its elements.
+    element: Option<u32>,
 }
 
 impl Param {
@@ -68,13 +69,12 @@ pub(super) async fn values(
 }
 
 async fn known(connection: &mut PgConnection, kinds: &[u32]) -> Result<HashMap<u32, Kind>, sqlx::Error> {
-    let sql = "select oid::bigint, format_type(oid, -1), typlen = -1 and typelem <> 0 from pg_catalog.pg_type where oid = any($1::bigint[])";
+    let sql = "select oid::bigint, format_type(oid, -1), case when typlen = -1 then typelem::bigint else 0 end from pg_catalog.pg_type where oid = any($1::bigint[])";
     let oids: Vec<i64> = kinds.iter().map(|oid| i64::from(*oid)).collect();
-    let found =
-        sqlx::query_as::<_, (i64, String, bool)>(sql).persistent(false).bind(oids).fetch_all(connection).await?;
-    let kind = |(oid, name, is_array): (i64, String, bool)| {
+    let found = sqlx::query_as::<_, (i64, String, i64)>(sql).persistent(false).bind(oids).fetch_all(connection).await?;
+    let kind = |(oid, name, element): (i64, String, i64)| {
         let oid = u32::try_from(oid).unwrap_or_default();
-        (oid, Kind { oid, name, is_array })
+        (oid, Kind { oid, name, element: u32::try_from(element).ok().filter(|element| *element != 0) })
     };
     Ok(found.into_iter().map(kind).collect())
 }
@@ -108,8 +108,8 @@ fn text(kind: &Kind, value: &Value) -> Result<Option<String>, String> {
     let is_json = JSON.contains(&kind.oid);
     let text = match value {
         Value::Null => return Ok(None),
-        Value::String(text) => plain(kind, text)?,
-        Value::Array(items) if kind.is_array => array(items)?,
+        Value::String(text) => plain(kind.oid, text)?,
+        Value::Array(items) if kind.element.is_some() => array(kind.element.unwrap_or_default(), items)?,
         Value::Array(_) | Value::Object(_) if is_json => value.to_string(),
         Value::Array(_) => {
             return Err(
@@ -127,8 +127,8 @@ fn text(kind: &Kind, value: &Value) -> Result<Option<String>, String> {
     Ok(Some(text))
 }
 
-fn plain(kind: &Kind, text: &str) -> Result<String, String> {
-    let cut = match kind.oid {
+fn plain(oid: u32, text: &str) -> Result<String, String> {
+    let cut = match oid {
         NAME => text.len() > NAME_BYTES_MAX,
         CHAR => text.len() > 1,
         _ => false,
@@ -136,19 +136,19 @@ fn plain(kind: &Kind, text: &str) -> Result<String, String> {
     if cut {
         return Err(format!("it has {} bytes, and the server would cut it", text.len()));
     }
-    if kind.oid == BYTEA {
+    if oid == BYTEA {
         return Ok(text.bytes().fold("\\x".to_owned(), |hex, byte| hex + &format!("{byte:02x}")));
     }
     Ok(text.to_owned())
 }
 
 /// As the server reads an array: every element in quotes, so that none of them is anything but itself.
-fn array(items: &[Value]) -> Result<String, String> {
+fn array(of: u32, items: &[Value]) -> Result<String, String> {
     let element = |item: &Value| {
         Ok(match item {
             Value::Null => "NULL".to_owned(),
-            Value::Array(items) => array(items)?,
-            Value::String(text) => quoted(text),
+            Value::Array(items) => array(of, items)?,
+            Value::String(text) => quoted(&plain(of, text)?),
             other => quoted(&other.to_string()),
         })
     };
@@ -165,37 +165,43 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn kind(oid: u32, is_array: bool) -> Kind {
-        Kind { oid, name: "k".to_owned(), is_array }
+    fn kind(oid: u32, element: Option<u32>) -> Kind {
+        Kind { oid, name: "k".to_owned(), element }
     }
 
     #[test]
     fn a_value_is_written_as_the_server_reads_it() {
         let text = |kind: &Kind, value: Value| text(kind, &value).unwrap();
-        assert_eq!(text(&kind(23, false), json!(3.0)), Some("3".into()));
-        assert_eq!(text(&kind(23, false), json!(3.5)), Some("3.5".into()), "and the server refuses it");
-        assert_eq!(text(&kind(701, false), json!(1e300)), Some("1e+300".into()));
-        assert_eq!(text(&kind(3802, false), json!({"a": [1]})), Some("{\"a\":[1]}".into()));
-        assert_eq!(text(&kind(17, false), json!("a\\é")), Some("\\x615cc3a9".into()));
+        assert_eq!(text(&kind(23, None), json!(3.0)), Some("3".into()));
+        assert_eq!(text(&kind(23, None), json!(3.5)), Some("3.5".into()), "and the server refuses it");
+        assert_eq!(text(&kind(701, None), json!(1e300)), Some("1e+300".into()));
+        assert_eq!(text(&kind(3802, None), json!({"a": [1]})), Some("{\"a\":[1]}".into()));
+        assert_eq!(text(&kind(17, None), json!("a\\é")), Some("\\x615cc3a9".into()));
         assert_eq!(
-            text(&kind(1009, true), json!(["a\"b\\", null, "NULL", ""])),
+            text(&kind(1009, Some(25)), json!(["a\"b\\", null, "NULL", ""])),
             Some("{\"a\\\"b\\\\\",NULL,\"NULL\",\"\"}".into())
         );
-        assert_eq!(text(&kind(1007, true), json!([[1, 2], [3, 4]])), Some("{{\"1\",\"2\"},{\"3\",\"4\"}}".into()));
-        assert_eq!(text(&kind(23, false), json!(null)), None);
-        assert_eq!(text(&kind(16, false), json!(true)), Some("true".into()));
+        assert_eq!(text(&kind(1007, Some(23)), json!([[1, 2], [3, 4]])), Some("{{\"1\",\"2\"},{\"3\",\"4\"}}".into()));
+        assert_eq!(
+            text(&kind(1001, Some(BYTEA)), json!(["a\\"])),
+            Some("{\"\\\\x615c\"}".into()),
+            "bytes, not escapes"
+        );
+        assert_eq!(text(&kind(23, None), json!(null)), None);
+        assert_eq!(text(&kind(16, None), json!(true)), Some("true".into()));
     }
 
     #[test]
     fn what_the_server_would_change_silently_is_refused() {
         for (kind, value, why) in [
-            (kind(NAME, false), json!("x".repeat(64)), "would cut it"),
-            (kind(CHAR, false), json!("ab"), "would cut it"),
-            (kind(23, false), json!([1]), "= any("),
-            (kind(25, false), json!({"a": 1}), "| json"),
+            (kind(NAME, None), json!("x".repeat(64)), "would cut it"),
+            (kind(CHAR, None), json!("ab"), "would cut it"),
+            (kind(1003, Some(NAME)), json!(["x".repeat(64)]), "would cut it"),
+            (kind(23, None), json!([1]), "= any("),
+            (kind(25, None), json!({"a": 1}), "| json"),
         ] {
             assert!(text(&kind, &value).unwrap_err().contains(why), "{value}");
         }
-        assert!(text(&kind(NAME, false), &json!("x".repeat(63))).is_ok());
+        assert!(text(&kind(NAME, None), &json!("x".repeat(63))).is_ok());
     }
 }

@@ -28,8 +28,9 @@ pub(super) struct Mark {
 }
 
 pub(super) async fn mark(connection: &mut PgConnection) -> Result<Mark, sqlx::Error> {
-    let asked = sqlx::query_scalar("select txid_current_if_assigned()::text").fetch_one(&mut *connection).await?;
-    let life = sqlx::query(LIFE).fetch_one(connection).await?;
+    let asked = sqlx::query_scalar("select txid_current_if_assigned()::text").persistent(false);
+    let asked = asked.fetch_one(&mut *connection).await?;
+    let life = sqlx::query(LIFE).persistent(false).fetch_one(connection).await?;
     Ok(Mark { transaction: asked, life: life.try_get(1)? })
 }
 
@@ -57,14 +58,14 @@ enum Said {
 
 async fn ask(options: &PgConnectOptions, transaction: &str) -> Result<Option<Said>, sqlx::Error> {
     let mut connection = options.connect().await?;
-    let row = sqlx::query(LIFE).fetch_one(&mut connection).await?;
+    let row = sqlx::query(LIFE).persistent(false).fetch_one(&mut connection).await?;
     // A standby may be behind.
     if row.try_get::<bool, _>(0)? {
         return Ok(None);
     }
     let life = row.try_get(1)?;
     let asked = sqlx::query_scalar::<_, Option<String>>("select txid_status($1::text::bigint)");
-    match asked.bind(transaction).fetch_one(&mut connection).await {
+    match asked.persistent(false).bind(transaction).fetch_one(&mut connection).await {
         Ok(status) => Ok(match status.as_deref() {
             Some("committed") => Some(Said::Committed { life }),
             Some("aborted") => Some(Said::Aborted),

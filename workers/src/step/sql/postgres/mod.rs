@@ -63,6 +63,8 @@ impl Postgres {
     async fn run(&mut self, statement: &Statement, rows: &mut Rows) -> Result<u64, sqlx::Error> {
         let plain = runward_engine::bind::sql::joined(&statement.texts, |n| format!("${}", n + 1));
         let prepared = (&mut self.connection).prepare(AssertSqlSafe(plain).into_sql_str()).await?;
+        // It has a name on the server, and would keep it there for whom a pooler gives this connection next.
+        self.connection.clear_cached_statements().await?;
         let names: Vec<&str> = prepared.columns().iter().map(Column::name).collect();
         distinct(names.iter().copied()).map_err(sqlx::Error::Protocol)?;
         let kinds = match prepared.parameters() {
@@ -128,19 +130,20 @@ impl Session for Postgres {
         async move {
             let cancelled = async {
                 let mut connection = options.connect().await?;
-                sqlx::query("select pg_cancel_backend($1)").bind(pid).execute(&mut connection).await?;
+                let cancel = sqlx::query("select pg_cancel_backend($1)").persistent(false).bind(pid);
+                cancel.execute(&mut connection).await?;
                 connection.close().await
             };
             if let Err(error) = cancelled.await {
                 let error: sqlx::Error = error;
-                super::say(&format!("the statement cannot be cancelled: {}", told(&error, None)));
+                super::say(&words::line(&format!("the statement cannot be cancelled: {}", told(&error, None))));
             }
         }
     }
 }
 
 fn options(url: &str) -> Result<PgConnectOptions, String> {
-    let wrong = |error: sqlx::Error| format!("its URL cannot be used: {}", words::line(&error.to_string()));
+    let wrong = |error: sqlx::Error| format!("its URL cannot be used: {}", error);
     let mut options = PgConnectOptions::from_str(url).map_err(wrong)?;
     if let Some(password) = std::env::var_os(PASSWORD) {
         options = options.password(password.to_str().ok_or("its password is not UTF-8")?);
@@ -149,7 +152,8 @@ fn options(url: &str) -> Result<PgConnectOptions, String> {
         let step = std::env::var("RUNWARD_STEP").unwrap_or_default();
         options = options.application_name(&format!("runward {step}"));
     }
-    Ok(options.statement_cache_capacity(0).disable_statement_logging())
+    // What is in no cache cannot be cleared.
+    Ok(options.statement_cache_capacity(1).disable_statement_logging())
 }
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, String> {
@@ -202,23 +206,23 @@ fn is_definite(error: &sqlx::Error) -> bool {
 fn told(error: &sqlx::Error, statement: Option<&Statement>) -> String {
     let database = match error {
         // Our own words, and what binding says.
-        sqlx::Error::Protocol(message) => return words::line(message),
+        sqlx::Error::Protocol(message) => return message.clone(),
         sqlx::Error::Database(database) => database,
         sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
             return "nothing listens there (connection refused): start the server, or correct the connection"
                 .to_owned();
         }
-        sqlx::Error::Io(error) => return format!("the connection failed: {}", words::line(&error.to_string())),
-        other => return words::line(&other.to_string()),
+        sqlx::Error::Io(error) => return format!("the connection failed: {}", error),
+        other => return other.to_string(),
     };
-    let Some(error) = database.try_downcast_ref::<PgDatabaseError>() else { return words::line(database.message()) };
-    let mut said = words::line(error.message());
+    let Some(error) = database.try_downcast_ref::<PgDatabaseError>() else { return database.message().to_owned() };
+    let mut said = error.message().to_owned();
     if let Some(statement) = statement {
         said += &words::parameters(error.message(), statement, '$');
         said += &place(error, statement);
     }
     for more in [error.detail(), error.hint()].into_iter().flatten() {
-        said += &format!("; {}", words::line(more));
+        said += &format!("; {}", more);
     }
     words::with_help(format!("{said} [{}]", error.code()), words::help(error.code()))
 }
@@ -244,7 +248,7 @@ pub(super) async fn look(url: &str, password: Option<&str>) -> Result<Seen, Stri
     guard(&mut connection).await?;
     let sql = "select current_setting('server_version'), rolsuper, inet_client_addr() is not null and not exists (select 1 from \
                pg_stat_ssl where pid = pg_backend_pid() and ssl) from pg_roles where rolname = current_user";
-    let seen = sqlx::query_as::<_, (String, bool, bool)>(sql).fetch_one(&mut connection).await;
+    let seen = sqlx::query_as::<_, (String, bool, bool)>(sql).persistent(false).fetch_one(&mut connection).await;
     let (version, superuser, in_the_clear) = seen.map_err(|error| told(&error, None))?;
     Ok(Seen { version: format!("PostgreSQL {version}"), superuser, in_the_clear })
 }

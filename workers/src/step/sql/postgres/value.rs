@@ -2,10 +2,13 @@
 //! people know it by. A type that is not read here is an error with the way out, never a guess.
 
 use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
+use runward_engine::run::decimal;
 use serde_json::{Number, Value, json};
 use sqlx::postgres::{PgColumn, PgRow, PgTypeInfo, PgTypeKind};
 use sqlx::{Column, Row, TypeInfo, ValueRef};
 
+/// `json` and `jsonb`.
+const JSON: [u32; 2] = [114, 3802];
 const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
 
 /// By their names, in order.
@@ -19,7 +22,11 @@ pub(super) fn columns(columns: &[PgColumn], row: &PgRow) -> Result<Vec<(String, 
         let bytes = raw.as_bytes().map_err(|error| format!("the column `{name}` cannot be read: {error}"))?;
         let value = read(column.type_info(), bytes).ok_or_else(|| {
             let kind = column.type_info().name().to_lowercase();
-            format!("the column `{name}` has the type {kind}, which is not read here: write `...::text as {name}`")
+            let why = match JSON.contains(&column.type_info().oid().map_or(0, |oid| oid.0)) {
+                true => "nested too deep, or with a number that has more digits than can be kept",
+                false => "which is not read here",
+            };
+            format!("the column `{name}` has the type {kind}, {why}: write `...::text as {name}`")
         })?;
         Ok((name, value))
     };
@@ -44,8 +51,8 @@ fn read(kind: &PgTypeInfo, bytes: &[u8]) -> Option<Value> {
         23 => Some(json!(i32::from_be_bytes(bytes.try_into().ok()?))),
         26 | 28 => Some(json!(u32::from_be_bytes(bytes.try_into().ok()?))),
         18 | 19 | 25 | 142 | 705 | 1042 | 1043 => text(bytes),
-        114 => serde_json::from_slice(bytes).ok(),
-        3802 => serde_json::from_slice(bytes.strip_prefix(&[1])?).ok(),
+        114 => document(bytes),
+        3802 => document(bytes.strip_prefix(&[1])?),
         // By its shortest text: 0.1 is no 0.10000000149011612.
         700 => fraction(&f32::from_be_bytes(bytes.try_into().ok()?).to_string()),
         701 => fraction(&f64::from_be_bytes(bytes.try_into().ok()?).to_string()),
@@ -81,7 +88,7 @@ fn fraction(text: &str) -> Option<Value> {
     })
 }
 
-/// Groups of four digits, with the weight of the first. A number where JSON loses nothing of it, else its text.
+/// Groups of four digits, with the weight of the first. Always its text: what type a value has must not depend on its digits.
 fn numeric(bytes: &[u8]) -> Option<Value> {
     let half = |n: usize| Some(u16::from_be_bytes(bytes.get(2 * n..2 * n + 2)?.try_into().ok()?));
     let (groups, weight, sign, scale) = (half(0)?, half(1)?.cast_signed(), half(2)?, usize::from(half(3)?));
@@ -115,12 +122,36 @@ fn numeric(bytes: &[u8]) -> Option<Value> {
         text += ".";
         text += &after[..scale];
     }
-    let exact = text.parse::<i64>().map(|number| json!(number)).ok();
-    let near = || {
-        let number: f64 = text.parse().ok()?;
-        (number.to_string() == text).then(|| Number::from_f64(number).map(Value::Number)).flatten()
+    Some(Value::String(text))
+}
+
+/// JSON whose numbers can be held to their last digit.
+fn document(bytes: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let value = serde_json::from_str(text).ok()?;
+    numbers(text).all(is_held).then_some(value)
+}
+
+/// The numbers of a JSON text, as they are written.
+fn numbers(text: &str) -> impl Iterator<Item = &str> {
+    let (mut in_text, mut escaped) = (false, false);
+    let outside = move |c: char| {
+        let inside = in_text;
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_text => escaped = true,
+            '"' => in_text = !in_text,
+            _ => {}
+        }
+        inside || !(c.is_ascii_digit() || "+-.eE".contains(c))
     };
-    Some(exact.or_else(near).unwrap_or(Value::String(text)))
+    text.split(outside).filter(|word| word.bytes().any(|byte| byte.is_ascii_digit()))
+}
+
+fn is_held(number: &str) -> bool {
+    number.parse::<i64>().is_ok()
+        || number.parse::<u64>().is_ok()
+        || number.parse::<f64>().is_ok_and(|near| decimal::same(&near.to_string(), number))
 }
 
 fn epoch() -> Option<NaiveDate> {
@@ -213,15 +244,32 @@ mod tests {
 
     #[test]
     fn a_number_of_the_database_loses_no_digit() {
-        assert_eq!(number(&[], 0, false, 0), json!(0));
-        assert_eq!(number(&[12, 3456], 1, false, 0), json!(123_456));
-        assert_eq!(number(&[1], 2, true, 0), json!(-100_000_000));
-        assert_eq!(number(&[1, 5000], 0, false, 1), json!(1.5));
+        assert_eq!(number(&[], 0, false, 0), json!("0"));
+        assert_eq!(number(&[12, 3456], 1, false, 0), json!("123456"));
+        assert_eq!(number(&[1], 2, true, 0), json!("-100000000"));
+        assert_eq!(number(&[1, 5000], 0, false, 1), json!("1.5"));
         assert_eq!(number(&[1, 5000], 0, false, 2), json!("1.50"), "its scale says something");
-        assert_eq!(number(&[5], -2, false, 8), json!(0.000_000_05));
-        assert_eq!(number(&[5000], -1, false, 1), json!(0.5));
-        assert_eq!(number(&[9007, 1992, 5474, 993], 3, false, 0), json!(9_007_199_254_740_993_i64));
+        assert_eq!(number(&[5], -2, false, 8), json!("0.00000005"));
+        assert_eq!(number(&[5000], -1, false, 1), json!("0.5"));
+        assert_eq!(number(&[9007, 1992, 5474, 993], 3, false, 0), json!("9007199254740993"));
         assert_eq!(number(&[9999, 9999, 9999, 9999, 9999], 4, false, 0), json!("99999999999999999999"));
+    }
+
+    #[test]
+    fn a_document_loses_no_digit_or_is_refused() {
+        for kept in [
+            "1.10",
+            "1e3",
+            "[9007199254740993, 18446744073709551615]",
+            "{\"1e999\": \"12345678901234567890123\"}",
+            "0.1",
+        ] {
+            assert_eq!(document(kept.as_bytes()), serde_json::from_str(kept).ok(), "{kept}");
+        }
+        assert_eq!(numbers(r#"{"a\"1": [-1.5e+3,2], "3": "4"}"#).collect::<Vec<_>>(), ["-1.5e+3", "2"]);
+        for lost in ["12345678901234567890123", "[0.1234567890123456789012]", "{\"a\": 1e400}"] {
+            assert_eq!(document(lost.as_bytes()), None, "{lost}");
+        }
     }
 
     #[test]
