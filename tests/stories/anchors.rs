@@ -24,7 +24,7 @@ fn anchored() -> Scene {
     scene.expect(1, &["run", "book.yaml"]);
     scene.expect(0, &["db", "check"]);
     let said = scene.expect(0, &["audit", "anchor"]);
-    assert_eq!(said.stdout, "anchor 1: 2 runs went on since the one before\n");
+    assert_eq!(said.stdout, "anchor 1: the first of this file, with 2 runs\n");
     scene.expect(0, &["audit", "verify"]);
     scene
 }
@@ -187,7 +187,7 @@ fn a_ledger_in_postgres_is_anchored_as_well() {
     let said = runward(&["audit", "anchor", "--file", &other]);
     assert_eq!(
         (said.code, said.stdout.as_str()),
-        (0, "anchor 1: 1 run went on since the one before\n"),
+        (0, "anchor 1: the first of this file, with 1 run\n"),
         "{}",
         said.stderr
     );

@@ -46,12 +46,13 @@ async fn anchor(config: &Config, file: Option<PathBuf>, format: Format) -> Resul
         Err(AnchorError::Ledger(error)) => return Err(error.into()),
         Err(error @ AnchorError::File { .. }) => return Err(Failure::usage(error.to_string()).help(FILE_HELP)),
     };
-    let (number, runs) = match said {
-        Anchored::Line { anchor, runs } => (anchor, runs),
-        Anchored::Nothing { anchor } => (anchor, 0),
-    };
+    let number = said.number();
+    let runs = if let Anchored::Line { runs, .. } = said { runs } else { 0 };
     match (format, said) {
         (Format::Json, _) => print_json(&json!({"file": file, "anchor": number, "runs": runs, "problems": []})),
+        (Format::Text, Anchored::Line { anchor: 1, .. }) => {
+            print_line(&format!("anchor 1: the first of this file, with {}", text::count(runs as u64, "run")));
+        }
         (Format::Text, Anchored::Line { .. }) => {
             print_line(&format!("anchor {number}: {} went on since the one before", text::count(runs as u64, "run")));
         }
@@ -101,7 +102,10 @@ async fn verify(
     vanished.retain(|id| pruned.iter().all(|run| run["run"] != id.0));
     bad.extend(vanished.iter().map(|id| format!("run {id} vanished while it was read, and no pruning says so")));
     bad.extend(check::pinned(ledger, &rows).await);
-    let anchored = anchors.map(|file| compared(file, only.as_ref()));
+    let anchored = match anchors {
+        Some(file) => Some(compared(file, only.as_ref()).await),
+        None => None,
+    };
     let anchored = match anchored {
         Some(Ok((file, anchors))) => {
             bad.extend(anchors.broken.iter().map(|what| format!("{}: {what}", file.display())));
@@ -146,8 +150,8 @@ async fn verify(
 }
 
 /// What a file has seen of the record, or of one run.
-fn compared(file: PathBuf, only: Option<&RunId>) -> Result<(PathBuf, Anchors), String> {
-    let anchors = anchor::read(&file).map_err(|error| {
+async fn compared(file: PathBuf, only: Option<&RunId>) -> Result<(PathBuf, Anchors), String> {
+    let anchors = anchor::read(&file).await.map_err(|error| {
         format!(
             "the anchors cannot be read: {error}: they were removed, or `runward audit anchor` has never written any"
         )

@@ -9,10 +9,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use runward_store::anchor::{Anchor, Anchors, Heads};
 use runward_store::{Ledger, LedgerError};
+use tokio::sync::oneshot;
 use tracing::{debug, error, warn};
+
+/// What a file may take to be read or written.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What came of an anchoring.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +25,15 @@ pub enum Anchored {
     Line { anchor: u64, runs: usize },
     /// Nothing has gone on since.
     Nothing { anchor: u64 },
+}
+
+impl Anchored {
+    /// How many the file has now.
+    pub fn number(&self) -> u64 {
+        match self {
+            Anchored::Line { anchor, .. } | Anchored::Nothing { anchor } => *anchor,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -35,23 +48,23 @@ pub enum AnchorError {
 }
 
 /// Every one that a file has.
-pub fn read(file: &Path) -> Result<Anchors, AnchorError> {
-    let broken = |source| AnchorError::File { file: file.to_owned(), source };
-    let mut text = Vec::new();
-    File::open(file).map_err(broken)?.read_to_end(&mut text).map_err(broken)?;
+pub async fn read(file: &Path) -> Result<Anchors, AnchorError> {
+    let path = file.to_owned();
+    let text = apart(file, move || whole_text(&mut regular(OpenOptions::new().read(true), &path)?)).await?;
     Ok(Anchors::read(&String::from_utf8_lossy(&text)))
 }
 
 /// Adds a line, synced, if something has gone on.
 pub async fn append(ledger: &dyn Ledger, file: &Path) -> Result<Anchored, AnchorError> {
-    let broken = |source| AnchorError::File { file: file.to_owned(), source };
-    let opened = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(file).map_err(broken)?;
-    // Whoever holds it reads and writes a file, and asks the ledger twice.
-    let locking = tokio::task::spawn_blocking(move || Flock::lock(opened, FlockArg::LockExclusive));
-    let locked = locking.await.map_err(|error| broken(io::Error::other(error)))?;
-    let mut locked = locked.map_err(|(_, errno)| broken(errno.into()))?;
-    let mut text = Vec::new();
-    locked.read_to_end(&mut text).map_err(broken)?;
+    let path = file.to_owned();
+    // Whoever holds the lock reads and writes a file, and asks the ledger twice.
+    let open = move || {
+        let opened = regular(OpenOptions::new().read(true).append(true).create(true).mode(0o600), &path)?;
+        let mut locked = Flock::lock(opened, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
+        let text = whole_text(&mut locked)?;
+        Ok((locked, text))
+    };
+    let (mut locked, text) = apart(file, open).await?;
     let anchors = Anchors::read(&String::from_utf8_lossy(&text));
     let heads = Heads::of(ledger).await?;
     let grown = anchors.grown_wrong(ledger, &heads, false).await?;
@@ -62,9 +75,41 @@ pub async fn append(ledger: &dyn Ledger, file: &Path) -> Result<Anchored, Anchor
     let Some(anchor) = anchors.next(&heads, now_ms()) else { return Ok(Anchored::Nothing { anchor: anchors.count() }) };
     // After a line that was not written to its end a new one begins.
     let start = if text.last().is_none_or(|last| *last == b'\n') { "" } else { "\n" };
-    locked.write_all(format!("{start}{}\n", anchor.line()).as_bytes()).map_err(broken)?;
-    locked.sync_all().map_err(broken)?;
+    let line = format!("{start}{}\n", anchor.line());
+    apart(file, move || locked.write_all(line.as_bytes()).and_then(|()| locked.sync_all())).await?;
     Ok(Anchored::Line { anchor: anchor.anchor, runs: anchor.runs.len() })
+}
+
+/// Not a FIFO, at which an open or a read would wait for somebody.
+fn regular(how: &mut OpenOptions, file: &Path) -> io::Result<File> {
+    let opened = how.custom_flags(OFlag::O_NONBLOCK.bits()).open(file)?;
+    match opened.metadata()?.is_file() {
+        true => Ok(opened),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
+}
+
+fn whole_text(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Does something to the file in a thread of its own, so that a mount that hangs holds up nothing else, not even the end of
+/// this process.
+async fn apart<T: Send + 'static>(
+    file: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, AnchorError> {
+    let broken = |source| AnchorError::File { file: file.to_owned(), source };
+    let (tell, told) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("anchor".to_owned());
+    thread.spawn(move || _ = tell.send(work())).map_err(broken)?;
+    match tokio::time::timeout(PATIENCE, told).await {
+        Ok(Ok(done)) => done.map_err(broken),
+        Ok(Err(_)) => Err(broken(io::Error::other("what wrote it ended without an answer"))),
+        Err(_) => Err(broken(io::Error::other("its disk does not answer, or somebody else keeps it locked"))),
+    }
 }
 
 /// One line of everything there is, for a place of which this program knows nothing.
@@ -87,9 +132,25 @@ pub struct Anchoring {
 /// For ever, from now on. Nothing that goes wrong is a reason for anything else to stop.
 pub(crate) async fn now_and_then(anchoring: Option<&Anchoring>, ledger: &dyn Ledger) {
     let Some(Anchoring { file, every }) = anchoring else { return std::future::pending().await };
+    let mut newest = 0;
     loop {
         match append(ledger, file).await {
-            Ok(anchored) => debug!(?anchored, "the record was anchored"),
+            Ok(anchored) => {
+                let before = std::mem::replace(&mut newest, anchored.number());
+                debug!(?anchored, "the record was anchored");
+                if newest < before {
+                    error!(
+                        "{}: {before} anchors were there, and now there are {newest}: somebody replaced it. Keep the old one: \
+                         `runward audit verify --anchors FILE` compares with it",
+                        file.display()
+                    );
+                } else if matches!(anchored, Anchored::Line { anchor: 1, .. }) {
+                    warn!(
+                        "{}: it had no anchors, and begins anew: what was cut off or written again before now does not show in it",
+                        file.display()
+                    );
+                }
+            }
             Err(error @ AnchorError::Contradicted { .. }) => {
                 error!("{error}; `runward audit verify` tells more; nothing is anchored until this is looked into");
             }
