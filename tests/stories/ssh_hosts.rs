@@ -88,6 +88,17 @@ impl Hosts {
         door.cut();
     }
 
+    /// From the next connection on this name leads to the machine that is otherwise called `to`.
+    pub fn lead(&self, scene: &Scene, name: &str, to: &str) {
+        let file = format!("{name}.sshd");
+        let config = scene.read(&file);
+        let of = |line: &str| match line.starts_with("SetEnv ") {
+            true => format!("SetEnv XDG_STATE_HOME={}\n", scene.path(&format!("far/{to}")).display()),
+            false => format!("{line}\n"),
+        };
+        scene.file(&file, config.lines().map(of).collect::<String>());
+    }
+
     pub fn open(&self, name: &str) {
         self.of(name).door.closed.store(false, Ordering::SeqCst);
     }

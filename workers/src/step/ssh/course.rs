@@ -17,7 +17,7 @@ use runward_engine::units::format_duration;
 use std::os::fd::AsFd;
 
 use super::line::{Heard, Line, asked_to_stop};
-use super::wire::{self, Word};
+use super::wire::{self, Machine, Word};
 use super::{Answer, End, FAR_MS, LOST_AFTER_MS, Order, say, words};
 use crate::secrets::Value;
 
@@ -40,6 +40,10 @@ pub(super) struct Course<'a> {
     sent: bool,
     /// It was asked on an earlier connection than this one.
     again: bool,
+    /// The machine that was asked to start it.
+    machine: Option<Machine>,
+    /// That machine, or one with a copy of its folder, was started anew since.
+    restarted: bool,
     /// It is known to have been started.
     started: bool,
     /// How many bytes of output and errors were passed on.
@@ -68,6 +72,8 @@ impl<'a> Course<'a> {
             give_up: after(begun, patience),
             sent: false,
             again: false,
+            machine: None,
+            restarted: false,
             started: false,
             seen: [0, 0],
             stop: None,
@@ -111,6 +117,7 @@ impl<'a> Course<'a> {
 
     fn unknown(&self, why: &str) -> End {
         let Order { host, attempt, .. } = self.order;
+        let look = words::where_it_ended(host, self.state(), attempt);
         let left = Duration::from_millis(self.order.timeout_ms).saturating_sub(self.begun.elapsed());
         let ends = match left.is_zero() {
             true => "its time there is over, so that host ends it by itself".to_owned(),
@@ -118,8 +125,13 @@ impl<'a> Course<'a> {
         };
         End::Unknown(format!(
             "{host} could not be reached any more ({why}), so what the step came to is not known: {ends}. Once it is there again, \
-             look at it: ssh {host} 'cat .local/state/runward/attempts/{attempt}/end'"
+             look at it: {look}"
         ))
+    }
+
+    /// The folder of runward there.
+    fn state(&self) -> &str {
+        self.machine.as_ref().map_or("~/.local/state/runward", |machine| &machine.state)
     }
 
     /// One connection, from its first word to its last.
@@ -127,6 +139,10 @@ impl<'a> Course<'a> {
         loop {
             let silent_at = Instant::now() + SILENT_MAX.saturating_sub(line.silence());
             match line.next(self.signals, self.give_up.min(silent_at).min(self.unstarted_until())) {
+                // Nothing is written there, and the other one may come back.
+                Heard::Word(Word::Ready(now)) if self.machine.as_ref().is_some_and(|before| before.id != now.id) => {
+                    return After::Broken(words::another_machine(&self.order.host));
+                }
                 Heard::Word(word) => {
                     if let Some(end) = self.take(word, line) {
                         return After::Answer(end);
@@ -163,7 +179,9 @@ impl<'a> Course<'a> {
     fn take(&mut self, word: Word, line: &mut Line) -> Option<End> {
         let host = &self.order.host;
         match word {
-            Word::Ready => {
+            Word::Ready(machine) => {
+                self.restarted |= self.machine.as_ref().is_some_and(|before| before.boot != machine.boot);
+                self.machine.get_or_insert(machine);
                 line.send(&match self.sent {
                     true => wire::follow(self.order),
                     false => wire::start(self.order, self.secrets, self.left_ms()),
@@ -181,11 +199,16 @@ impl<'a> Course<'a> {
             // While it was unreachable its disk may have filled up: it is asked again.
             Word::Unfit(why) if self.again => say(&format!("{host}: {why}")),
             Word::Unfit(why) => return Some(End::NotStarted(format!("{host} cannot carry out a step: {why}"))),
-            Word::Busy(pid) => return Some(End::NotStarted(words::busy(host, &pid))),
-            // It was there: another machine has taken its name, or its journal is gone.
-            Word::Void if self.started => return Some(End::Unknown(words::forgotten(host))),
-            Word::Void if self.stop.is_some() => return Some(End::Killed),
-            Word::Void => {
+            Word::Busy(pid, ending) => return Some(End::NotStarted(words::busy(host, &pid, &ending))),
+            // It was there, or may have been: a copy of the machine has taken its name, or its journal is gone.
+            Word::Void(_) if self.started || self.restarted => {
+                return Some(End::Unknown(words::forgotten(host, self.state())));
+            }
+            Word::Void(_) if self.stop.is_some() => return Some(End::Killed),
+            Word::Void(why) if !why.is_empty() => {
+                return Some(End::NotStarted(format!("{host} could not start the step: {why}")));
+            }
+            Word::Void(_) => {
                 let why =
                     format!("the connection to {host} broke before the step was started there, and it never will be");
                 return Some(End::NotStarted(why));

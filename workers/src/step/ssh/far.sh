@@ -4,15 +4,17 @@
 # connect: talks to whoever asked, starts an attempt or follows it. It may die at any time.
 # run:     starts the step, keeps its output, its time and its end. It outlives the connection.
 #
+# host: a name that this machine, or rather this folder, gave itself once
 # attempts/<id>/ made with mkdir: the attempt is decided; whoever finds it never starts it
 #   decided, and void | starting: nothing was started and nothing will be | something may have been
-#   runner, main: process, its start in ticks of the kernel, its boot;   unit: which step it is of
+#   runner, main: process, its start in ticks of the kernel, its boot;   unit: which step it is of;   workspace: its folder
 #   out.N, err.N: output, in pieces;   output: what it wrote to $RUNWARD_OUTPUT;   stop: seconds of grace;   end: how it ended
 umask 077
 unset CDPATH
 piece=4194304 # bytes; of each stream the first 8 pieces are kept, and the last 8
 finished_days=7
 workspace_days=30
+order_seconds=600 # for the whole of an order to arrive
 
 say() { printf '%s\n' "$*"; }
 
@@ -31,12 +33,27 @@ lives() {
     read -r pid begun boot 2>/dev/null <"$1" && [ "$boot" = "$this_boot" ] && [ "$(born "$pid")" = "$begun" ]
 }
 
+# Does something after so many seconds, in a process of its own, unless that is told to be called off.
+later() {
+    (
+        : & # so that $! is never a process of anybody else
+        # Again and again: a process that has not become its program yet hears nothing.
+        trap 'while born $! >/dev/null && kill $!; do sleep 0.01; done; exit' TERM
+        sleep "$1" &
+        shift
+        wait $! && "$@"
+    ) </dev/null >/dev/null 2>&1 &
+}
+
+# A signal that comes while it is still being made is lost.
+call_off() { while born "$1" >/dev/null && kill "$1" 2>/dev/null; do sleep 0.01; done; }
+
 # ---------------------------------------------------------------------------------------------------------------- connect
 
 connect() {
     say
     say 'runward far 1'
-    for tool in cat dd env grep head mkdir mkfifo mv rm setsid sleep tail tr wc; do
+    for tool in cat dd env grep head ln mkdir mkfifo mv rm setsid sleep tail touch tr wc; do
         command -v "$tool" >/dev/null || { say "unfit it has no \`$tool\`: install it there"; exit 0; }
     done
     dd if=/dev/null of=/dev/null bs=1 count=1 iflag=count_bytes 2>/dev/null ||
@@ -49,15 +66,21 @@ connect() {
     attempts=$state/attempts
     mkdir -p "$attempts" "$state/workspaces" 2>/dev/null && [ -w "$attempts" ] ||
         { say "unfit the folder $attempts cannot be used: its user has to be able to write there"; exit 0; }
+    if [ ! -s "$state/host" ]; then
+        cat /proc/sys/kernel/random/uuid >"$state/host.$$" 2>/dev/null && ln "$state/host.$$" "$state/host" 2>/dev/null
+        rm -f "$state/host.$$"
+    fi
+    read -r host 2>/dev/null <"$state/host" && [ -n "$host" ] ||
+        { say "unfit nothing can be written to $state: is its disk full?"; exit 0; }
     exec 3<&0
-    say ready
+    say "ready $host $this_boot $state"
     IFS=' ' read -r asked id unit <&3 || exit 0
     case $id in '' | *[!A-Za-z0-9-]*) exit 0 ;; esac
     folder=$attempts/$id
     case $asked in
     start)
         sweep
-        if earlier; then say "busy $pid"; exit 0; fi
+        if earlier; then say "busy $pid $ending"; exit 0; fi
         if mkdir "$folder" 2>/dev/null; then start
         elif [ ! -d "$folder" ]; then say "unfit the folder $folder cannot be made: is the disk full?"; exit 0; fi ;;
     follow)
@@ -77,26 +100,45 @@ connect() {
 # Declares that nothing was started, unless somebody was faster.
 void() { mkdir "$folder/decided" 2>/dev/null && : >"$folder/void"; }
 
-# Secrets of attempts that nobody watches any more, attempts that ended and were never collected, and workspaces that nobody
-# has touched for long.
+# Says that nothing was started, and to who wanted to start it also why, as far as that can be seen.
+say_void() {
+    why=
+    if [ "$asked" = start ]; then
+        why='what was to start it there ended'
+        { printf x >"$folder/probe"; } 2>/dev/null
+        if [ ! -s "$folder/probe" ]; then why="nothing can be written to $folder: is its disk full?"
+        elif [ -s "$folder/trouble" ]; then why=$(tail -n 1 "$folder/trouble" | LC_ALL=C tr -c '[:print:]' ' ' | head -c 400); fi
+    fi
+    say "void $why"
+    exit 0
+}
+
+# Secrets of attempts that nobody watches any more, attempts that nobody has collected, and workspaces that nobody has used
+# for long.
 sweep() {
+    used=' '
     for other in "$attempts"/*; do
-        [ -d "$other/secrets" ] && [ -e "$other/runner" ] || continue
-        lives "$other/runner" || lives "$other/main" || rm -rf "$other/secrets"
+        if lives "$other/runner" || lives "$other/main"; then
+            if read -r name 2>/dev/null <"$other/workspace"; then used="$used$name "; fi
+        elif [ -d "$other/secrets" ] && [ -e "$other/runner" ]; then rm -rf "$other/secrets"; fi
     done
     command -v find >/dev/null || return 0
     find "$attempts/." ! -name . -prune -type d -mtime "+$finished_days" 2>/dev/null | while IFS= read -r old; do
-        if [ -e "$old/end" ] || [ -e "$old/void" ]; then rm -rf "$old"; fi
+        lives "$old/runner" || lives "$old/main" || rm -rf "$old"
     done
-    find "$state/workspaces/." ! -name . -prune -type d -mtime "+$workspace_days" -exec rm -rf {} + 2>/dev/null
+    find "$state/workspaces/." ! -name . -prune -type d -mtime "+$workspace_days" 2>/dev/null | while IFS= read -r old; do
+        case $used in *" ${old##*/} "*) ;; *) rm -rf "$old" ;; esac
+    done
 }
 
-# Whether an earlier attempt of the same step still runs here; then its process is $pid.
+# Whether an earlier attempt of the same step still runs here; then its process is $pid, and $ending ends it.
 earlier() {
     for other in "$attempts"/*; do
         [ "$other" != "$folder" ] && [ ! -e "$other/end" ] && [ -e "$other/unit" ] || continue
         read -r known <"$other/unit" && [ "$known" = "$unit" ] || continue
-        lives "$other/runner" || lives "$other/main" || continue
+        if lives "$other/runner"; then ending="kill $pid"
+        elif lives "$other/main"; then ending="kill -- -$pid"
+        else continue; fi
         return 0
     done
     return 1
@@ -121,7 +163,7 @@ start() {
 # Passes on output and the end. What the other side says meanwhile is heard by a process of its own, which ends this one
 # when it has heard the last word, or nobody is there any more.
 follow() {
-    [ ! -e "$folder/void" ] || { say void; exit 0; }
+    [ ! -e "$folder/void" ] || say_void
     say there
     own=$(born $$)
     (
@@ -144,8 +186,10 @@ follow() {
         [ ! -e "$folder/end" ] || ended=yes
         if [ -z "$ended" ] && ! lives "$folder/runner" && [ ! -e "$folder/end" ]; then
             void
-            [ ! -e "$folder/void" ] || { say void; exit 0; }
-            [ ! -e "$folder/starting" ] || ended=dead
+            [ ! -e "$folder/void" ] || say_void
+            # Whoever had decided to start it, which comes after its name in `runner`, is gone before it could.
+            [ ! -e "$folder/decided" ] || lives "$folder/runner" || [ -e "$folder/starting" ] || say_void
+            [ ! -e "$folder/starting" ] || lives "$folder/runner" || ended=dead
         fi
         # A signal that comes just before it waits is not heard: it is told again.
         if [ -z "$ended" ] && [ -e "$folder/stop" ] && lives "$folder/runner"; then kill -TERM "$pid" 2>/dev/null; fi
@@ -305,6 +349,9 @@ run() {
     read -r this_boot </proc/sys/kernel/random/boot_id
     say "$$ $(born $$) $this_boot" >"$folder/runner.new" && mv "$folder/runner.new" "$folder/runner" || exit 1
     _rw_given=0 _rw_args=0 cwd= timeout=600 grace=10 orphans=kill workspace= complete=
+    # What does not arrive keeps neither secrets here nor a process.
+    later 0 watch_order
+    reading_pid=$!
     while IFS= read -r line; do
         rest=${line#* }
         case $line in
@@ -315,15 +362,16 @@ run() {
             chmod 400 "$folder/secrets/${rest%% *}" ;;
         'script '*) printf '%b' "$rest" >"$folder/script" && chmod 400 "$folder/script" || break ;;
         'cwd '*) cwd=$rest ;;
-        'workspace '*) workspace=$state/workspaces/$rest ;;
+        'workspace '*) workspace=$state/workspaces/$rest && printf '%s\n' "$rest" >"$folder/workspace" || break ;;
         'timeout '*) timeout=$rest ;;
         'grace '*) grace=$rest ;;
         'orphans '*) orphans=$rest ;;
         go) complete=yes && break ;;
         esac
     done
+    call_off "$reading_pid"
     exec </dev/null
-    [ -n "$complete" ] && mkdir -p "$workspace" && mkfifo "$folder/o" "$folder/e" ||
+    [ -n "$complete" ] && mkdir -p "$workspace" && touch "$workspace" && mkfifo "$folder/o" "$folder/e" ||
         { rm -rf "$folder/secrets"; void; exit 1; }
     why= code= stuck= orphaned=
     trap 'why=${why:-killed}' TERM
@@ -336,13 +384,7 @@ run() {
     (begin) </dev/null >"$folder/o" 2>"$folder/e" &
     main_pid=$!
     say "$main_pid $(born $main_pid) $this_boot" >"$folder/main.new" && mv "$folder/main.new" "$folder/main"
-    (
-        : & # so that $! is never a process of anybody else
-        # Again and again: a process that has not become its program yet hears nothing.
-        trap 'while born $! >/dev/null && kill $!; do sleep 0.01; done; exit' TERM
-        sleep "$timeout" &
-        wait $! && lives "$folder/runner" && kill -USR1 "$pid"
-    ) 2>/dev/null &
+    later "$timeout" time_is_over
     watch_pid=$!
     while :; do
         wait "$main_pid"
@@ -359,8 +401,7 @@ run() {
         esac
         break
     done
-    # A signal that comes while it is still being made is lost.
-    while born "$watch_pid" >/dev/null && kill "$watch_pid" 2>/dev/null; do sleep 0.01; done
+    call_off "$watch_pid"
     [ -n "$why" ] || left_behind
     for tenth in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
         born "$out_pid" >/dev/null || born "$err_pid" >/dev/null || break
@@ -368,6 +409,22 @@ run() {
     done
     rm -rf "$folder/secrets"
     finish
+}
+
+time_is_over() { lives "$folder/runner" && kill -USR1 "$pid"; }
+
+# Until it is decided what becomes of the order, or nobody reads it any more.
+watch_order() {
+    left=$order_seconds
+    while lives "$folder/runner" && [ ! -e "$folder/decided" ]; do
+        if [ "$left" -le 0 ] && void; then
+            kill -KILL "$pid"
+            rm -rf "$folder/secrets"
+        fi
+        left=$((left - 5))
+        sleep 5 &
+        wait $!
+    done
 }
 
 # The process of the step, which becomes its program. Names are only those of the runbook from here on.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -27,7 +28,11 @@ const OPTIONS: &[&str] = &[
     "RemoteCommand=none",
     // One that is open already may be used; the first of several steps must not become the master of the others.
     "ControlMaster=no",
+    // What is known of a host changes by nobody's hand but yours.
+    "UpdateHostKeys=no",
 ];
+/// The same, for what an ssh before 8.7 knows only by flags that no configuration can set.
+const OPTIONS_SINCE_8_7: &[&str] = &["SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no"];
 /// The variables of this process that are ssh's business.
 const ENVIRONMENT: &[&str] = &["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "SSH_AUTH_SOCK"];
 /// Of what ssh says itself, in bytes.
@@ -64,7 +69,8 @@ impl Line {
     pub(super) fn open(host: &str) -> io::Result<Line> {
         let mut command = Command::new("ssh");
         command.arg("-T");
-        OPTIONS.iter().for_each(|option| _ = command.args(["-o", option]));
+        let newer = if is_since_8_7() { OPTIONS_SINCE_8_7 } else { &[] };
+        OPTIONS.iter().chain(newer).for_each(|option| _ = command.args(["-o", option]));
         command.args(["--", host, &wire::command()]).env_clear();
         let own = ENVIRONMENT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
         command.envs(own);
@@ -184,6 +190,22 @@ impl Drop for Line {
     }
 }
 
+/// Asked once: an option that it does not know is an error.
+fn is_since_8_7() -> bool {
+    static NEW: OnceLock<bool> = OnceLock::new();
+    *NEW.get_or_init(|| {
+        let said = Command::new("ssh").arg("-V").stdin(Stdio::null()).output().map(|said| said.stderr);
+        version(&String::from_utf8_lossy(&said.unwrap_or_default())).is_some_and(|version| version >= (8, 7))
+    })
+}
+
+/// `OpenSSH_9.2p1 Debian-2, ...`
+fn version(said: &str) -> Option<(u32, u32)> {
+    let (major, rest) = said.trim().strip_prefix("OpenSSH_")?.split_once('.')?;
+    let minor = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
 /// One read; `None`: nothing came. The end of a pipe closes it.
 fn take(pipe: &mut Option<File>, bytes: &mut [u8]) -> Option<usize> {
     match pipe.as_mut()?.read(bytes) {
@@ -203,4 +225,16 @@ pub(super) fn asked_to_stop(signals: &SignalFd) -> Option<bool> {
         asked = Some(asked.unwrap_or(false) || at_once);
     }
     asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_read_as_ssh_says_it() {
+        assert_eq!(version("OpenSSH_9.2p1 Debian-2+deb12u7, OpenSSL 3.0.17\n"), Some((9, 2)));
+        assert_eq!(version("OpenSSH_10.0p2, LibreSSL"), Some((10, 0)));
+        assert_eq!(version("OpenSSH_for_Windows_8.1p1"), None);
+    }
 }

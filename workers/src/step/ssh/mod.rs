@@ -16,6 +16,8 @@
 mod course;
 pub(super) mod far;
 mod line;
+#[cfg(test)]
+mod there;
 pub mod wire;
 mod words;
 

@@ -84,17 +84,27 @@ pub(super) fn from(seen: [u64; 2]) -> Vec<u8> {
     format!("from {} {}\n", seen[0], seen[1]).into_bytes()
 }
 
+/// Whose far side it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// A name that it gave itself once, in its folder.
+    pub id: String,
+    pub boot: String,
+    /// Its folder.
+    pub state: String,
+}
+
 /// What the far side says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word {
     /// It waits for an order.
-    Ready,
+    Ready(Machine),
     /// It cannot carry out anything.
     Unfit(String),
-    /// An earlier attempt of the step still runs there: its process.
-    Busy(String),
-    /// The attempt was never started and never will be.
-    Void,
+    /// An earlier attempt of the step still runs there: its process, and the command that ends it.
+    Busy(String, String),
+    /// The attempt was never started and never will be; and why, if it was asked to start.
+    Void(String),
     /// It was started.
     There,
     /// Bytes of its output (0) or errors (1) from this one on.
@@ -212,6 +222,11 @@ enum Read {
     Open(usize, u64, u64),
 }
 
+fn machine(text: &str) -> Option<Machine> {
+    let mut words = text.splitn(3, ' ').map(str::to_owned);
+    Some(Machine { id: words.next()?, boot: words.next()?, state: words.next()? })
+}
+
 fn read(line: &str) -> Option<Read> {
     let (key, rest) = line.split_once(' ').unwrap_or((line, ""));
     let process = || {
@@ -223,10 +238,13 @@ fn read(line: &str) -> Option<Read> {
         Some(Read::Open(stream, at.parse().ok()?, bytes.parse().ok()?))
     };
     Some(Read::Word(match key {
-        "ready" => Word::Ready,
+        "ready" => Word::Ready(machine(rest)?),
         "unfit" => Word::Unfit(rest.to_owned()),
-        "busy" => Word::Busy(rest.to_owned()),
-        "void" => Word::Void,
+        "busy" => {
+            let (pid, ending) = rest.split_once(' ')?;
+            Word::Busy(pid.to_owned(), ending.to_owned())
+        }
+        "void" => Word::Void(rest.trim().to_owned()),
         "there" => Word::There,
         "out" => return output(0),
         "err" => return output(1),
@@ -267,10 +285,11 @@ mod tests {
 
     #[test]
     fn words_survive_any_split_and_a_greeting_of_the_login_shell() {
-        let said = b"Welcome to runward far 1\nnews\n\nrunward far 1\nready\nthere\nout 3 5\na\n.\nberr 0 1\nx\
+        let said =
+            b"Welcome to runward far 1\nnews\n\nrunward far 1\nready h b /s t\nthere\nout 3 5\na\n.\nberr 0 1\nx\
                      outputs 4\nk=v\norphan 7 sleep 9 \nexited 3\n.\n";
         let expected = [
-            Word::Ready,
+            Word::Ready(Machine { id: "h".into(), boot: "b".into(), state: "/s t".into() }),
             Word::There,
             Word::Printed(0, 3, b"a\n.\nb".to_vec()),
             Word::Printed(1, 0, b"x".to_vec()),

@@ -57,18 +57,34 @@ pub(super) fn garbled(host: &str, bytes: &[u8]) -> String {
     )
 }
 
-pub(super) fn busy(host: &str, pid: &str) -> String {
+pub(super) fn busy(host: &str, pid: &str, ending: &str) -> String {
     format!(
         "an earlier attempt of this step still runs on {host} (process {pid} there), and two never run at once: wait for its \
-         end, or end it: ssh {host} kill {pid}"
+         end, or end it: ssh {host} {ending}"
     )
 }
 
-pub(super) fn forgotten(host: &str) -> String {
+/// `state`: the folder there.
+pub(super) fn forgotten(host: &str, state: &str) -> String {
     format!(
-        "{host} does not know the step any more that was started there, so what it came to is not known, and it may still run: \
-         does the name lead to another machine now, or was ~/.local/state/runward removed there?"
+        "{host} does not know the step any more that it was given, so what it came to is not known, and it may still run: \
+         does the name lead to another machine now, or was {} removed there?",
+        quoted(state)
     )
+}
+
+pub(super) fn another_machine(host: &str) -> String {
+    format!(
+        "another machine answers as {host} now, or its state folder was removed: it is asked nothing, because the step may run \
+         on the one before"
+    )
+}
+
+/// Where to look for how an attempt ended.
+pub(super) fn where_it_ended(host: &str, state: &str, attempt: &str) -> String {
+    let file = quoted(&format!("{state}/attempts/{attempt}/end"));
+    let plain = file.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    if plain { format!("ssh {host} cat {file}") } else { format!("the file {file} on {host}") }
 }
 
 pub(super) fn lost(host: &str, rebooted: bool) -> String {

@@ -1,0 +1,57 @@
+//! Hosts that are not what they were: a name that moves to another machine.
+
+use crate::harness::{Scene, kill_9, step_of};
+use crate::ssh_hosts::{Hosts, attempts};
+
+const SLOW: &str = "\
+params: {dir: {type: path, required: true}}
+steps:
+  - id: slow
+    host: db1
+    cwd: ${{ params.dir }}
+    timeout: TIME
+    grace: 0s
+    retry: {attempts: 3, delay: 0s}
+    run: |
+      echo start >> effects
+      echo it is up
+      until test -e go; do sleep 0.05; done
+";
+
+#[test]
+fn a_name_that_leads_to_another_machine_starts_nothing_there_and_waits_for_the_first() {
+    let scene = Scene::new();
+    let hosts = Hosts::new(&scene, &["db1"]);
+    scene.file("slow.yaml", SLOW.replace("TIME", "1h"));
+    let mut driver = hosts.start(&scene, &["run", "slow.yaml", "-p", &scene.dir()]);
+    scene.wait_for("started.out", "it is up");
+    hosts.close("db1");
+    hosts.lead(&scene, "db1", "elsewhere");
+    hosts.open("db1");
+    scene.wait_for("started.out", "another machine answers as db1 now");
+    assert!(attempts(&scene, "elsewhere").is_empty());
+    hosts.close("db1");
+    hosts.lead(&scene, "db1", "db1");
+    scene.file("go", "");
+    hosts.open("db1");
+    assert!(driver.wait().unwrap().success(), "{}", scene.read("started.out"));
+    assert_eq!(scene.read("effects"), "start\n");
+}
+
+#[test]
+fn a_host_that_was_replaced_leaves_the_step_lost_however_often_it_may_be_tried() {
+    let scene = Scene::new();
+    let hosts = Hosts::new(&scene, &["db1"]);
+    scene.file("slow.yaml", SLOW.replace("TIME", "30s").replace("retry:", "on-lost: fail\n    retry:"));
+    let mut driver = hosts.start(&scene, &["run", "slow.yaml", "-p", &scene.dir()]);
+    scene.wait_for("started.out", "it is up");
+    hosts.close("db1");
+    hosts.lead(&scene, "db1", "elsewhere");
+    hosts.open("db1");
+    let code = driver.wait().unwrap().code();
+    let step = step_of(&scene.last(), "slow");
+    assert_eq!((code, &step["status"]), (Some(8), &"lost".into()), "{step}");
+    assert!(step["error"].as_str().unwrap().contains("another machine answers as db1"), "{step}");
+    assert_eq!((scene.read("effects").as_str(), attempts(&scene, "elsewhere").len()), ("start\n", 0));
+    kill_9(&mut driver);
+}
