@@ -110,6 +110,8 @@ mod newcomer;
 mod nginx;
 #[path = "stories/notify.rs"]
 mod notify;
+#[path = "stories/notify_trouble.rs"]
+mod notify_trouble;
 #[path = "stories/objectives.rs"]
 mod objectives;
 #[path = "stories/operator.rs"]
@@ -144,6 +146,8 @@ mod sql;
 mod ssh;
 #[path = "stories/ssh_hosts.rs"]
 mod ssh_hosts;
+#[path = "stories/ssh_trouble.rs"]
+mod ssh_trouble;
 #[path = "stories/survival.rs"]
 mod survival;
 #[path = "stories/templates.rs"]

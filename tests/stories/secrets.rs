@@ -250,6 +250,11 @@ fn secrets_are_sealed_listed_rotated_and_removed_and_the_record_says_who() {
     assert!(first.stdout.contains("made the key") && first.stdout.contains("sealed db"), "{}", first.stdout);
     assert_eq!(fs::metadata(scene.path("secrets.key")).unwrap().permissions().mode() & 0o777, 0o400);
     assert!(set(&scene, "db", "closesesame").stdout.contains("replaced db"));
+    let doctor = |args: &[(&str, &str)]| runward(&scene, &["doctor"], args).stdout;
+    assert!(doctor(&[]).contains("1 secret sealed, and the key opens the file"), "{}", doctor(&[]));
+    let gone = scene.path("nowhere").display().to_string();
+    let gone = doctor(&[("RUNWARD_SECRETS_KEY_FILE", &gone)]);
+    assert!(gone.contains("their key is not here"), "{gone}");
     let before = scene.read("secrets.key");
     let rotated = runward(&scene, &["secret", "rotate"], &[]);
     assert!(rotated.code == 0 && rotated.stdout.contains("1 secret sealed under a new key"), "{}", rotated.stderr);
