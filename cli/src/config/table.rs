@@ -341,7 +341,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: None,
         takes: Takes::Networks,
         default: "none",
-        about: "Networks that `http` steps never ask; link-local addresses, where clouds keep their keys, are closed in any case",
+        about: "Networks that `http` steps never ask; link-local addresses and others where clouds keep their keys are closed in any case",
         read: |settings, texts| networks(texts).map(|networks| settings.http.addresses.deny = networks),
         show: |settings| json!(settings.http.addresses.deny),
     },

@@ -53,7 +53,7 @@ pub async fn examine(config: &Config, loaded: &Result<Config, Failure>) -> Vec<C
         checks.push(schedules::schedules(config).await);
         checks.push(notify::notify(config).await);
     }
-    let sealed = crate::open::home(&config.settings).ok().filter(|_| home.is_some()).map(|home| home.sealed());
+    let sealed = home.as_ref().and_then(|_| crate::open::home(&config.settings).ok()).map(|home| home.sealed());
     checks.extend(sealed.as_ref().and_then(secrets::secrets));
     checks.extend(connections::connections(&config.settings, home.as_ref()).await);
     let ground = folder.filter(state::Folder::usable).map_or_else(std::env::temp_dir, |folder| folder.path);
