@@ -142,6 +142,8 @@ mod server_trouble;
 mod shell;
 #[path = "stories/sql.rs"]
 mod sql;
+#[path = "stories/sql_trouble.rs"]
+mod sql_trouble;
 #[path = "stories/ssh.rs"]
 mod ssh;
 #[path = "stories/ssh_hosts.rs"]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{Done, Scene, finish, kill_9, step_of, wait};
 
 /// A scene with a database `app` that is configured as the connection `app`.
-fn with_postgres(postgres: &Postgres) -> Scene {
+pub fn with_postgres(postgres: &Postgres) -> Scene {
     let scene = Scene::new();
     scene.file("runward.toml", format!("[connections.app]\nurl = \"{}\"\n", postgres.database("app")));
     scene
@@ -35,7 +35,7 @@ fn one(params: &str, sql: &str) -> String {
     )
 }
 
-fn ask(scene: &Scene, code: i32, params: &str, sql: &str) -> (Value, Done) {
+pub fn ask(scene: &Scene, code: i32, params: &str, sql: &str) -> (Value, Done) {
     scene.file("one.yaml", one(params, sql));
     let done = scene.expect(code, &["run", "one.yaml"]);
     (step_of(&scene.last(), "ask"), done)

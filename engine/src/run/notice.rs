@@ -38,7 +38,7 @@ pub enum Kind {
     Held,
     /// A step waits for people to agree.
     Approval,
-    /// Ticks of a schedule came while no server ran, and nobody makes up for them.
+    /// Ticks of a schedule came while no server ran, and no run is begun for them. The reason says whether a later one makes up for them.
     Missed,
     /// A runbook succeeds again, after its last run had failed.
     Recovered,

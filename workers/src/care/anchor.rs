@@ -50,7 +50,7 @@ pub enum AnchorError {
 /// Every one that a file has.
 pub async fn read(file: &Path) -> Result<Anchors, AnchorError> {
     let path = file.to_owned();
-    let text = apart(file, move || whole_text(&mut regular(OpenOptions::new().read(true), &path)?)).await?;
+    let text = apart(file, move || whole_text(&mut File::open(path)?)).await?;
     Ok(Anchors::read(&String::from_utf8_lossy(&text)))
 }
 

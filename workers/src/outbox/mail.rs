@@ -17,6 +17,7 @@ use super::send::{ANSWER_MAX, Failed, Secrets};
 
 /// Whom a mail is from when it is not from this machine's name.
 const DOMAIN: &str = "runward.invalid";
+const GOODBYE: Duration = Duration::from_secs(1);
 /// What a server may take to accept a mail. (RFC 5321 asks for more, and a dead server is to be noticed.)
 const ACCEPTED_MAX: Duration = Duration::from_secs(240);
 
@@ -98,6 +99,8 @@ fn converse(
     // A server that scans a mail before it accepts it takes its time, and whoever hangs up before that sends it again.
     let _ = connection.set_timeout(Some(ACCEPTED_MAX));
     let answer = connection.send(message.envelope(), &message.formatted())?;
+    // It is accepted: whether the server says goodbye does not matter any more.
+    let _ = connection.set_timeout(Some(GOODBYE));
     let _ = connection.quit();
     Ok(answer)
 }

@@ -60,22 +60,25 @@ pub fn try_out(channel: &Channel) -> Result<(), Wrong> {
     samples.try_for_each(|notice| words(&notice, channel, "host").map(drop))
 }
 
+/// With all there may be to say of it, or with what is always there.
 fn sample(kind: Kind, whole: bool) -> Notice {
-    let text = |text: &str| whole.then(|| text.to_owned());
+    let of_a_run = kind != Kind::Missed;
+    let has_a_step = matches!(kind, Kind::Approval | Kind::Message) || whole && of_a_run && kind != Kind::Recovered;
+    let text = |there: bool, text: &str| there.then(|| text.to_owned());
     Notice {
         id: "run-1-failed".to_owned(),
         kind,
         severity: Severity::P2,
         at: 0,
         runbook: "runbook".to_owned(),
-        run: text("run").map(RunId),
-        step: text("step"),
-        reason: text("reason"),
-        params: text("name=value"),
-        actor: text("somebody"),
-        rollback: text("done"),
-        schedule: text("runbook/schedule"),
-        channel: text("channel"),
+        run: text(of_a_run, "run").map(RunId),
+        step: text(has_a_step, "step"),
+        reason: text(whole || !of_a_run, "reason"),
+        params: text(whole && of_a_run, "name=value"),
+        actor: text(of_a_run, "somebody"),
+        rollback: text(whole && of_a_run, "done"),
+        schedule: text(whole || !of_a_run, "runbook/schedule"),
+        channel: text(kind == Kind::Message, "channel"),
     }
 }
 
@@ -277,6 +280,8 @@ mod tests {
     fn what_is_not_always_there_is_found_before_the_night() {
         assert_eq!(try_out(&channel(Some("{{ runbook }} {{ step }} {{ what }}"))), Ok(()));
         assert!(try_out(&channel(Some("{{ step | upper }}"))).is_err(), "a run may fail without a step");
+        let right = "{% if event == 'missed' %}{{ schedule | upper }}{% else %}{{ run | upper }}{% endif %}";
+        assert_eq!(try_out(&channel(Some(right))), Ok(()), "what is always there is there");
         assert_eq!(try_out(&channel(Some("{% if step %}{{ step | upper }}{% endif %}"))), Ok(()));
     }
 }

@@ -91,9 +91,11 @@ impl Secrets<'_> {
             self.values.extend([password.to_owned(), decoded(password), login]);
         }
         if is_secret {
-            let segments = url.path_segments().into_iter().flatten().map(str::to_owned);
-            let queried = url.query_pairs().map(|(_, value)| value.into_owned());
-            let known = segments.chain(queried).filter(|part| part.len() >= PART_BYTES_MIN);
+            let segments = url.path_segments().into_iter().flatten();
+            let segments = segments.flat_map(|segment| [segment.to_owned(), decoded(segment)]);
+            let queried = url.query_pairs().flat_map(|(key, value)| [key.into_owned(), value.into_owned()]);
+            let user = [url.username().to_owned(), decoded(url.username()), decoded(url.path())];
+            let known = segments.chain(queried).chain(user).filter(|part| part.len() >= PART_BYTES_MIN);
             let parts = [&url[Position::BeforePath..], url.path(), url.query().unwrap_or_default()].map(str::to_owned);
             self.values.extend(parts.into_iter().filter(|part| part.len() > 1).chain(known));
         }

@@ -30,15 +30,22 @@ pub struct Network {
 impl Addresses {
     /// Why a request may not go there.
     pub fn refusal(&self, address: IpAddr) -> Option<String> {
-        meant(address).into_iter().find_map(|address| self.refusal_of(address))
+        let meant = meant(address);
+        if let Some(refused) = std::iter::once(address).chain(meant.iter().copied()).find_map(|it| self.denied(it)) {
+            return Some(refused);
+        }
+        // What may be meant by an address of one's own NAT64 depends on its prefix, which whoever allows it knows.
+        let is_known = is_local_nat64(address) && self.allow.iter().any(|network| network.contains(address));
+        if is_known { None } else { meant.into_iter().find_map(|address| self.refusal_of(address)) }
+    }
+
+    fn denied(&self, address: IpAddr) -> Option<String> {
+        let network = self.deny.iter().find(|network| network.contains(address))?;
+        Some(format!("{address} is refused by `http.deny` ({network}) of this machine"))
     }
 
     fn refusal_of(&self, address: IpAddr) -> Option<String> {
-        let within = |networks: &[Network]| networks.iter().find(|network| network.contains(address)).copied();
-        if let Some(network) = within(&self.deny) {
-            return Some(format!("{address} is refused by `http.deny` ({network}) of this machine"));
-        }
-        if within(&self.allow).is_some() {
+        if self.allow.iter().any(|network| network.contains(address)) {
             return None;
         }
         if let Some(what) = never_meant(address) {
@@ -78,6 +85,10 @@ fn meant(address: IpAddr) -> Vec<IpAddr> {
     }
 }
 
+fn is_local_nat64(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.segments()[..3] == [0x64, 0xff9b, 1])
+}
+
 /// For each length of a prefix that is possible; its ninth byte is never a part of the address (RFC 6052, 2.2).
 fn local_nat64(octets: [u8; 16], address: IpAddr) -> Vec<IpAddr> {
     let ways = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
@@ -87,7 +98,7 @@ fn local_nat64(octets: [u8; 16], address: IpAddr) -> Vec<IpAddr> {
 }
 
 fn never_meant(address: IpAddr) -> Option<&'static str> {
-    // Alibaba, Oracle, Azure; Amazon (also its name server and its clock), Google, Oracle.
+    // Alibaba, Oracle, Azure; Amazon (also the keys of its pods, and its name server), Google, Oracle.
     const METADATA: [IpAddr; 8] = [
         IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
         IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
@@ -265,6 +276,15 @@ mod tests {
         for address in ["10.1.2.3", "::1", "8.8.8.8", "2002:808:808::1"] {
             assert!(!refused(&closed, address), "{address}");
         }
+        let own = |text| Addresses { deny: networks(&[text]), ..Addresses::default() };
+        assert!(
+            refused(&own("64:ff9b:1::/48"), "64:ff9b:1::1.1.1.1")
+                && refused(&own("::ffff:0:0:0/96"), "::ffff:0:1.1.1.1")
+        );
+        let allowed = Addresses { allow: networks(&["64:ff9b:1:a9fe::/96"]), ..Addresses::default() };
+        assert!(
+            !refused(&allowed, "64:ff9b:1:a9fe::1.1.1.1") && refused(&Addresses::default(), "64:ff9b:1:a9fe::1.1.1.1")
+        );
         let metadata = Addresses { allow: networks(&["169.254.169.254"]), ..Addresses::default() };
         assert!(!refused(&metadata, "169.254.169.254") && refused(&metadata, "169.254.169.253"));
     }

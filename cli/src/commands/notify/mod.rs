@@ -27,5 +27,8 @@ fn short(id: &str) -> &str {
 
 /// The notices that somebody means by an id or its end.
 fn named<'a>(rows: &'a [NoticeRow], id: &str) -> Vec<&'a NoticeRow> {
-    rows.iter().filter(|row| row.notice.id == id || row.notice.id.ends_with(&format!("-{id}"))).collect()
+    if let Some(exact) = rows.iter().find(|row| row.notice.id == id) {
+        return vec![exact];
+    }
+    rows.iter().filter(|row| row.notice.id.ends_with(&format!("-{id}"))).collect()
 }

@@ -25,9 +25,9 @@ pub async fn run(config: &Config, args: NotifyRetryArgs) -> Result<i32, Failure>
                     .help("`runward notify list` names them"));
             }
             found if found.len() > 1 => {
-                let ids: Vec<&str> = found.iter().map(|row| row.notice.id.as_str()).collect();
+                let ids: Vec<&str> = found.iter().take(5).map(|row| row.notice.id.as_str()).collect();
                 return Err(Failure::usage(format!("`{id}` fits {}", text::count(found.len() as u64, "notification")))
-                    .help(format!("give more of it: {}", ids.join(", "))));
+                    .help(format!("give more of it, such as {}", ids.join(", "))));
             }
             found => found,
         },

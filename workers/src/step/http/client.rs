@@ -148,7 +148,9 @@ impl<'r> Client<'r> {
             |error: &ureq::Error| refusal.take().map_or_else(|| explain(error), |why| format!("{server}: {why}"));
         let answer = answer.map_err(|error| refused(&error))?;
         let (parts, mut body) = answer.into_parts();
-        let body = read(body.as_reader(), request.expect.reads_body());
+        let whole = request.expect.reads_body();
+        let is_enough = self.by_status && parts.status.is_success();
+        let body = if is_enough { Ok(Body::default()) } else { read(body.as_reader(), whole) };
         let body = body.or_else(|problem| if self.by_status { Ok(Body::default()) } else { Err(problem) });
         let body = body.map_err(|problem| match problem {
             Unread::TooLarge => {

@@ -67,11 +67,14 @@ connect() {
     mkdir -p "$attempts" "$state/workspaces" 2>/dev/null && [ -w "$attempts" ] ||
         { say "unfit the folder $attempts cannot be used: its user has to be able to write there"; exit 0; }
     if [ ! -s "$state/host" ]; then
-        cat /proc/sys/kernel/random/uuid >"$state/host.$$" 2>/dev/null && ln "$state/host.$$" "$state/host" 2>/dev/null
+        # On the disk before it has its name; where there are no links, it is moved there.
+        if dd if=/proc/sys/kernel/random/uuid of="$state/host.$$" conv=fsync 2>/dev/null && [ -s "$state/host.$$" ]; then
+            ln "$state/host.$$" "$state/host" 2>/dev/null || mv -n "$state/host.$$" "$state/host" 2>/dev/null
+        fi
         rm -f "$state/host.$$"
     fi
     read -r host 2>/dev/null <"$state/host" && [ -n "$host" ] ||
-        { say "unfit nothing can be written to $state: is its disk full?"; exit 0; }
+        { say "unfit the file $state/host cannot be made: is the disk full? If it is there and empty, remove it"; exit 0; }
     exec 3<&0
     say "ready $host $this_boot $state"
     IFS=' ' read -r asked id unit <&3 || exit 0
@@ -127,7 +130,9 @@ sweep() {
         lives "$old/runner" || lives "$old/main" || rm -rf "$old"
     done
     find "$state/workspaces/." ! -name . -prune -type d -mtime "+$workspace_days" 2>/dev/null | while IFS= read -r old; do
-        case $used in *" ${old##*/} "*) ;; *) rm -rf "$old" ;; esac
+        case $used in *" ${old##*/} "*) continue ;; esac
+        # Others may have begun to use it while those before it were removed.
+        [ -z "$(find "$old" -prune -mtime "+$workspace_days")" ] || rm -rf "$old"
     done
 }
 
@@ -146,7 +151,7 @@ earlier() {
 
 start() {
     printf '%s\n' "$unit" >"$folder/unit" && printf '%s\n' "$text" >"$folder/far" ||
-        { void; return; }
+        { void; say "unfit nothing can be written to $folder: is its disk full?"; exit 0; }
     set -- "PATH=$PATH" "HOME=$HOME"
     for name in USER LANG TZ TMPDIR; do
         eval "value=\${$name-}"
@@ -160,10 +165,21 @@ start() {
     done
 }
 
+# Says so where nothing was started and nothing will be, and sets $ended where whoever watched it is dead.
+judge() {
+    [ ! -e "$folder/void" ] || say_void
+    if lives "$folder/runner" || [ -e "$folder/end" ]; then return; fi
+    void
+    [ ! -e "$folder/void" ] || say_void
+    # Whoever had decided to start it, which comes after its name in `runner`, is gone before it could.
+    [ ! -e "$folder/decided" ] || lives "$folder/runner" || [ -e "$folder/starting" ] || say_void
+    [ ! -e "$folder/starting" ] || lives "$folder/runner" || [ -e "$folder/end" ] || ended=dead
+}
+
 # Passes on output and the end. What the other side says meanwhile is heard by a process of its own, which ends this one
 # when it has heard the last word, or nobody is there any more.
 follow() {
-    [ ! -e "$folder/void" ] || say_void
+    judge
     say there
     own=$(born $$)
     (
@@ -184,13 +200,7 @@ follow() {
     while :; do
         ended=
         [ ! -e "$folder/end" ] || ended=yes
-        if [ -z "$ended" ] && ! lives "$folder/runner" && [ ! -e "$folder/end" ]; then
-            void
-            [ ! -e "$folder/void" ] || say_void
-            # Whoever had decided to start it, which comes after its name in `runner`, is gone before it could.
-            [ ! -e "$folder/decided" ] || lives "$folder/runner" || [ -e "$folder/starting" ] || say_void
-            [ ! -e "$folder/starting" ] || lives "$folder/runner" || ended=dead
-        fi
+        [ -n "$ended" ] || judge
         # A signal that comes just before it waits is not heard: it is told again.
         if [ -z "$ended" ] && [ -e "$folder/stop" ] && lives "$folder/runner"; then kill -TERM "$pid" 2>/dev/null; fi
         before=$out_at/$err_at

@@ -81,7 +81,7 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 /// An order but for its last word.
 fn order(id: &str, step: &str, workspace: &str) -> String {
     format!(
-        "start {id} unit-{id}\nworkspace {workspace}\ntimeout 3600\nsecret CERT certificate\nfile CERT\narg sh\narg -c\narg {step}\n",
+        "start {id} unit-{id}\nworkspace {workspace}\ntimeout 120\nsecret CERT certificate\nfile CERT\narg sh\narg -c\narg {step}\n",
         step = super::wire::encode(step.as_bytes())
     )
 }
@@ -122,7 +122,7 @@ fn an_order_that_was_cut_is_never_carried_out_and_leaves_no_secret() {
 #[test]
 fn an_order_whose_rest_never_comes_is_given_up() {
     let (dir, attempts) = state();
-    let hasty = FAR.replace("order_seconds=600", "order_seconds=0");
+    let hasty = FAR.replace("order_seconds=600", "order_seconds=5");
     assert_ne!(hasty, FAR);
     let mut there = There::connect(dir.path(), &hasty, "");
     assert!(matches!(there.word(), Word::Ready(_)));
@@ -139,12 +139,12 @@ fn what_keeps_a_step_from_starting_is_said() {
     let full = "trap '' XFSZ; ulimit -f 0";
     let mut there = There::connect(dir.path(), FAR, full);
     let Word::Unfit(why) = there.word() else { panic!("it is fit") };
-    assert!(why.contains("is its disk full?"), "{why}");
+    assert!(why.contains("is the disk full?"), "{why}");
     assert!(matches!(There::connect(dir.path(), FAR, "").word(), Word::Ready(_)));
     let mut there = There::connect(dir.path(), FAR, full);
     assert!(matches!(there.word(), Word::Ready(_)));
     there.send(&(order("a-1", "true", "w") + "go\nfrom 0 0\n"));
-    let Word::Void(why) = there.word() else { panic!("it was started") };
+    let Word::Unfit(why) = there.word() else { panic!("it was started") };
     assert!(why.contains("is its disk full?"), "{why}");
     // Something stands where the folder of the run is to be made.
     fs::write(dir.path().join("runward/workspaces/taken"), "").unwrap();
