@@ -15,9 +15,21 @@ mod place;
 
 #[path = "library/bluegreen.rs"]
 mod bluegreen;
+#[path = "library/caches.rs"]
+mod caches;
 #[path = "library/coverage.rs"]
 mod coverage;
+#[path = "library/disaster.rs"]
+mod disaster;
+#[path = "library/dumps.rs"]
+mod dumps;
+#[path = "library/failover.rs"]
+mod failover;
 #[path = "library/health.rs"]
 mod health;
+#[path = "library/maintenance.rs"]
+mod maintenance;
 #[path = "library/migrate.rs"]
 mod migrate;
+#[path = "library/wal.rs"]
+mod wal;

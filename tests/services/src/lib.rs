@@ -5,6 +5,8 @@
 //! What a test cannot go on without is a panic with the server's own words; nothing here is for programs.
 
 mod clock;
+mod cluster;
+mod ground;
 mod guard;
 mod postgres;
 mod proxy;
@@ -12,6 +14,8 @@ mod redis;
 mod template;
 
 pub use clock::{clock, clock_of};
+pub use cluster::Cluster;
+pub use ground::Ground;
 pub use guard::{Guard, Signal};
 pub use postgres::Postgres;
 pub use proxy::{Proxy, Reaches, Target};

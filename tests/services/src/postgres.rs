@@ -110,13 +110,7 @@ impl Postgres {
 
     /// As [`Postgres::sql`], for what may fail.
     pub fn ask(&self, database: &str, sql: &str) -> Result<String, String> {
-        let done = Command::new(program("psql"))
-            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", SUPERUSER, "-d", database, "-c", sql, "-h"])
-            .arg(self.folder.path())
-            .output()
-            .expect("psql can be started");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
-        if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
+        ask(self.folder.path(), PORT, database, sql)
     }
 
     /// The number of its first process, while it runs.
@@ -132,6 +126,18 @@ impl Postgres {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
+}
+
+/// What a server by this socket says to SQL.
+pub(crate) fn ask(sockets: &Path, port: u16, database: &str, sql: &str) -> Result<String, String> {
+    let done = Command::new(program("psql"))
+        .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", SUPERUSER, "-d", database, "-c", sql])
+        .args(["-p", &port.to_string(), "-h"])
+        .arg(sockets)
+        .output()
+        .expect("psql can be started");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+    if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
 }
 
 /// A program of Postgres: Debian keeps the server's out of the PATH. The newest, where there are several.
@@ -157,6 +163,14 @@ pub(crate) fn as_owner(program: &Path) -> Command {
 fn owner() -> User {
     let found = [OWNER, "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
     found.unwrap_or_else(|| panic!("there is neither a user `{OWNER}` nor `nobody`"))
+}
+
+/// The name of the user whom the servers belong to.
+pub(crate) fn owner_name() -> String {
+    if getuid().is_root() {
+        return owner().name;
+    }
+    User::from_uid(getuid()).ok().flatten().map_or_else(|| getuid().to_string(), |user| user.name)
 }
 
 /// Gives a folder to that user.

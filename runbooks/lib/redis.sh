@@ -1,0 +1,53 @@
+# Sourced by the steps of the runbooks for Redis. SOCKET or HOST and PORT say where the server is; the password is in
+# REDISCLI_AUTH, which redis-cli reads, and is never an argument.
+
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# One command; an error of the server is an exit code, which redis-cli does not do by itself.
+redis() {
+  if [ -n "$SOCKET" ]; then redis-cli -e -s "$SOCKET" "$@"; else redis-cli -e -h "$HOST" -p "$PORT" "$@"; fi
+}
+
+# info SECTION NAME: a line of `info`.
+info() { redis info "$1" | tr -d '\r' | awk -F : -v name="$2" '$1 == name { print $2 }'; }
+
+# setting NAME
+setting() { redis config get "$1" | tail -n 1; }
+
+# How many keys that do not expire each database holds, as lines `db0 3`. `redis` may be another command: `lasting redis`
+lasting() { "$@" info keyspace | tr -d '\r' | awk -F '[:=,]' '/^db/ { if ($3 > $5) print $1, $3 - $5 }'; }
+
+# loaded COMMAND ...: waits until the server that COMMAND asks has read what it has on disk. Ends with the step's timeout.
+loaded() { until [ "$("$@" info persistence 2> /dev/null | tr -d '\r' | grep -c '^loading:0$')" = 1 ]; do sleep 0.1; done; }
+
+# whole DUMP: it has its checksums beside it, they are right, and Redis itself can read it.
+whole() {
+  local name=${1##*/}
+  [ -f "$1" ] || fail "the dump $1 does not exist"
+  [ -f "$1.sha256" ] && [ -f "$1.keys" ] || fail "$1.sha256 or $1.keys is missing: without them nobody can tell whether the dump is whole"
+  awk -v name="$name" '$2 == name { found = 1 } END { exit !found }' "$1.sha256" || fail "$1.sha256 has no checksum of $name"
+  (cd -- "$(dirname -- "$1")" && sha256sum --check --strict --quiet -- "$name.sha256") ||
+    fail "$1 is damaged or cut short: its checksum is another one. Take an older dump."
+  redis-check-rdb "$1" > /dev/null || fail "$1 cannot be read by Redis"
+}
+
+# scratch FOLDER COMMAND ...: a server of its own over the dump FOLDER/data, while COMMAND runs; `apart` asks it.
+scratch() {
+  local folder=$1 server code=0
+  shift
+  apart=$(mktemp -d) # short: the path of a socket has at most 107 bytes
+  redis-server --port 0 --unixsocket "$apart/socket" --dir "$folder" --dbfilename data --save '' --appendonly no \
+    --logfile "$apart/log" &
+  server=$!
+  until [ -S "$apart/socket" ]; do
+    kill -0 "$server" 2> /dev/null || { cat "$apart/log" >&2; fail "Redis does not start over the dump"; }
+    sleep 0.05
+  done
+  loaded apart
+  "$@" || code=$?
+  kill "$server"
+  wait "$server" || true
+  rm -rf -- "$apart"
+  return "$code"
+}
+apart() { env -u REDISCLI_AUTH redis-cli -e -s "$apart/socket" "$@"; }

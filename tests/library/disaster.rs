@@ -1,0 +1,115 @@
+//! A server that is gone, with its machine: it is built anew, and what that cost is measured.
+
+use std::fs;
+use std::process::Command;
+
+use runward_services::Cluster;
+
+use crate::harness::{finish, kill_9, step_of, wait};
+use crate::operator::Run;
+use crate::wal::Archived;
+
+impl Archived {
+    fn disaster(&self, code: i32) -> Run {
+        let params = self.anew(&self.ground.path("new/server"));
+        let params = params.iter().map(|(name, value)| (&**name, &**value)).chain([("table", "items")]);
+        self.operator.expect(code, "dr_full", &params.collect::<Vec<_>>())
+    }
+
+    fn drill(&self, code: i32, more: &[(&str, &str)]) -> Run {
+        let params = self.anew(&self.ground.path("new/server"));
+        let victim = self.primary.data().display().to_string();
+        let own = [("victim", victim.as_str()), ("victim_port", "7001")];
+        let params = params.iter().map(|(name, value)| (&**name, &**value)).chain(own);
+        self.operator.expect(code, "dr_drill", &params.chain(more.iter().copied()).collect::<Vec<_>>())
+    }
+
+    fn rebuilt(&self) -> Cluster {
+        self.ground.attach("new/server", 7002)
+    }
+}
+
+#[test]
+fn a_server_that_is_gone_is_built_anew_from_its_archive() {
+    let place = Archived::new();
+    place.insert(1, 100);
+    place.backup(0, &[]);
+    place.insert(101, 200);
+    place.backup(0, &[]);
+    place.primary.kill();
+    fs::remove_dir_all(place.primary.data()).unwrap();
+
+    let run = place.disaster(0);
+    assert_eq!(place.rebuilt().sql("app", "select count(*), max(n) from items"), "200|200");
+    place.rebuilt().sql("app", "insert into items values (201)");
+    place.operator.saw("S2-33 S2-49", &run, "restore");
+    place.operator.saw("S2-33", &run, "smoke");
+    let (rto, rpo): (u64, u64) = (run.output("measure", "rto").parse().unwrap(), run.output("measure", "rpo").parse().unwrap());
+    assert!(run.text.contains(&format!("RTO: {rto} s")) && run.text.contains(&format!("at most {rpo} s are lost")));
+    let last = run.show["outputs"]["last_commit"].as_str().unwrap().to_owned();
+    assert_eq!(place.rebuilt().sql("app", &format!("select timestamptz '{last}' < now()")), "t");
+    place.operator.saw("S2-58 S2-59", &run, "measure");
+}
+
+#[test]
+fn a_drill_destroys_only_what_may_be_destroyed_and_measures_what_is_lost() {
+    let place = Archived::new();
+    place.insert(1, 100);
+    place.backup(0, &[]);
+    let refused = place.drill(1, &[]);
+    assert!(refused.text.contains("this is not a server for drills"), "{}", refused.text);
+    assert_eq!(place.primary.sql("app", "select count(*) from items"), "100");
+
+    fs::write(place.primary.data().join("this_server_may_be_destroyed"), "").unwrap();
+    place.insert(101, 150); // never archived: that is what a disaster costs
+    let run = place.drill(0, &[("keep", "true")]);
+    assert!(!place.primary.data().exists(), "it is gone");
+    assert_eq!(place.rebuilt().sql("app", "select count(*) from items"), "100", "what was archived is back");
+    place.operator.saw("S2-32 S2-33 S2-56 S3-59 S4-39", &run, "rebuild");
+    let (rto, rpo): (u64, u64) = (run.output("measure", "rto").parse().unwrap(), run.output("measure", "rpo").parse().unwrap());
+    assert!(run.text.contains(&format!("RTO: {rto} s (objective: 14400 s). RPO: {rpo} s (objective: 3600 s).")));
+    assert!(run.status("clean") == "succeeded" && place.rebuilt().data().exists());
+    place.operator.saw("S2-58 S2-59", &run, "measure");
+}
+
+#[test]
+fn a_drill_that_misses_its_objective_fails() {
+    let place = Archived::new();
+    place.insert(1, 100);
+    place.backup(0, &[]);
+    fs::write(place.primary.data().join("this_server_may_be_destroyed"), "").unwrap();
+    let run = place.drill(1, &[("max_rto", "1ms")]);
+    assert!(run.text.contains("the RTO was missed"), "{}", run.text);
+    assert!(!place.rebuilt().data().exists(), "the new server is deleted");
+}
+
+#[test]
+fn whenever_the_driver_dies_the_server_is_built_all_the_same() {
+    let place = Archived::new();
+    place.insert(1, 100);
+    place.backup(0, &[]);
+    place.insert(101, 200);
+    place.backup(0, &[]);
+    for step in ["begin", "restore", "smoke"] {
+        let params = place.anew(&place.ground.path("new/server"));
+        let params: Vec<(&str, &str)> = params.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let (mut driver, run) = place.operator.start("dr_full", &params);
+        let scene = &place.operator.scene;
+        let show = || finish(scene.runward().args(["show", &run, "--format", "json"])).stdout;
+        wait(&format!("{step} to begin"), || {
+            let show = serde_json::from_str(&show()).unwrap_or_default();
+            !["", "pending", "ready"].contains(&step_of_text(&show, step).as_str())
+        });
+        kill_9(&mut driver);
+        let resumed = finish(scene.runward().args(["resume", &run]));
+        let status = place.operator.look(&run).show["run"]["status"].as_str().unwrap().to_owned();
+        assert_eq!(status, "succeeded", "killed at {step}: {}{}", resumed.stdout, resumed.stderr);
+        assert_eq!(place.rebuilt().sql("app", "select count(*), max(n) from items"), "200|200", "killed at {step}");
+        place.rebuilt().stop("immediate");
+        assert!(Command::new("rm").arg("-rf").arg(place.rebuilt().data()).status().unwrap().success());
+    }
+}
+
+fn step_of_text(show: &serde_json::Value, step: &str) -> String {
+    if show.is_null() { String::new() } else { step_of(show, step)["status"].as_str().unwrap_or_default().to_owned() }
+}

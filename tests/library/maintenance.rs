@@ -1,0 +1,138 @@
+//! The care of a database: what is looked at every day, what is put in order every week and month.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::dumps::Place;
+use crate::harness::{finish, repository, wait};
+use crate::operator::Run;
+
+impl Place {
+    fn care(&self, code: i32, runbook: &str, more: &[(&str, &str)]) -> Run {
+        let dumps = self.target().display().to_string();
+        let own = if runbook == "maintenance_monthly" { vec![] } else { vec![("dumps", dumps.as_str())] };
+        self.run(code, runbook, &own.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// A session that begins a transaction and stays in it.
+    fn idle_in_transaction(&self) -> std::process::Child {
+        let mut command = Command::new("psql");
+        command.args(["-U", "runward", "-d", "app", "-h"]).arg(self.postgres.folder());
+        let mut session = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        std::io::Write::write_all(session.stdin.as_mut().unwrap(), b"begin; lock table items;\n").unwrap();
+        wait("the transaction to begin", || {
+            self.app("select count(*) from pg_stat_activity where state = 'idle in transaction'") == "1"
+        });
+        session
+    }
+}
+
+#[test]
+fn every_morning_it_is_said_what_is_wrong() {
+    let place = Place::new();
+    place.app("create table items (n int, text text); insert into items select n, 'x' from generate_series(1, 20000) n");
+    place.app("alter table items set (autovacuum_enabled = false)");
+    place.app("delete from items where n % 2 = 0");
+    fs::create_dir(place.target()).unwrap();
+
+    // Everything that is wrong at once, and the care is taken nevertheless.
+    let mut session = place.idle_in_transaction();
+    let bad = place.care(1, "maintenance_daily", &[("max_query", "1ms"), ("max_connections_percent", "1")]);
+    for wrong in ["connections are in use", "transactions take too long", "there is no dump of app"] {
+        assert!(bad.text.contains(wrong), "{wrong}: {}", bad.text);
+    }
+    assert_eq!((bad.status("judge"), bad.status("vacuum")), ("failed".into(), "succeeded".into()));
+    drop(session.stdin.take());
+    session.wait().unwrap();
+
+    place.backup(0, &[]);
+    place.app("delete from items where n % 3 = 0");
+    wait("the statistics to know", || place.app("select n_dead_tup > 1000 from pg_stat_user_tables") == "t");
+    let good = place.care(0, "maintenance_daily", &[]);
+    let clean = "select n_dead_tup = 0 and last_vacuum is not null and last_analyze is not null from pg_stat_user_tables";
+    wait("the statistics to know", || place.app(clean) == "t");
+    assert_eq!(good.output("vacuum", "tables"), "1");
+    place.operator.saw("S0-21 S1-42 S3-26", &good, "vacuum");
+    assert_eq!(good.output("connections", "limit"), place.app("show max_connections"));
+    place.operator.saw("S2-42 S3-55", &good, "connections");
+    assert_eq!(good.output("queries", "long"), "0");
+    assert_eq!((bad.output("queries", "long"), good.status("queries")), ("1".into(), "succeeded".into()));
+    place.operator.saw("S2-42 S3-31", &good, "queries");
+    let bytes: u64 = place.app("select pg_database_size('app')").parse().unwrap();
+    assert!(good.output("space", "bytes").parse::<u64>().unwrap().abs_diff(bytes) < bytes / 2);
+    place.operator.saw("S2-42 S3-55", &good, "space");
+    place.operator.saw("S4-37 S2-42", &good, "backup");
+}
+
+#[test]
+fn every_week_the_backup_is_proved_and_expired_rows_go() {
+    let place = Place::new();
+    place.app(
+        "create table events (n int, created_at timestamptz); create table \"odd name\" (created_at timestamptz);
+         insert into events select n, now() - n * interval '1 day' from generate_series(1, 200) n; -- the 90th is a moment too old
+         insert into \"odd name\" select now() - interval '1 year'",
+    );
+    place.backup(0, &[]);
+    let week = place.care(0, "maintenance_weekly", &[("expire", r#"{"events": "90 days", "\"odd name\"": "30 days"}"#), ("batch", "7")]);
+    assert_eq!(place.app("select count(*), min(now() - created_at) < interval '2 days' from events"), "89|t");
+    assert_eq!(place.app("select count(*) from \"odd name\""), "0");
+    assert_eq!(week.output("expire", "deleted"), "112");
+    place.operator.saw("S1-28 S2-55", &week, "expire");
+    let proved = place.operator.called(&week, "backup");
+    assert_eq!(proved.output("compare", "rows"), "201");
+    place.operator.saw("S3-56 S4-38", &week, "backup");
+    wait("the statistics to know", || {
+        place.app("select count(*) from pg_stat_user_tables where last_vacuum is not null and last_analyze is not null") == "2"
+    });
+    place.operator.saw("S0-21 S3-26 S1-42 S4-38", &week, "vacuum");
+
+    let typo = place.care(1, "maintenance_weekly", &[("expire", r#"{"evnts": "90 days"}"#)]);
+    assert!(typo.text.contains("there is no table evnts"), "{}", typo.text);
+    let hostile = r#"{"events; drop table events": "90 days"}"#;
+    place.care(1, "maintenance_weekly", &[("expire", hostile)]);
+    assert_eq!(place.app("select count(*) from events"), "90");
+}
+
+#[test]
+fn every_month_indexes_are_rebuilt_and_partitions_made() {
+    let place = Place::new();
+    place.app(
+        "create table events (at date, n int) partition by range (at);
+         create table items (n int, text text); create index items_text on items (text);
+         insert into items select n, md5(n::text) from generate_series(1, 60000) n;
+         delete from items where n > 3000",
+    );
+    place.app("vacuum analyze items");
+    let size = || place.app("select pg_relation_size('items_text')").parse::<u64>().unwrap();
+    let before = size();
+    let sizes = place.operator.scene.path("sizes/app.tsv").display().to_string();
+    let params = [("partitioned", "events"), ("sizes", sizes.as_str())];
+    let month = place.care(0, "maintenance_monthly", &params);
+    let partition = place.app("select 'events' || to_char(now() + interval '1 month', '_YYYY_MM')");
+    place.app("insert into events select date_trunc('month', now() + interval '1 month')::date");
+    assert_eq!(place.app(&format!("select count(*) from {partition}")), "1");
+    place.operator.saw("S3-25", &month, "partitions");
+    assert!(size() * 4 < before, "{before} bytes, now {}", size());
+    assert_eq!(month.output("reindex", "rebuilt"), "1");
+    place.operator.saw("S3-26 S4-38", &month, "reindex");
+    place.operator.saw("S2-51 S4-39", &month, "sizes");
+    assert_eq!(fs::read_to_string(&sizes).unwrap().lines().count(), 1);
+
+    let again = place.care(0, "maintenance_monthly", &params);
+    assert_eq!(again.output("reindex", "rebuilt"), "0", "once is enough");
+    assert_eq!(fs::read_to_string(&sizes).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn the_schedules_are_those_of_their_names() {
+    let place = Place::new();
+    for (name, due) in [
+        ("maintenance_daily/morning", "at 06:15 every day"),
+        ("maintenance_weekly/sunday", "at 04:00 on Sunday"),
+        ("maintenance_monthly/first", "at 05:00 on day 1 of the month"),
+        ("dr_drill/quarterly", "`0 10 1 1,4,7,10 *`"),
+    ] {
+        let shown = finish(place.operator.scene.runward().current_dir(repository()).args(["schedules", "show", name]));
+        assert!(shown.stdout.contains(due), "{name}: {}{}", shown.stdout, shown.stderr);
+    }
+}
