@@ -9,7 +9,7 @@
 set -eu
 from=$1 name=$2 to=$3
 if [ -e "$to/$name" ]; then
-  cmp -s -- "$from" "$to/$name" && exit 0
+  cmp -s -- "$from" "$to/$name" && sync -- "$to/$name" "$to" && exit 0
   echo "archive_wal: $to/$name is there with another content: does another server archive into this folder?" >&2
   exit 1
 fi

@@ -1,5 +1,8 @@
 # Sourced by the steps that start and stop servers of Postgres on this machine. AS is the user whom they belong to.
 
+# As in postgres.sh, but as the user of the server, whom it lets in without a password where `peer` is in its pg_hba.conf.
+sql() { as_owner psql --no-psqlrc --no-align --tuples-only --quiet --field-separator=$'\t' --no-password -v ON_ERROR_STOP=1 "$@"; }
+
 # The programs of the version that made a data folder: Debian keeps them out of the PATH. `of_version DATA`
 of_version() {
   local bin
@@ -29,7 +32,7 @@ plain() {
 }
 
 # control DATA WHAT: a line of pg_controldata.
-control() { as_owner pg_controldata "$1" | sed -n "s/^$2: *//p"; }
+control() { (export LC_ALL=C && as_owner pg_controldata "$1") | sed -n "s/^$2: *//p" | grep .; }
 
 # Whether a server runs over this data folder. pg_ctl takes one that was just killed, and that nobody has buried yet, for alive.
 runs() {
@@ -38,7 +41,7 @@ runs() {
 
 # start DATA [OPTIONS]: until it lets people in; what it says is in DATA/start.log.
 start() {
-  as_owner pg_ctl start -w -t 3600 -D "$1" -l "$1/start.log" -o "${2:-}" > /dev/null || {
+  as_owner pg_ctl start -w -t 40000 -D "$1" -l "$1/start.log" -o "${2:-}" > /dev/null || {
     tail -n 20 -- "$1/start.log" >&2
     fail "the server over $1 does not start (its last words are above)"
   }

@@ -10,6 +10,13 @@ installed() {
   [ "${#missing[@]}" = 0 ] || fail "not installed: ${missing[*]} (apt-get install postgresql-client coreutils gzip)"
 }
 
+# The server's programs, which Debian keeps out of the PATH, of the version that the server is.
+of_server() {
+  local bin
+  bin=/usr/lib/postgresql/$(($(sql <<< 'show server_version_num') / 10000))/bin
+  [ ! -d "$bin" ] || PATH=$bin:$PATH
+}
+
 # SQL from standard input. It stops at the first error and says so with its exit code, which psql does not do by itself;
 # rows are lines, with tabs between the columns. Values: `sql -v name="$VALUE"`, and :'name' or :"name" in the text.
 sql() { psql --no-psqlrc --no-align --tuples-only --quiet --field-separator=$'\t' -v ON_ERROR_STOP=1 "$@"; }
@@ -38,15 +45,20 @@ whole() {
   awk -v name="$name" '$2 == name { found = 1 } END { exit !found }' "$1.sha256" || fail "$1.sha256 has no checksum of $name"
   (cd -- "$(dirname -- "$1")" && sha256sum --check --strict --quiet -- "$name.sha256") ||
     fail "$1 is damaged or cut short: its checksum is another one. Take an older dump."
-  ended < <(gzip -dc -- "$1" | tail -n 5) || fail "$1 has no end: pg_dump was cut off when it was made. Take an older dump."
+  ended < <(gzip -dc -- "$1" | tail -n 10) || fail "$1 has no end: pg_dump was cut off when it was made. Take an older dump."
 }
 
 # Whether what comes in is the end of a dump.
 ended() { grep -qx -e '-- PostgreSQL database dump complete'; }
 
-# load DUMP DATABASE: into a new database of that name, all of it or nothing.
+# load DUMP DATABASE [LIKE]: into a new database of that name, all of it or nothing. Owner, encoding and sorting are those of the
+# database LIKE where there is one.
 load() {
-  sql --dbname=postgres -v name="$2" <<< 'create database :"name" template template0'
+  sql --dbname=postgres -v name="$2" -v like="${3:-}" << 'END'
+select coalesce((select format('create database %I template template0 owner %I encoding %L lc_collate %L lc_ctype %L',
+  :'name', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype)
+  from pg_database where datname = :'like'), format('create database %I template template0', :'name')) \gexec
+END
   # One transaction, stopped by its first error: psql alone goes on after errors and ends with 0.
   if ! gzip -dc -- "$1" | PGDATABASE=$2 sql --single-transaction --output=/dev/null; then
     fail "the dump cannot be loaded (the first error is above); nothing of it is kept"

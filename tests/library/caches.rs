@@ -129,7 +129,6 @@ fn a_dump_comes_back_and_the_append_only_files_are_written_anew() {
     assert_eq!(place.redis(&["get", "after"]), "1");
     assert_eq!(place.redis(&["get", "key 299"]), "value 299");
     assert!(place.redis(&["config", "get", "appendonly"]).ends_with("yes"));
-    place.operator.saw("S3-07", &restored, "append_only");
 }
 
 #[test]
@@ -151,7 +150,10 @@ fn append_only_files_are_a_folder_and_are_copied_as_one() {
     // One file of it, without the manifest, is no backup.
     place.stop();
     let files = place.folder().join("appendonlydir");
-    names(&files).iter().filter(|name| !name.ends_with("incr.aof")).for_each(|name| fs::remove_file(files.join(name)).unwrap());
+    names(&files)
+        .iter()
+        .filter(|name| !name.ends_with("incr.aof"))
+        .for_each(|name| fs::remove_file(files.join(name)).unwrap());
     place.start(&[]);
     assert_eq!(place.redis(&["dbsize"]), "0");
 }
@@ -198,7 +200,7 @@ fn a_damaged_dump_stops_nothing_and_a_server_that_does_not_start_gets_its_data_b
     assert!(Command::new("sh").args(["-c", &sums]).status().unwrap().success());
     place.redis(&["set", "of today", "1"]);
     let failed = place.restore(6, &dump);
-    assert!(failed.text.contains("other numbers of keys"), "{}", failed.text);
+    assert!(failed.text.contains("read other numbers of keys"), "{}", failed.text);
     assert_eq!(place.redis(&["get", "of today"]), "1", "what was there is served again");
     place.every_key_is_still_there_with_one_more();
     assert!(!names(&place.folder()).iter().any(|name| name.starts_with("before-")), "{:?}", names(&place.folder()));

@@ -10,7 +10,12 @@ use crate::operator::Run;
 impl Place {
     fn care(&self, code: i32, runbook: &str, more: &[(&str, &str)]) -> Run {
         let dumps = self.target().display().to_string();
-        let own = if runbook == "maintenance_monthly" { vec![] } else { vec![("dumps", dumps.as_str())] };
+        let host = self.postgres.folder().display().to_string();
+        let own = match runbook {
+            "maintenance_daily" => vec![("dumps", dumps.as_str())],
+            "maintenance_weekly" => vec![("dumps", dumps.as_str()), ("scratch_host", &host)],
+            _ => vec![],
+        };
         self.run(code, runbook, &own.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
     }
 
@@ -30,7 +35,8 @@ impl Place {
 #[test]
 fn every_morning_it_is_said_what_is_wrong() {
     let place = Place::new();
-    place.app("create table items (n int, text text); insert into items select n, 'x' from generate_series(1, 20000) n");
+    place
+        .app("create table items (n int, text text); insert into items select n, 'x' from generate_series(1, 20000) n");
     place.app("alter table items set (autovacuum_enabled = false)");
     place.app("delete from items where n % 2 = 0");
     fs::create_dir(place.target()).unwrap();
@@ -49,19 +55,20 @@ fn every_morning_it_is_said_what_is_wrong() {
     place.app("delete from items where n % 3 = 0");
     wait("the statistics to know", || place.app("select n_dead_tup > 1000 from pg_stat_user_tables") == "t");
     let good = place.care(0, "maintenance_daily", &[]);
-    let clean = "select n_dead_tup = 0 and last_vacuum is not null and last_analyze is not null from pg_stat_user_tables";
+    let clean =
+        "select n_dead_tup = 0 and last_vacuum is not null and last_analyze is not null from pg_stat_user_tables";
     wait("the statistics to know", || place.app(clean) == "t");
     assert_eq!(good.output("vacuum", "tables"), "1");
-    place.operator.saw("S0-21 S1-42 S3-26", &good, "vacuum");
+    place.operator.saw("S3-26", &good, "vacuum");
     assert_eq!(good.output("connections", "limit"), place.app("show max_connections"));
-    place.operator.saw("S2-42 S3-55", &good, "connections");
+    place.operator.saw("S2-42", &good, "connections");
     assert_eq!(good.output("queries", "long"), "0");
     assert_eq!((bad.output("queries", "long"), good.status("queries")), ("1".into(), "succeeded".into()));
-    place.operator.saw("S2-42 S3-31", &good, "queries");
+    place.operator.saw("S2-42", &good, "queries");
     let bytes: u64 = place.app("select pg_database_size('app')").parse().unwrap();
     assert!(good.output("space", "bytes").parse::<u64>().unwrap().abs_diff(bytes) < bytes / 2);
-    place.operator.saw("S2-42 S3-55", &good, "space");
-    place.operator.saw("S4-37 S2-42", &good, "backup");
+    place.operator.saw("S2-42", &good, "space");
+    place.operator.saw("S2-42", &good, "backup");
 }
 
 #[test]
@@ -73,24 +80,42 @@ fn every_week_the_backup_is_proved_and_expired_rows_go() {
          insert into \"odd name\" select now() - interval '1 year'",
     );
     place.backup(0, &[]);
-    let week = place.care(0, "maintenance_weekly", &[("expire", r#"{"events": "90 days", "\"odd name\"": "30 days"}"#), ("batch", "7")]);
+    let week = place.care(
+        0,
+        "maintenance_weekly",
+        &[("expire", r#"{"events": "90 days", "\"odd name\"": "30 days"}"#), ("batch", "7")],
+    );
     assert_eq!(place.app("select count(*), min(now() - created_at) < interval '2 days' from events"), "89|t");
     assert_eq!(place.app("select count(*) from \"odd name\""), "0");
     assert_eq!(week.output("expire", "deleted"), "112");
-    place.operator.saw("S1-28 S2-55", &week, "expire");
-    let proved = place.operator.called(&week, "backup");
-    assert_eq!(proved.output("compare", "rows"), "201");
-    place.operator.saw("S3-56 S4-38", &week, "backup");
+    assert!(week.text.contains("backup/compare | 2 tables have their rows and their checksums"), "{}", week.text);
+    place.operator.saw("S3-56", &week, "backup");
     wait("the statistics to know", || {
-        place.app("select count(*) from pg_stat_user_tables where last_vacuum is not null and last_analyze is not null") == "2"
+        place.app("select count(*) from pg_stat_user_tables where last_vacuum is not null and last_analyze is not null")
+            == "2"
     });
-    place.operator.saw("S0-21 S3-26 S1-42 S4-38", &week, "vacuum");
+    place.operator.saw("S3-26", &week, "vacuum");
 
     let typo = place.care(1, "maintenance_weekly", &[("expire", r#"{"evnts": "90 days"}"#)]);
     assert!(typo.text.contains("there is no table evnts"), "{}", typo.text);
     let hostile = r#"{"events; drop table events": "90 days"}"#;
     place.care(1, "maintenance_weekly", &[("expire", hostile)]);
-    assert_eq!(place.app("select count(*) from events"), "90");
+    assert_eq!(place.app("select count(*) from events"), "89");
+
+    // In a partitioned table the same place in each partition is another row; and what has no unit is not guessed at.
+    place.app(
+        "create table parts (n int, created_at timestamptz) partition by range (created_at);
+         create table p1 partition of parts for values from (minvalue) to ('2020-01-01');
+         create table p2 partition of parts for values from ('2020-01-01') to (maxvalue);
+         insert into parts select n, '2019-01-01' from generate_series(1, 10) n;
+         insert into parts select n, now() from generate_series(1, 10) n",
+    );
+    for after in ["90", "\"90\"", "\"3 m\"", "\"-1 day\""] {
+        let refused = place.care(1, "maintenance_weekly", &[("expire", &format!("{{\"parts\": {after}}}"))]);
+        assert!(refused.text.contains("say it as '90 days'"), "{after}: {}", refused.text);
+    }
+    place.care(0, "maintenance_weekly", &[("expire", r#"{"parts": "90 days"}"#)]);
+    assert_eq!(place.app("select count(*), min(created_at) > now() - interval '1 day' from parts"), "10|t");
 }
 
 #[test]
@@ -114,8 +139,7 @@ fn every_month_indexes_are_rebuilt_and_partitions_made() {
     place.operator.saw("S3-25", &month, "partitions");
     assert!(size() * 4 < before, "{before} bytes, now {}", size());
     assert_eq!(month.output("reindex", "rebuilt"), "1");
-    place.operator.saw("S3-26 S4-38", &month, "reindex");
-    place.operator.saw("S2-51 S4-39", &month, "sizes");
+    place.operator.saw("S3-26", &month, "reindex");
     assert_eq!(fs::read_to_string(&sizes).unwrap().lines().count(), 1);
 
     let again = place.care(0, "maintenance_monthly", &params);

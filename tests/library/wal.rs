@@ -26,7 +26,8 @@ impl Archived {
         let program = ground.path("archive_wal.sh");
         fs::copy(repository().join("runbooks/lib/archive_wal.sh"), &program).unwrap();
         Cluster::own(&program);
-        let archive = format!("archive_command = '{} \"%p\" \"%f\" {}'", program.display(), ground.path("backup/wal").display());
+        let archive =
+            format!("archive_command = '{} \"%p\" \"%f\" {}'", program.display(), ground.path("backup/wal").display());
         let primary = ground.cluster("primary", 7001, &["archive_mode = on", &archive]);
         primary.sql("postgres", "create database app");
         primary.sql("app", "create table items (n int primary key, text text)");
@@ -34,7 +35,8 @@ impl Archived {
     }
 
     pub fn insert(&self, from: u32, to: u32) {
-        self.primary.sql("app", &format!("insert into items select n, 'item ' || n from generate_series({from}, {to}) n"));
+        self.primary
+            .sql("app", &format!("insert into items select n, 'item ' || n from generate_series({from}, {to}) n"));
     }
 
     pub fn backup(&self, code: i32, more: &[(&str, &str)]) -> Run {
@@ -72,7 +74,6 @@ fn rows_that_were_deleted_a_minute_ago_come_back() {
     let base = place.backup(0, &[]);
     assert_eq!(names(&place.ground.path("backup/base")).len(), 1);
     assert!(PathBuf::from(base.output("base", "base")).join("backup_manifest").exists());
-    place.operator.saw("S2-26 S1-37", &base, "base");
 
     place.insert(1001, 2000);
     let at = place.primary.sql("app", "select clock_timestamp()");
@@ -86,9 +87,13 @@ fn rows_that_were_deleted_a_minute_ago_come_back() {
 
     let run = place.restore(0, &at);
     let (_, restored) = place.restored();
-    assert_eq!(restored.sql("app", "select count(*), max(n) from items"), "2000|2000", "rows of the base and later ones");
+    assert_eq!(
+        restored.sql("app", "select count(*), max(n) from items"),
+        "2000|2000",
+        "rows of the base and later ones"
+    );
     assert_eq!(place.primary.sql("app", "select count(*) from items"), "500", "the server that runs is not touched");
-    place.operator.saw("S2-30 S2-49", &run, "replay");
+    place.operator.saw("S2-30", &run, "replay");
     restored.sql("app", "insert into items values (9999, 'it is a server as any other')");
     place.operator.saw("S2-31", &run, "verify");
     assert_eq!(restored.sql("app", "show archive_mode"), "off", "it never writes into the archive it came from");
@@ -141,8 +146,11 @@ fn a_gap_in_the_archive_is_found_before_somebody_needs_it() {
     fs::remove_file(wal.join(&segments[segments.len() - 2])).unwrap();
     let gap = place.backup(1, &[]);
     assert!(gap.text.contains("are missing: nothing after the first of them can be restored"), "{}", gap.text);
+    let hole = place.restore(6, "");
+    assert!(hole.text.contains("and that was not restored"), "{}", hole.text);
+    assert!(!place.restored().0.exists(), "never a server that is quietly older");
 
-    // The remedy that it names; and older bases go, with what only they need.
+    // The remedy that it names: a new base.
     let mended = place.backup(1, &[("base_every", "1ms"), ("keep_bases", "1")]);
     assert_eq!(mended.status("base"), "succeeded");
 }
