@@ -25,6 +25,10 @@ mod disaster;
 mod dumps;
 #[path = "library/failover.rs"]
 mod failover;
+#[path = "library/deploy.rs"]
+mod deploy;
+#[path = "library/edge.rs"]
+mod edge;
 #[path = "library/health.rs"]
 mod health;
 #[path = "library/maintenance.rs"]
@@ -33,3 +37,5 @@ mod maintenance;
 mod migrate;
 #[path = "library/wal.rs"]
 mod wal;
+#[path = "library/triage.rs"]
+mod triage;

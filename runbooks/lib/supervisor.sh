@@ -10,13 +10,37 @@ ctl() { "$BIN/supervisorctl" -c "$CONFIG" "$@"; }
 # The state of a program: RUNNING, STOPPED, BACKOFF ...
 state() { ctl status "$1" | awk 'NR == 1 { print $2 }' || true; }
 
+# Its process; nothing where there is none.
+process() { ctl status "$1" | sed -n '1s/.* pid \([0-9]*\),.*/\1/p' || true; }
+
+# A program that was started stays up.
+stays_up() {
+  while [ "$(state "$1")" = STARTING ]; do sleep 0.2; done
+  [ "$(state "$1")" = RUNNING ] || fail "$1 does not stay up: $(ctl status "$1" || true); its log is named in $CONFIG"
+}
+
 # Starts a program, or starts it again with what it finds now, and waits until it stays up.
 start_anew() {
   case $(state "$1") in
     RUNNING | STARTING | BACKOFF) ctl stop "$1" ;;
   esac
   ctl start "$1" || true
-  [ "$(state "$1")" = RUNNING ] || fail "$1 does not stay up: $(ctl status "$1" || true); its log is named in $CONFIG"
+  stays_up "$1"
+}
+
+# Takes the configuration over, and starts each of these programs again that has not been by that.
+update() {
+  local program
+  local -A before=()
+  for program in "$@"; do before[$program]=$(process "$program"); done
+  ctl update "$@" # these alone: others may have changed and serve
+  for program in "$@"; do
+    if [ -n "${before[$program]}" ] && [ "${before[$program]}" = "$(process "$program")" ]; then
+      start_anew "$program"
+    else
+      stays_up "$program"
+    fi
+  done
 }
 
 # Stops a program that may be down already.
@@ -25,7 +49,7 @@ stop_it() {
     RUNNING | STARTING | BACKOFF) ctl stop "$1" ;;
   esac
   case $(state "$1") in
-    STOPPED | EXITED | FATAL) ;;
+    STOPPED | EXITED | FATAL | ERROR) ;; # ERROR: it does not know such a program
     *) fail "$1 does not stop: $(ctl status "$1" || true)" ;;
   esac
 }

@@ -19,10 +19,13 @@ impl Tables {
     }
 
     fn migrate(&self, code: i32, direction: &str, to: &str) -> Run {
+        self.migrate_with(&self.place.stack.database(), code, direction, to)
+    }
+
+    fn migrate_with(&self, database: &str, code: i32, direction: &str, to: &str) -> Run {
         let [release, bin, backups] = [self.path("releases/1.0.0"), self.place.stack.bin(), self.path("backups")];
         let [release, bin, backups] = [release, bin, backups].map(|path| path.display().to_string());
-        let database = self.place.stack.database();
-        let params = [("release", release.as_str()), ("bin", &bin), ("database", &database), ("backups", &backups)];
+        let params = [("release", release.as_str()), ("bin", &bin), ("database", database), ("backups", &backups)];
         let params: Vec<(&str, &str)> = params.into_iter().chain([("direction", direction), ("to", to)]).collect();
         self.place.operator.expect(code, "migrate", &params)
     }
@@ -140,6 +143,11 @@ fn a_migration_that_fails_half_way_changes_nothing() {
     assert!(failed.text.contains("no_such_function"), "{}", failed.text);
     assert_eq!((tables.revision().as_str(), tables.columns().as_str()), ("0003", "id name created_at note"));
     assert!(fs::exists(failed.output("backup", "file")).unwrap());
+
+    let other = tables.place.stack.postgres.url("postgres");
+    let refused = tables.migrate_with(&other, 1, "down", "-1");
+    assert!(refused.text.contains("is not the database of the release"), "{}", refused.text);
+    assert_eq!(tables.revision(), "0003");
 }
 
 #[test]

@@ -18,11 +18,7 @@ impl Place {
     /// Blue serves 1.0.0, `current` is that, and 1.1.0 is there.
     pub fn serving() -> Place {
         let place = Place::empty();
-        place.stack.release("1.0.0");
-        place.stack.release("1.1.0");
-        place.stack.link("releases/1.0.0", "current");
-        place.stack.migrate("1.0.0");
-        place.stack.serve("blue", "1.0.0");
+        place.stack.first_release();
         place
     }
 

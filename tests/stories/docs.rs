@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use runward_library::Stack;
 use runward_services::{Postgres, Redis};
 
 use crate::book::{self, What};
@@ -79,6 +80,17 @@ fn how_to_run_steps_on_other_machines() {
     book::execute_with(HOSTS, &[("TEST_SSH", &scene.path("bin").display().to_string())]);
 }
 
+const LIBRARY: &str = "docs/how-to/library.md";
+
+#[test]
+fn how_to_use_the_runbooks_that_come_with_it() {
+    let stack = Stack::start();
+    stack.first_release();
+    let variables = stack.variables();
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    book::execute_with(LIBRARY, &variables);
+}
+
 const CLUSTER: &str = "docs/how-to/cluster.md";
 
 #[test]
@@ -98,7 +110,9 @@ fn every_page_with_commands_is_executed() {
         let pieces = book::read(&fs::read_to_string(&page).unwrap());
         let commands = pieces.iter().any(|piece| matches!(piece.what, What::Script { .. } | What::Command { .. }));
         assert!(
-            !commands || [CLUSTER, HOSTS].contains(&name(&page).as_str()) || EXECUTED.contains(&name(&page).as_str()),
+            !commands
+                || [CLUSTER, HOSTS, LIBRARY].contains(&name(&page).as_str())
+                || EXECUTED.contains(&name(&page).as_str()),
             "nobody executes {}",
             name(&page)
         );

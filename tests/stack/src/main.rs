@@ -23,10 +23,7 @@ fn main() -> std::io::Result<ExitCode> {
 
 fn up() -> std::io::Result<ExitCode> {
     let stack = Stack::start();
-    stack.release("1.0.0");
-    stack.release("1.1.0");
-    stack.migrate("1.0.0");
-    stack.serve("blue", "1.0.0");
+    stack.first_release();
     for (name, value) in stack.variables() {
         println!("export {name}='{value}'");
     }
@@ -61,13 +58,7 @@ fn check() -> std::io::Result<ExitCode> {
             it.row, it.runbook, it.step, it.status, it.test
         );
     }
-    let more = executed(&seen).saturating_sub(executed(&said));
-    if more > 0 {
-        println!(
-            "the tests saw {more} rows more than COVERAGE.md says: `cargo run -p runward-library -- coverage` writes it"
-        );
-    }
-    println!("runbooks/COVERAGE.md: {} of {} rows executed, as the tests saw", executed(&said), rows::all().len());
+    // Nothing is printed where all is well: what CI prints last is the summary of the tests.
     Ok(if unseen.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

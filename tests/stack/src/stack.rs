@@ -129,6 +129,15 @@ impl Stack {
         until(&format!("{program} answers: {}", self.log(program)), || self.get("/health").0 == 200);
     }
 
+    /// Blue serves 1.0.0, `current` is that, and 1.1.0 is there.
+    pub fn first_release(&self) {
+        self.release("1.0.0");
+        self.release("1.1.0");
+        self.link("releases/1.0.0", "current");
+        self.migrate("1.0.0");
+        self.serve("blue", "1.0.0");
+    }
+
     /// Makes a link in its folder.
     pub fn link(&self, to: &str, name: &str) {
         let link = self.path(name);

@@ -1,0 +1,11 @@
+# The folders of the releases that something serves, sourced by steps: whatever current, blue and green of ROOT point to.
+# A release among them is never deleted.
+
+served() {
+  local link
+  for link in "$ROOT/current" "$ROOT/blue" "$ROOT/green"; do
+    [ ! -L "$link" ] || readlink -f -- "$link" || true
+  done
+}
+
+is_served() { served | grep -qxF -- "$(readlink -f -- "$1")"; }
