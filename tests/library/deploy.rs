@@ -265,9 +265,9 @@ fn a_process_of_the_pool_that_dies_comes_back_and_nobody_is_turned_away() {
 
     // One after the other is started again; a release that is not well stops at the first.
     let pids = || place.stack.supervisorctl(&["pid", "pool_0", "pool_1"]);
-    let (before, instances) = (pids(), [("instances", "pool_0,pool_1"), ("healthy_seconds", "3")]);
+    let (before, instances) = (pids(), ("instances", "pool_0,pool_1"));
     place.stack.link("releases/1.1.0", "current");
-    let rolled = place.run(0, "rolling_restart", &instances);
+    let rolled = place.run(0, "rolling_restart", &[instances]);
     assert!(before.lines().all(|pid| !pids().contains(pid)), "{before} {}", pids());
     for n in 0..2 {
         assert!(place.stack.ask(&format!("pool_{n}.sock"), "/health").1.contains("\"1.1.0\""));
@@ -277,7 +277,7 @@ fn a_process_of_the_pool_that_dies_comes_back_and_nobody_is_turned_away() {
     let sick = place.stack.release("1.2.0");
     fs::write(sick.join("unhealthy"), "").unwrap();
     place.stack.link("releases/1.2.0", "current");
-    place.run(1, "rolling_restart", &instances);
+    place.run(1, "rolling_restart", &[instances, ("healthy_seconds", "3")]);
     assert_eq!(place.stack.supervisorctl(&["pid", "pool_1"]), second, "the second was left alone");
     assert!(place.stack.ask("pool_1.sock", "/health").1.contains("\"1.1.0\""));
 }
