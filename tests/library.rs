@@ -19,23 +19,23 @@ mod bluegreen;
 mod caches;
 #[path = "library/coverage.rs"]
 mod coverage;
+#[path = "library/deploy.rs"]
+mod deploy;
 #[path = "library/disaster.rs"]
 mod disaster;
 #[path = "library/dumps.rs"]
 mod dumps;
-#[path = "library/failover.rs"]
-mod failover;
-#[path = "library/deploy.rs"]
-mod deploy;
 #[path = "library/edge.rs"]
 mod edge;
+#[path = "library/failover.rs"]
+mod failover;
 #[path = "library/health.rs"]
 mod health;
 #[path = "library/maintenance.rs"]
 mod maintenance;
 #[path = "library/migrate.rs"]
 mod migrate;
-#[path = "library/wal.rs"]
-mod wal;
 #[path = "library/triage.rs"]
 mod triage;
+#[path = "library/wal.rs"]
+mod wal;

@@ -8,19 +8,6 @@ use runward_library::{coverage, rows};
 
 use crate::harness::repository;
 
-/// `migrate::up_and_down`, for each test of the library.
-fn tests() -> Vec<String> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(repository().join("tests/library")).unwrap() {
-        let path = entry.unwrap().path();
-        let module = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        let functions = text.split("#[test]").skip(1).filter_map(|rest| rest.split_once("fn ")?.1.split_once('('));
-        names.extend(functions.map(|(name, _)| format!("{module}::{name}")));
-    }
-    names
-}
-
 /// The names of the runbooks.
 fn runbooks() -> Vec<String> {
     let entries = fs::read_dir(repository().join("runbooks")).unwrap().flatten().map(|entry| entry.path());
@@ -32,7 +19,7 @@ fn runbooks() -> Vec<String> {
 fn the_page_says_only_what_can_be_true() {
     let page = fs::read_to_string(repository().join("runbooks/COVERAGE.md")).unwrap();
     let (rows, seen) = (rows::all(), coverage::read(&page));
-    let mistakes = coverage::mistakes(&seen, &rows, &tests());
+    let mistakes = coverage::mistakes(&seen, &rows, &coverage::tests());
     assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));
     assert!(
         coverage::write(&rows, &seen) == page,

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
 
 use crate::covers::Covers;
 use crate::evidence::Sighting;
+use crate::repository;
 use crate::rows::Row;
 
 const HEAD: &str = "\
@@ -69,6 +71,19 @@ fn sighting(row: &str, text: &str) -> Option<Sighting> {
     let (status, test) = rest.strip_suffix(')')?.split_once(" (")?;
     let own = str::to_owned;
     Some(Sighting { row: own(row), runbook: own(runbook), step: own(step), status: own(status), test: own(test) })
+}
+
+/// `migrate::up_and_down`, for each test of the library.
+pub fn tests() -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(repository().join("tests/library")).expect("tests/library") {
+        let path = entry.expect("tests/library can be read").path();
+        let module = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let functions = text.split("#[test]").skip(1).filter_map(|rest| rest.split_once("fn ")?.1.split_once('('));
+        names.extend(functions.map(|(name, _)| format!("{module}::{name}")));
+    }
+    names
 }
 
 /// What is wrong with what a page claims, given the names of the tests there are.

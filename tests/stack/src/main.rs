@@ -40,7 +40,8 @@ fn write() -> std::io::Result<ExitCode> {
     let ran: Vec<String> = seen.iter().map(|it| it.test.clone()).collect();
     let before = coverage::read(&fs::read_to_string(&page).unwrap_or_default());
     seen.extend(before.into_iter().filter(|it| !ran.contains(&it.test)));
-    seen.retain(|it| coverage::mistakes(std::slice::from_ref(it), &rows, std::slice::from_ref(&it.test)).is_empty());
+    let tests = coverage::tests();
+    seen.retain(|it| coverage::mistakes(std::slice::from_ref(it), &rows, &tests).is_empty());
     seen.sort();
     fs::write(&page, coverage::write(&rows, &seen))?;
     println!("{}: {} rows are executed", page.display(), executed(&seen));
