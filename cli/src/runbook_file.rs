@@ -117,6 +117,12 @@ fn load_alone(path: &Path, folders: &[PathBuf], made: As) -> Result<RunbookFile,
         runbook::parse(&bytes).map_err(|report| Failure::runbook(&shown, &String::from_utf8_lossy(&bytes), &report))?;
     let source = String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{shown} is not UTF-8")))?;
     let name = runbook.name.clone().unwrap_or_else(|| name_of(path, folders));
+    if name.ends_with(SUFFIX) {
+        return Err(Failure::usage(format!(
+            "{shown}: the name `{name}`: names that end in `{SUFFIX}` belong to drills"
+        ))
+        .help("give the runbook another `name:`, or its file another one"));
+    }
     let (runbook, name) = match made {
         As::Written => (runbook, name),
         As::Drill => (drilled(runbook, path)?, name + SUFFIX),

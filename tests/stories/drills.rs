@@ -126,7 +126,7 @@ fn what_nobody_has_said_of_a_drill_is_refused_all_at_once_before_anything_starts
         "this is the real secret `KEY`",
         "`main` is a real connection",
         "no step uses the connection `other`",
-        "step `far` runs on the same host in a drill",
+        "nothing says that step `far` runs on another host in a drill",
     ] {
         assert!(done.stderr.contains(part), "{part}\n{}", done.stderr);
     }
@@ -154,12 +154,8 @@ fn what_a_drill_calls_is_a_drill_or_is_not_called() {
         call.replace("DIR", &scene.path("").display().to_string()).replace("target: '${{ params.t }}'", "target: prod"),
     );
     let done = run(&scene, &["--drill", "all.yaml"]);
-    assert!(
-        done.code != 0 && done.stderr.contains("is not one of") || done.stdout.contains("is not one of"),
-        "{}{}",
-        done.stdout,
-        done.stderr
-    );
+    let said = format!("{}{}", done.stdout, done.stderr);
+    assert!(done.code != 0 && said.contains("is not one of"), "{said}");
     let real = scene.read("restore.yaml");
     let (before, after) = (real.find("drill:").unwrap(), real.find("steps:").unwrap());
     scene.file("restore.yaml", format!("{}{}", &real[..before], &real[after..]));
@@ -253,4 +249,75 @@ fn a_step_of_a_drill_can_be_left_out_by_its_parameter() {
     scene.expect(0, &["run", "--drill", "r.yaml"]);
     assert_eq!(step_of(&scene.last(), "switch")["status"], "skipped");
     scene.expect(1, &["run", "r.yaml"]);
+}
+
+#[test]
+fn a_value_that_does_not_fit_is_refused_and_never_replaced_by_the_real_one() {
+    let scene = Scene::new();
+    let book = |kind: &str, with: &str| {
+        format!(
+            "params: {{t: {{{kind}}}}}\ndrill: {{with: {{{with}}}}}\nsteps:\n  - {{id: a, run: 'echo ${{{{ params.t | json }}}} | cat'}}\n"
+        )
+    };
+    for (kind, with, said) in [
+        ("type: string, default: prod", "t: 7", "is not a string"),
+        ("type: bool, default: true", "t: maybe", "is not a bool"),
+        ("type: duration, default: 1h", "t: 30", "has no unit"),
+        ("type: string, default: prod, enum: [prod, test]", "t: scratch", "is not one of"),
+        ("type: string, default: prod", "t: '${{ env.X }}'", "cannot stand here"),
+        ("type: string, default: prod", "t: s, zzz: 4", "`zzz` is not a parameter"),
+    ] {
+        scene.file("x.yaml", book(kind, with));
+        for args in [&["validate", "x.yaml"][..], &["run", "--drill", "x.yaml"]] {
+            let done = scene.expect(2, args);
+            assert!(done.stderr.contains(said), "{with}: {}", done.stderr);
+        }
+    }
+}
+
+#[test]
+fn no_real_secret_and_no_real_host_gets_into_a_drill_under_another_name() {
+    let scene = Scene::new();
+    let secrets = |real: &str, own: &str| {
+        format!(
+            "secrets: {{A: {{{real}}}, B: {{env: REAL_B}}}}\ndrill: {{secrets: {{A: {{{own}}}, B: {{env: SCRATCH_B}}}}}}\nsteps:\n  - {{id: a, secrets: [A, B], run: 'true'}}\n"
+        )
+    };
+    for (real, own) in [
+        ("env: REAL_A", "env: REAL_B"),
+        ("file: /run/x", "file: /run//y/../x"),
+        ("exec: [cat, /run/x]", "exec: [cat, /run/./x]"),
+    ] {
+        scene.file("s.yaml", secrets(real, own));
+        let done = scene.expect(2, &["validate", "s.yaml"]);
+        assert!(done.stderr.contains("this is the real secret"), "{own}: {}", done.stderr);
+    }
+    scene.file("s.yaml", secrets("file: /run/x", "file: /run/y"));
+    scene.expect(0, &["validate", "s.yaml"]);
+    let hosts = |each: &str, host: &str| {
+        format!(
+            "params: {{h: {{type: list, default: [db1]}}, f: {{default: db1}}}}\ndrill: {{with: {{h: [s1]}}, free: [f]}}\nsteps:\n  - {{id: a, {each}host: \"{host}\", run: 'echo ${{{{ params.h | json }}}} ${{{{ params.f }}}} | cat'}}\n"
+        )
+    };
+    for (each, host) in [
+        ("for-each: [db1, db2], ", "${{ item }}"),
+        ("", "${{ 'db1' }}"),
+        ("", "db1.${{ params.f }}"),
+        ("", "${{ params.f }}"),
+    ] {
+        scene.file("h.yaml", hosts(each, host));
+        let done = scene.expect(2, &["validate", "h.yaml"]);
+        assert!(done.stderr.contains("runs on another host in a drill"), "{host}: {}", done.stderr);
+    }
+    scene.file("h.yaml", hosts("for-each: '${{ params.h }}', ", "${{ item }}"));
+    scene.expect(0, &["validate", "h.yaml"]);
+}
+
+#[test]
+fn what_is_called_like_a_drill_is_one() {
+    let scene = Scene::new();
+    scene.file("k.drill.yaml", "steps:\n  - {id: a, run: 'true'}\n");
+    assert!(scene.expect(2, &["run", "k.drill.yaml"]).stderr.contains("belong to drills"));
+    scene.file("g.yaml", "concurrency: {group: g.drill}\nsteps:\n  - {id: a, run: 'true'}\n");
+    assert!(scene.expect(2, &["run", "g.yaml"]).stderr.contains("belong to drills"));
 }

@@ -102,3 +102,31 @@ fn what_nobody_measures_is_said_before_and_after() {
     let said = scene.expect(0, &["run", "w.yaml"]).stdout;
     assert!(said.contains("rpo 1h 00m not measured: the output `rpo`: "), "{said}");
 }
+
+#[test]
+fn an_rto_that_is_missed_by_a_run_that_does_not_succeed_is_told_too() {
+    for (more, code) in
+        [("finally:\n  - {id: z, run: sleep 0.3}\n", 1), ("timeout: 50ms\n", 1), ("on-failure: {rollback: auto}\n", 6)]
+    {
+        let scene = Scene::new();
+        let rto = if more.starts_with("timeout") { "50ms" } else { "10ms" };
+        scene.file("r.yaml", format!("objectives: {{rto: {rto}}}\nsteps:\n  - {{id: a, run: 'true', undo: sleep 0.3}}\n  - {{id: b, run: sleep 0.2; exit 1}}\n{more}"));
+        let done = scene.run(&["run", "r.yaml"]);
+        assert!(done.code == code || done.code == 6, "{}", done.stdout);
+        let told = scene.json(&["notify", "list"]);
+        assert_eq!(
+            told.as_array().unwrap().iter().filter(|it| it["event"] == "objective").count(),
+            1,
+            "{more}: {told}"
+        );
+    }
+}
+
+#[test]
+fn a_number_without_a_unit_is_no_measure_of_what_was_lost() {
+    let scene = Scene::new();
+    let text = RESTORE.replace("{lost: duration}", "{lost: int}").replace("30m", "\"7200\"");
+    scene.file("restore.yaml", text);
+    let said = scene.expect(0, &["run", "restore.yaml"]).stdout;
+    assert!(said.contains("rpo 1h 00m not measured") && said.contains("declare it as `duration`"), "{said}");
+}

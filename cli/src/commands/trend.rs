@@ -63,13 +63,13 @@ fn sum(lines: &[Line], objective: Objective) -> Option<String> {
     let ended: Vec<&Measured> =
         lines.iter().filter(|line| line.row.finished_at.is_some()).filter_map(|line| line.of(objective)).collect();
     let met = ended.iter().filter(|one| one.standing == Standing::Met).count();
+    if ended.is_empty() {
+        return None;
+    }
     let measured: Vec<i64> = ended.iter().filter_map(|one| one.measured_ms).collect();
-    let (newest, longest) = (*measured.first()?, *measured.iter().max()?);
-    Some(format!(
-        "{}: met by {met} of {} that ended; newest {}, longest {}",
-        objective.as_str(),
-        ended.len(),
-        duration(newest),
-        duration(longest)
-    ))
+    let range = match (measured.first(), measured.iter().max()) {
+        (Some(newest), Some(longest)) => format!("; newest {}, longest {}", duration(*newest), duration(*longest)),
+        _ => String::new(),
+    };
+    Some(format!("{}: met by {met} of {} that ended{range}", objective.as_str(), ended.len()))
 }

@@ -8,6 +8,7 @@ use super::{print_json, print_line};
 use crate::args::{CheckFormat, ValidateArgs};
 use crate::config::Config;
 use crate::failure::{EXIT_USAGE, Failure};
+use crate::runbook_file::As;
 use crate::view::github;
 use crate::{runbook_file, text};
 
@@ -16,7 +17,14 @@ pub fn run(config: &Config, args: &ValidateArgs) -> Result<i32, Failure> {
     let mut code = 0;
     let mut results = Vec::new();
     for text in &args.runbooks {
-        let checked = runbook_file::locate(text, folders).and_then(|path| runbook_file::load(&path, folders));
+        let checked = runbook_file::locate(text, folders).and_then(|path| {
+            let file = runbook_file::load(&path, folders)?;
+            // What it calls has to be something in a drill, too.
+            match file.runbook.drill {
+                Some(_) => As::Drill.load(&path, folders).map(|_| file),
+                None => Ok(file),
+            }
+        });
         match (checked, args.format) {
             (Ok(file), CheckFormat::Text | CheckFormat::Github) => {
                 let unbuilt = match file.runbook.unbuilt.len() {

@@ -15,6 +15,9 @@ pub fn group(runbook: &Runbook, params: &Map<String, Value>) -> Result<Option<Gr
     context.set("params", Value::Object(params.clone()));
     let told = |message: String| format!("`concurrency.group`: {message}");
     let name = concurrency.group.render(&context).map_err(|error| told(error.to_string()))?;
+    if !runbook.is_drill && name.ends_with(SUFFIX) {
+        return Err(told(format!("names that end in `{SUFFIX}` belong to drills")));
+    }
     // A drill waits for drills, and cancels no others.
     let name = if runbook.is_drill { name + SUFFIX } else { name };
     let chars = name.chars().count();

@@ -237,7 +237,8 @@ pub(super) fn again(state: &RunState, unit: Unit, now: i64) -> Then {
 
 fn wake(state: &RunState, now: i64) -> Vec<Event> {
     if state.phase == Phase::Main && state.stop.is_none() && state.deadline().is_some_and(|deadline| deadline <= now) {
-        return vec![Event::RunStopping { because: StopCause::TimedOut }];
+        let stops = Event::RunStopping { because: StopCause::TimedOut };
+        return objectives::late(state, now).into_iter().chain([stops]).collect();
     }
     let opened = hours::opens(state, now);
     let due = state.timers.iter().take_while(|(at, _)| *at <= now || mutated!(RetryAtOnce)).map(|(_, unit)| *unit);

@@ -204,6 +204,9 @@ fn missed_by(state: &RunState, objective: Objective, limit_ms: i64, measured_ms:
     let shown = |ms: i64| format_duration(Duration::from_millis(ms.max(0) as u64));
     let (limit, measured) = (shown(limit_ms), shown(measured_ms));
     match objective {
+        Objective::Rto if state.status.is_terminal() && state.status != RunStatus::Succeeded => {
+            format!("rto {limit} was missed: after {measured} the run ended without success")
+        }
         Objective::Rto if state.status.is_terminal() => format!("rto {limit} was missed: it took {measured}"),
         Objective::Rto => format!("rto {limit} is over, and the run still goes on"),
         Objective::Rpo => format!("rpo {limit} was missed: {measured} of the data was lost"),

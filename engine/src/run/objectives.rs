@@ -13,6 +13,8 @@ use serde_json::Value;
 use super::event::Event;
 use super::outputs::Outputs;
 use super::state::{Phase, RunState, RunStatus};
+use crate::bind::Reference;
+use crate::runbook::model::{Action, Runbook, Step, ValueType};
 use crate::units::parse_duration;
 
 /// The output of a run that says how much was lost.
@@ -101,10 +103,9 @@ impl RunState {
             .collect()
     }
 
-    /// When the time of `rto` is over, while the run goes forward and nobody has said so yet.
+    /// When the time of `rto` is over, before the end of the run and while nobody has said so yet.
     pub(super) fn rto_ends(&self) -> Option<i64> {
-        let forward = self.phase == Phase::Main && self.stop.is_none();
-        let open = forward && !self.missed.contains(&Objective::Rto);
+        let open = self.phase != Phase::Done && !self.missed.contains(&Objective::Rto);
         open.then(|| self.objective(Objective::Rto))?
             .map(|limit| self.created_at.saturating_add(limit).saturating_add(1))
     }
@@ -122,16 +123,19 @@ pub(super) fn at_end(state: &RunState, status: RunStatus, outputs: &Outputs, now
     let measured: Vec<Measured> = wanted
         .map(|(objective, limit_ms)| match objective {
             Objective::Rto => rto(state, status, limit_ms, now),
-            Objective::Rpo => rpo(status, outputs.get(RPO_OUTPUT), limit_ms),
+            Objective::Rpo => {
+                rpo(status, outputs.get(RPO_OUTPUT).map(|lost| (lost, is_duration(&state.runbook))), limit_ms)
+            }
         })
         .collect();
     if measured.is_empty() {
         return Vec::new();
     }
     let news = measured.iter().filter(|one| one.standing == Standing::Missed && !state.missed.contains(&one.objective));
-    let told = news.filter_map(|one| {
-        let (objective, limit_ms) = (one.objective, one.limit_ms);
-        Some(Event::ObjectiveMissed { objective, limit_ms, measured_ms: one.measured_ms? })
+    let told = news.map(|one| {
+        // Of a run that did not succeed: how long it has been so far.
+        let measured_ms = one.measured_ms.unwrap_or(now - state.created_at);
+        Event::ObjectiveMissed { objective: one.objective, limit_ms: one.limit_ms, measured_ms }
     });
     let mut events: Vec<Event> = told.collect();
     events.push(Event::ObjectivesMeasured { measured });
@@ -150,7 +154,7 @@ fn rto(state: &RunState, status: RunStatus, limit_ms: i64, now: i64) -> Measured
     Measured { objective: Objective::Rto, limit_ms, measured_ms, standing, why: None }
 }
 
-fn rpo(status: RunStatus, output: Option<&Value>, limit_ms: i64) -> Measured {
+fn rpo(status: RunStatus, output: Option<(&Value, bool)>, limit_ms: i64) -> Measured {
     let (measured_ms, standing, why) = match (status, output.map(duration)) {
         (RunStatus::Succeeded, Some(Ok(lost))) if lost > limit_ms => (Some(lost), Standing::Missed, None),
         (RunStatus::Succeeded, Some(Ok(lost))) => (Some(lost), Standing::Met, None),
@@ -161,9 +165,28 @@ fn rpo(status: RunStatus, output: Option<&Value>, limit_ms: i64) -> Measured {
     Measured { objective: Objective::Rpo, limit_ms, measured_ms, standing, why }
 }
 
-/// A declared duration is a number of milliseconds; a text is one as people write it.
-fn duration(value: &Value) -> Result<i64, String> {
+/// Whether a number that the run hands back as what was lost can only be milliseconds.
+fn is_duration(runbook: &Runbook) -> bool {
+    let declared =
+        |step: &Step, key: &str| step.outputs.iter().any(|(name, kind)| name == key && *kind == ValueType::Duration);
+    let typed = |reference: &Reference| match reference {
+        Reference::Output { step, key } => {
+            let step = runbook.step_index(step).map(|step| &runbook.steps[step]);
+            step.is_some_and(|step| matches!(step.action, Action::Runbook(_)) || declared(step, key))
+        }
+        _ => false,
+    };
+    let output = runbook.outputs.iter().find(|output| output.name.value == RPO_OUTPUT);
+    let mut references = output.into_iter().flat_map(|output| output.value.expressions()).flat_map(|it| &it.references);
+    references.all(|(reference, _)| typed(reference))
+}
+
+/// A declared duration is a number of milliseconds; a text is one as people write it. Any other number could be seconds.
+fn duration((value, typed): (&Value, bool)) -> Result<i64, String> {
     let found = match value {
+        Value::Number(number) if !typed => {
+            Err(format!("`{number}` has no unit: declare it as `duration` where a step writes it"))
+        }
         Value::Number(number) => {
             number.as_i64().filter(|ms| *ms >= 0).ok_or_else(|| format!("`{number}` is no duration"))
         }
@@ -194,18 +217,19 @@ mod tests {
             (json!(["1h"]), Standing::NotMeasured, None),
             (json!(null), Standing::NotMeasured, None),
         ] {
-            let found = rpo(RunStatus::Succeeded, Some(&value), 3_600_000);
+            let found = rpo(RunStatus::Succeeded, Some((&value, true)), 3_600_000);
             assert_eq!((found.standing, found.measured_ms), (standing, measured), "{value}");
             assert_eq!(found.why.is_some(), standing == Standing::NotMeasured, "{value}");
         }
+        assert_eq!(rpo(RunStatus::Succeeded, Some((&json!(7200), false)), 1).standing, Standing::NotMeasured);
         assert_eq!(rpo(RunStatus::Succeeded, None, 1).standing, Standing::NotMeasured);
-        assert_eq!(rpo(RunStatus::Failed, Some(&json!(0)), 1).standing, Standing::NotReached);
+        assert_eq!(rpo(RunStatus::Failed, Some((&json!(0), true)), 1).standing, Standing::NotReached);
     }
 
     proptest! {
         #[test]
         fn what_is_met_is_measured_and_no_more_than_wanted(lost in 0_i64..10_000, limit_ms in 0_i64..10_000) {
-            let found = rpo(RunStatus::Succeeded, Some(&json!(lost)), limit_ms);
+            let found = rpo(RunStatus::Succeeded, Some((&json!(lost), true)), limit_ms);
             prop_assert_eq!(found.standing == Standing::Met, lost <= limit_ms);
             prop_assert_eq!(found.measured_ms, Some(lost));
         }

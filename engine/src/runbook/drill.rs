@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::check::visible;
-use super::model::{Action, Param, Runbook, Step};
+use super::model::{Action, Items, Param, Runbook, Step};
 use super::node::{Key, Node};
 use super::report::{Finding, did_you_mean};
-use super::secrets::{self, Secret};
-use super::value;
+use super::secrets::{self, Provider, Secret};
+use super::{triggers, value};
+use crate::bind::{Expression, Reference, Template};
 
 /// Behind the name of a runbook: whatever goes by it (lists, history, notifications, groups) keeps drills apart.
 pub const SUFFIX: &str = ".drill";
@@ -40,9 +41,13 @@ impl Runbook {
     pub fn drilled(mut self) -> Result<Runbook, NoDrill> {
         let drill = self.drill.clone().ok_or(NoDrill)?;
         for param in &mut self.params {
-            if let Some(value) = drill.with.get(&param.name) {
-                (param.default, param.choices, param.required) =
-                    (Some(value.clone()), Some(vec![value.clone()]), false);
+            match drill.with.get(&param.name) {
+                Some(value) => {
+                    (param.default, param.choices) = (Some(value.clone()), Some(vec![value.clone()]));
+                    param.required = false;
+                }
+                None if drill.free.contains(&param.name) => {}
+                None => return Err(NoDrill),
             }
         }
         for step in &mut self.steps {
@@ -77,6 +82,7 @@ pub fn read(root: &Node, params: &[Param]) -> Option<Drill> {
 pub fn check(root: &Node, params: &[Param], steps: &[Step], findings: &mut Vec<Finding>) {
     let Some((key, node)) = root.entry("drill") else { return };
     let told = |span, label: &str, message: String, help: String| Finding::new(span, label, message).help(help);
+    triggers::given(node.get("with"), &triggers::Known::new(params), true, findings);
     let given = |name: &str| entries(node, "with").iter().any(|(key, _)| key.text == name);
     let names: Vec<&str> = params.iter().map(|param| param.name.as_str()).collect();
     for item in free(node).filter(|item| item.text().is_some_and(|name| !names.contains(&name))) {
@@ -98,43 +104,66 @@ pub fn check(root: &Node, params: &[Param], steps: &[Step], findings: &mut Vec<F
         );
         findings.push(told(&key.span, "no value", message, help));
     }
-    counterparts(
-        ("secret", &key.span, entries(root, "secrets"), entries(node, "secrets")),
-        |real, own| real.json() == own.json(),
-        findings,
-    );
+    counterparts(key, root, node, findings);
     connections(key, node, steps, findings);
-    let fixed = |step: &&Step| step.host.as_ref().is_some_and(|host| host.expressions().next().is_none());
-    for step in steps.iter().filter(fixed) {
-        let message = format!("step `{}` runs on the same host in a drill", step.id);
-        let help = "let the host be a parameter that `drill.with` gives a value: `host: ${{ params.host }}`".to_owned();
-        findings.push(told(&step.span, "in this step", message, help));
+    for step in steps.iter().filter(|step| step.host.as_ref().is_some_and(|host| !is_scratch(host, step, &given))) {
+        let message = format!("nothing says that step `{}` runs on another host in a drill", step.id);
+        let help = "let the host come from parameters that `drill.with` gives a value, and from nothing else: `host: ${{ \
+                    params.host }}`, or `for-each: ${{ params.hosts }}` and `host: ${{ item }}`";
+        findings.push(told(&step.span, "in this step", message, help.to_owned()));
     }
 }
 
-type Pairs<'n> = (&'static str, &'n std::ops::Range<usize>, &'n [(Key, Node)], &'n [(Key, Node)]);
+/// Whether a host is made of parameters that are fixed in a drill, and of nothing that could be real.
+fn is_scratch(host: &Template, step: &Step, given: &dyn Fn(&str) -> bool) -> bool {
+    let fixed = |reference: &Reference| matches!(reference, Reference::Param(name) if given(name));
+    let all_fixed =
+        |it: &Expression| !it.references.is_empty() && it.references.iter().all(|(reference, _)| fixed(reference));
+    let item = || match step.for_each.as_ref().map(|each| &each.items) {
+        Some(Items::Expression(expression)) => all_fixed(expression),
+        _ => false,
+    };
+    let of = |reference: &Reference| fixed(reference) || *reference == Reference::Item && item();
+    let scratch =
+        |it: &Expression| !it.references.is_empty() && it.references.iter().all(|(reference, _)| of(reference));
+    host.expressions().next().is_some() && host.expressions().all(|(expression, _)| scratch(expression))
+}
 
-/// Each of the real ones has one of its own, and only these.
-fn counterparts(pairs: Pairs<'_>, same: impl Fn(&Node, &Node) -> bool, findings: &mut Vec<Finding>) {
-    let (what, at, real, own) = pairs;
-    for (key, node) in real {
-        match own.iter().find(|(name, _)| name.text == key.text) {
-            None => {
-                let message = format!("nobody has said what the {what} `{}` is in a drill", key.text);
-                let help = format!("add it to `drill.{what}s`, with one that opens nothing real");
-                findings.push(Finding::new(at, "no counterpart", message).help(help));
-            }
-            Some((name, own)) if same(node, own) => {
-                let message = format!("this is the real {what} `{}`", key.text);
-                findings.push(Finding::new(&name.span, "the same", message).help("name another one"));
-            }
-            Some(_) => {}
+/// Each secret has one of its own in a drill, which is none of the real ones, under whatever name.
+fn counterparts(key: &Key, root: &Node, node: &Node, findings: &mut Vec<Finding>) {
+    let (real, own) = (secrets::read(root), secrets::read(node));
+    for secret in real.iter().filter(|secret| own.iter().all(|one| one.name != secret.name)) {
+        let message = format!("nobody has said what the secret `{}` is in a drill", secret.name);
+        let help = "add it to `drill.secrets`, with one that opens nothing real";
+        findings.push(Finding::new(&key.span, "no counterpart", message).help(help));
+    }
+    for (name, _) in entries(node, "secrets") {
+        let Some(one) = own.iter().find(|one| one.name == name.text) else { continue };
+        if let Some(same) = real.iter().find(|secret| plain(&secret.provider) == plain(&one.provider)) {
+            let message = format!("this is the real secret `{}`", same.name);
+            findings.push(Finding::new(&name.span, "real", message).help("name one that only drills use"));
+        }
+        if real.iter().all(|secret| secret.name != one.name) {
+            let message = format!("`{}` is not a secret of this runbook", one.name);
+            let help = did_you_mean(&one.name, real.iter().map(|secret| secret.name.as_str()));
+            findings.push(Finding::new(&name.span, "unknown", message).maybe_help(help));
         }
     }
-    for (key, _) in own.iter().filter(|(key, _)| real.iter().all(|(name, _)| name.text != key.text)) {
-        let message = format!("`{}` is not a {what} of this runbook", key.text);
-        let help = did_you_mean(&key.text, real.iter().map(|(key, _)| key.text.as_str()));
-        findings.push(Finding::new(&key.span, "unknown", message).maybe_help(help));
+}
+
+/// The same place, however its path is written.
+fn plain(provider: &Provider) -> Provider {
+    let path = |text: &String| {
+        let mut parts: Vec<&str> = Vec::new();
+        for part in text.split('/').filter(|part| !part.is_empty() && *part != ".") {
+            if part == ".." { _ = parts.pop() } else { parts.push(part) }
+        }
+        if text.starts_with('/') { format!("/{}", parts.join("/")) } else { text.clone() }
+    };
+    match provider {
+        Provider::File(file) => Provider::File(path(file)),
+        Provider::Exec(argv) => Provider::Exec(argv.iter().map(path).collect()),
+        other => other.clone(),
     }
 }
 

@@ -33,7 +33,7 @@ pub fn check(root: &Node, params: &[Param], findings: &mut Vec<Finding>) {
 }
 
 /// Parameters given by a trigger: they exist, and values written out are of their type.
-fn given(node: Option<&Node>, known: &Known<'_>, typed: bool, findings: &mut Vec<Finding>) {
+pub(super) fn given(node: Option<&Node>, known: &Known<'_>, typed: bool, findings: &mut Vec<Finding>) {
     for (key, node) in node.map(Node::entries).unwrap_or_default() {
         if findings.len() > limits::FINDINGS_KEPT_MAX {
             return;
@@ -91,13 +91,13 @@ fn written(node: &Node) -> Option<&Node> {
 }
 
 /// The parameters by their names, and those that a schedule has to give.
-struct Known<'p> {
+pub(super) struct Known<'p> {
     by_name: HashMap<&'p str, &'p Param>,
     required: Vec<&'p str>,
 }
 
 impl<'p> Known<'p> {
-    fn new(params: &'p [Param]) -> Known<'p> {
+    pub(super) fn new(params: &'p [Param]) -> Known<'p> {
         let required = params.iter().filter(|param| is_required(param));
         Known {
             by_name: params.iter().map(|param| (param.name.as_str(), param)).collect(),
