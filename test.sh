@@ -32,6 +32,8 @@ need ps procps
 if ! python3 -c 'import ensurepip' 2>/dev/null; then need "a python3 with venv" python3-venv; fi
 initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | head -n 1 || true) # Debian keeps it out of the PATH
 need "${initdb:-initdb}" postgresql
+need psql postgresql-client
+need pg_dump postgresql-client
 if ! cargo nextest --version >/dev/null 2>&1; then
   cargo install --quiet --locked cargo-nextest
 fi
