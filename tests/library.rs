@@ -35,7 +35,11 @@ mod health;
 mod maintenance;
 #[path = "library/migrate.rs"]
 mod migrate;
+#[path = "library/pool.rs"]
+mod pool;
 #[path = "library/triage.rs"]
 mod triage;
+#[path = "library/tune.rs"]
+mod tune;
 #[path = "library/wal.rs"]
 mod wal;

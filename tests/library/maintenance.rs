@@ -88,13 +88,14 @@ fn every_week_the_backup_is_proved_and_expired_rows_go() {
     assert_eq!(place.app("select count(*), min(now() - created_at) < interval '2 days' from events"), "89|t");
     assert_eq!(place.app("select count(*) from \"odd name\""), "0");
     assert_eq!(week.output("expire", "deleted"), "112");
+    place.operator.saw("S1-28", &week, "expire");
     assert!(week.text.contains("backup/compare | 2 tables have their rows and their checksums"), "{}", week.text);
     place.operator.saw("S3-56", &week, "backup");
     wait("the statistics to know", || {
         place.app("select count(*) from pg_stat_user_tables where last_vacuum is not null and last_analyze is not null")
             == "2"
     });
-    place.operator.saw("S3-26", &week, "vacuum");
+    place.operator.saw("S0-21 S3-26", &week, "vacuum");
 
     let typo = place.care(1, "maintenance_weekly", &[("expire", r#"{"evnts": "90 days"}"#)]);
     assert!(typo.text.contains("there is no table evnts"), "{}", typo.text);
