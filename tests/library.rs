@@ -17,6 +17,8 @@ mod place;
 mod bluegreen;
 #[path = "library/caches.rs"]
 mod caches;
+#[path = "library/checks.rs"]
+mod checks;
 #[path = "library/coverage.rs"]
 mod coverage;
 #[path = "library/deploy.rs"]
@@ -35,11 +37,7 @@ mod health;
 mod maintenance;
 #[path = "library/migrate.rs"]
 mod migrate;
-#[path = "library/pool.rs"]
-mod pool;
 #[path = "library/triage.rs"]
 mod triage;
-#[path = "library/tune.rs"]
-mod tune;
 #[path = "library/wal.rs"]
 mod wal;
