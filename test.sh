@@ -30,6 +30,8 @@ need ss iproute2
 need git git
 need ps procps
 need pgbouncer pgbouncer
+need rsync rsync
+need age age
 if ! python3 -c 'import ensurepip' 2>/dev/null; then need "a python3 with venv" python3-venv; fi
 initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | head -n 1 || true) # Debian keeps it out of the PATH
 need "${initdb:-initdb}" postgresql

@@ -9,6 +9,9 @@
 mod harness;
 #[path = "library/operator.rs"]
 mod operator;
+#[allow(dead_code)]
+#[path = "stories/ssh_hosts.rs"]
+mod ssh_hosts;
 
 #[path = "library/place.rs"]
 mod place;
@@ -37,7 +40,13 @@ mod health;
 mod maintenance;
 #[path = "library/migrate.rs"]
 mod migrate;
+#[path = "library/offsite.rs"]
+mod offsite;
+#[path = "library/pool.rs"]
+mod pool;
 #[path = "library/triage.rs"]
 mod triage;
+#[path = "library/tune.rs"]
+mod tune;
 #[path = "library/wal.rs"]
 mod wal;

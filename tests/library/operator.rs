@@ -14,6 +14,8 @@ pub struct Operator {
     test: String,
     runs: Cell<u32>,
     seen: RefCell<Vec<Sighting>>,
+    /// What the environment of the commands has besides.
+    pub env: RefCell<Vec<(String, String)>>,
 }
 
 /// A run that has ended, as the ledger tells it.
@@ -29,7 +31,7 @@ impl Operator {
     pub fn new() -> Operator {
         let test = std::thread::current().name().expect("tests have names").to_owned();
         evidence::forget(&test);
-        Operator { scene: Scene::new(), test, runs: Cell::new(0), seen: RefCell::default() }
+        Operator { scene: Scene::new(), test, runs: Cell::new(0), seen: RefCell::default(), env: RefCell::default() }
     }
 
     /// `runward run` of this runbook of the library, not yet started, and the name its run has in every command.
@@ -37,7 +39,11 @@ impl Operator {
         self.runs.set(self.runs.get() + 1);
         let key = format!("{runbook}-{}", self.runs.get());
         let mut command = self.scene.runward();
-        command.arg("run").arg(repository().join(format!("runbooks/{runbook}.yaml"))).args(["--key", &key]);
+        command
+            .arg("run")
+            .arg(repository().join(format!("runbooks/{runbook}.yaml")))
+            .args(["--key", &key])
+            .envs(self.env.borrow().iter().cloned());
         for (name, value) in params {
             command.arg("-p").arg(format!("{name}={value}"));
         }
