@@ -44,6 +44,8 @@ mod migrate;
 mod offsite;
 #[path = "library/pool.rs"]
 mod pool;
+#[path = "library/rcluster.rs"]
+mod rcluster;
 #[path = "library/triage.rs"]
 mod triage;
 #[path = "library/tune.rs"]

@@ -173,6 +173,14 @@ fn a_release_is_deployed_and_one_that_is_not_well_is_taken_back() {
         assert!(env.contains(line), "{line}: {env}");
     }
     place.saw("S0-03 S1-03 S2-03 S3-12 S4-06", &first, "settings");
+    let (_, summary) = place.stack.get("/summary");
+    let ttl: u32 = place.stack.redis.command(&["ttl", "response:/summary"]).parse().unwrap();
+    assert!((3000..=3600).contains(&ttl), "{ttl}");
+    place.stack.sql("insert into items (name) values ('later')");
+    assert_eq!(place.stack.get("/summary").1, summary, "what is in the cache is served");
+    place.stack.redis.command(&["expire", "response:/summary", "0"]);
+    assert_ne!(place.stack.get("/summary").1, summary, "and not for longer than that");
+    place.saw("S4-18", &first, "settings");
     assert_eq!(place.stack.sql("select version_num from alembic_version"), "0003");
     place.saw("S1-04 S3-09", &first, "migrate");
     place.saw("S2-46", &first, "start");

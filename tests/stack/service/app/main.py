@@ -1,6 +1,7 @@
 """Items in a table, and what a load balancer, a deployment and Prometheus ask."""
 
 import datetime
+import json
 import logging
 import time
 
@@ -77,6 +78,18 @@ def listed():
     with engine.connect() as connection:
         rows = connection.execute(select(items.c.id, items.c.name).order_by(items.c.id.desc()).limit(10))
         return [dict(row._mapping) for row in rows]
+
+
+@app.get("/summary")
+def summary(response: Response):
+    """How many there are, as of up to CACHE_TTL seconds ago: an answer stays in Redis for so long."""
+    answer = cache.get("response:/summary")
+    response.headers["x-cache"] = "miss" if answer is None else "hit"
+    if answer is None:
+        with engine.connect() as connection:
+            answer = json.dumps({"count": connection.scalar(select(func.count()).select_from(items))})
+        cache.setex("response:/summary", settings.CACHE_TTL, answer)
+    return json.loads(answer)
 
 
 @app.post("/items", status_code=201)

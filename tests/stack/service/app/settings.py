@@ -19,5 +19,6 @@ _read(RELEASE / ".env")
 DATABASE_URL = os.environ["DATABASE_URL"]
 REDIS_SOCKET = os.environ["REDIS_SOCKET"]
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO")
+CACHE_TTL = int(os.environ.get("CACHE_TTL", "3600"))
 LOG_FILE = os.environ.get("LOG_FILE", "")
 VERSION = (RELEASE / "VERSION").read_text(encoding="utf-8").strip()
