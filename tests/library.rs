@@ -16,6 +16,8 @@ mod ssh_hosts;
 #[path = "library/place.rs"]
 mod place;
 
+#[path = "library/balance.rs"]
+mod balance;
 #[path = "library/bluegreen.rs"]
 mod bluegreen;
 #[path = "library/caches.rs"]
