@@ -37,6 +37,10 @@ initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | head -n 1 || true) # De
 need "${initdb:-initdb}" postgresql
 need psql postgresql-client
 need pg_dump postgresql-client
+need pebble pebble
+need certbot certbot
+need ufw ufw iptables
+need iptables iptables
 if ! cargo nextest --version >/dev/null 2>&1; then
   cargo install --quiet --locked cargo-nextest
 fi

@@ -36,6 +36,8 @@ mod dumps;
 mod edge;
 #[path = "library/failover.rs"]
 mod failover;
+#[path = "library/firewall.rs"]
+mod firewall;
 #[path = "library/health.rs"]
 mod health;
 #[path = "library/maintenance.rs"]
@@ -48,6 +50,8 @@ mod offsite;
 mod pool;
 #[path = "library/rcluster.rs"]
 mod rcluster;
+#[path = "library/tls.rs"]
+mod tls;
 #[path = "library/triage.rs"]
 mod triage;
 #[path = "library/tune.rs"]

@@ -35,6 +35,18 @@ impl Place {
         own.into_iter().chain(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).collect()
     }
 
+    /// So many ports that nobody has, each another one.
+    pub fn ports<const N: usize>(&self) -> [u16; N] {
+        let mut ports = Vec::new();
+        while ports.len() < N {
+            let port = self.stack.another_port();
+            if !ports.contains(&port) {
+                ports.push(port);
+            }
+        }
+        ports.try_into().expect("so many")
+    }
+
     pub fn saw(&self, rows: &str, run: &Run, step: &str) {
         self.operator.saw(rows, run, step);
     }
