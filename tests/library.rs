@@ -24,6 +24,8 @@ mod bluegreen;
 mod caches;
 #[path = "library/checks.rs"]
 mod checks;
+#[path = "library/containers.rs"]
+mod containers;
 #[path = "library/coverage.rs"]
 mod coverage;
 #[path = "library/deploy.rs"]
@@ -38,6 +40,8 @@ mod edge;
 mod failover;
 #[path = "library/firewall.rs"]
 mod firewall;
+#[path = "library/frontend.rs"]
+mod frontend;
 #[path = "library/health.rs"]
 mod health;
 #[path = "library/maintenance.rs"]

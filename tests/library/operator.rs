@@ -1,7 +1,7 @@
 //! Somebody who runs runbooks, and notes what they saw of them from outside.
 
 use std::cell::{Cell, RefCell};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use runward_library::covers::Covers;
 use runward_library::evidence::{self, Sighting};
@@ -11,6 +11,8 @@ use crate::harness::{Scene, finish, repository, step_of, wait};
 
 pub struct Operator {
     pub scene: Scene,
+    /// Words before each `runward run`: what puts it somewhere else.
+    pub within: Vec<String>,
     test: String,
     runs: Cell<u32>,
     seen: RefCell<Vec<Sighting>>,
@@ -31,14 +33,21 @@ impl Operator {
     pub fn new() -> Operator {
         let test = std::thread::current().name().expect("tests have names").to_owned();
         evidence::forget(&test);
-        Operator { scene: Scene::new(), test, runs: Cell::new(0), seen: RefCell::default(), env: RefCell::default() }
+        Operator {
+            scene: Scene::new(),
+            within: Vec::new(),
+            test,
+            runs: Cell::new(0),
+            seen: RefCell::default(),
+            env: RefCell::default(),
+        }
     }
 
     /// `runward run` of this runbook of the library, not yet started, and the name its run has in every command.
     pub fn command(&self, runbook: &str, params: &[(&str, &str)]) -> (Command, String) {
         self.runs.set(self.runs.get() + 1);
         let key = format!("{runbook}-{}", self.runs.get());
-        let mut command = self.scene.runward();
+        let mut command = self.within(self.scene.runward());
         command
             .arg("run")
             .arg(repository().join(format!("runbooks/{runbook}.yaml")))
@@ -48,6 +57,20 @@ impl Operator {
             command.arg("-p").arg(format!("{name}={value}"));
         }
         (command, format!("key:{key}"))
+    }
+
+    fn within(&self, command: Command) -> Command {
+        let Some((program, words)) = self.within.split_first() else { return command };
+        let mut outer = Command::new(program);
+        outer.args(words).arg(command.get_program()).stdin(Stdio::null());
+        command.get_current_dir().map(|dir| outer.current_dir(dir));
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => outer.env(name, value),
+                None => outer.env_remove(name),
+            };
+        }
+        outer
     }
 
     /// Runs a runbook to its end.

@@ -6,10 +6,12 @@
 
 pub mod coverage;
 pub mod covers;
+mod docker;
 pub mod evidence;
 pub mod rows;
 mod stack;
 
+pub use docker::Docker;
 pub use stack::Stack;
 
 use std::path::Path;

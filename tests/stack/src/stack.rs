@@ -235,7 +235,7 @@ fn free_port() -> u16 {
 }
 
 /// The status, 0 where nobody answered, and the body.
-fn curl(command: &mut Command) -> (u16, String) {
+pub(crate) fn curl(command: &mut Command) -> (u16, String) {
     let done = command.args(["--silent", "--max-time", "100", "--write-out", "\n%{http_code}"]).output();
     let said = String::from_utf8_lossy(&done.expect("curl can be started").stdout).into_owned();
     let (body, status) = said.rsplit_once('\n').unwrap_or(("", "0"));

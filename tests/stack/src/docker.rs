@@ -1,0 +1,111 @@
+//! A Docker daemon of a test's own: it has process ids, mounts and a network of its own, so that nothing it makes outlives it, and
+//! no other daemon is met. Images are made once and kept below `target/`; containers, networks and volumes never last.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use runward_services::{Guard, Signal, until_up};
+use tempfile::TempDir;
+
+use crate::repository;
+
+pub struct Docker {
+    registry: Option<(Guard, TempDir)>,
+    guard: Guard,
+    folder: TempDir,
+}
+
+impl Docker {
+    /// Has the images of `tests/stack/images` and nothing else.
+    pub fn start() -> Docker {
+        let folder = tempfile::Builder::new().prefix("runward-docker-").tempdir().expect("a temporary folder");
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
+        let (script, store) = (repository().join("tests/stack/images/dockerd.sh"), target.join("stack"));
+        let command: [&OsStr; 4] = ["bash".as_ref(), script.as_ref(), store.as_ref(), folder.path().as_ref()];
+        let guard = Guard::start(folder.path(), Signal::Terminate, &command);
+        let docker = Docker { registry: None, guard, folder };
+        let log = || std::fs::read_to_string(docker.folder.path().join("log")).unwrap_or_default();
+        until_up(&docker.guard, log, || match docker.client(&["version"]).output() {
+            Ok(done) if done.status.success() => Ok(()),
+            Ok(done) => Err(String::from_utf8_lossy(&done.stderr).into_owned()),
+            Err(error) => Err(format!("docker: {error}")),
+        });
+        docker.done(Command::new("bash").arg(repository().join("tests/stack/images/make.sh")));
+        docker
+    }
+
+    /// Where clients find it.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.folder.path().join("docker.sock").display())
+    }
+
+    /// The words before a program that shall see its network instead of that of the machine.
+    pub fn network(&self) -> Vec<String> {
+        let init = std::fs::read_to_string(self.folder.path().join("init")).expect("it is up");
+        vec!["nsenter".to_owned(), format!("--net=/proc/{}/ns/net", init.trim())]
+    }
+
+    /// A program in its network.
+    pub fn inside(&self, words: &[&str]) -> Command {
+        let network = self.network();
+        let mut command = Command::new(&network[0]);
+        command.args(&network[1..]).args(words).env("DOCKER_HOST", self.host());
+        command
+    }
+
+    /// `docker` with these words, not yet started.
+    pub fn client(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.args(words).env("DOCKER_HOST", self.host());
+        command
+    }
+
+    /// What `docker` says to these words, which have to do.
+    pub fn say(&self, words: &[&str]) -> String {
+        self.done(&mut self.client(words))
+    }
+
+    /// Whether `docker` does as these words say, and what it says.
+    pub fn ask(&self, words: &[&str]) -> (i32, String) {
+        let done = self.client(words).output().expect("docker can be started");
+        let said = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        (done.status.code().unwrap_or(-1), said)
+    }
+
+    /// What a server in its network answers: the status, 0 where nobody does, and the body.
+    pub fn get(&self, url: &str) -> (u16, String) {
+        crate::stack::curl(self.inside(&["curl", url]).arg("--globoff"))
+    }
+
+    /// A registry in its network, at this address.
+    pub fn registry(&mut self) -> &'static str {
+        let folder = tempfile::Builder::new().prefix("runward-registry-").tempdir().expect("a temporary folder");
+        let storage = folder.path().join("images");
+        let settings = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:5000}}\n",
+            storage.display()
+        );
+        let config = folder.path().join("config.yml");
+        std::fs::write(&config, settings).expect("the folder is ours");
+        let mut command = self.network();
+        command.extend(["docker-registry", "serve"].map(str::to_owned));
+        command.push(config.display().to_string());
+        let command: Vec<&OsStr> = command.iter().map(AsRef::as_ref).collect();
+        let guard = Guard::start(folder.path(), Signal::Terminate, &command);
+        let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        until_up(&guard, log, || match self.get("http://127.0.0.1:5000/v2/").0 {
+            200 => Ok(()),
+            status => Err(format!("it answers {status}")),
+        });
+        self.registry = Some((guard, folder));
+        "localhost:5000"
+    }
+
+    fn done(&self, command: &mut Command) -> String {
+        let done = command.env("DOCKER_HOST", self.host()).output();
+        let done = done.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).trim_end().to_owned()
+    }
+}
