@@ -60,5 +60,7 @@ mod tls;
 mod triage;
 #[path = "library/tune.rs"]
 mod tune;
+#[path = "library/units.rs"]
+mod units;
 #[path = "library/wal.rs"]
 mod wal;

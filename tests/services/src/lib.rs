@@ -11,6 +11,7 @@ mod guard;
 mod postgres;
 mod proxy;
 mod redis;
+mod systemd;
 mod template;
 
 pub use clock::{clock, clock_of};
@@ -20,6 +21,7 @@ pub use guard::{Guard, Signal};
 pub use postgres::Postgres;
 pub use proxy::{Proxy, Reaches, Target};
 pub use redis::Redis;
+pub use systemd::Systemd;
 
 use std::time::{Duration, Instant};
 
