@@ -156,6 +156,8 @@ mod survival;
 mod templates;
 #[path = "stories/trouble.rs"]
 mod trouble;
+#[path = "stories/units.rs"]
+mod units;
 #[path = "stories/values.rs"]
 mod values;
 #[path = "stories/watch.rs"]

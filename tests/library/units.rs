@@ -28,7 +28,7 @@ impl Machine {
         place.stack.link("api.sock", "run/live.sock");
         let user = User::from_name(USER).unwrap().expect("Debian has it");
         for name in ["run", "log"] {
-            chown(&place.stack.path(name), Some(user.uid.as_raw()), None).unwrap();
+            chown(place.stack.path(name), Some(user.uid.as_raw()), None).unwrap();
         }
         let redis = place.stack.redis.socket();
         fs::set_permissions(redis.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -1,5 +1,6 @@
 //! A service manager of its own: `systemd --user`, in a mount namespace and a control group that are gone with the test.
 //!
+//! What its units write to `/root`, `/usr/local/bin`, `/var/lib` and `/run` is gone, too.
 //! It knows no unit but those of its folder, and nothing of the machine's own manager, if there is one.
 
 use std::ffi::OsStr;
@@ -32,11 +33,15 @@ unshare --mount sh -euc '
   folder=$1
   shift
   for group; do echo 0 >"$group/cgroup.procs"; done
-  # What units start may lie below a home that is closed to their users: in here, and only in here, it is open.
-  mount -t overlay -o "lowerdir=/root,upperdir=$folder/upper,workdir=$folder/work" overlay /root
+  # What is written there stays in here. What units start may lie below a home that is closed to their users: in here it is open.
+  for place in root usr/local/bin var/lib; do
+    mkdir -p "$folder/upper/$place" "$folder/work/$place"
+    mount -t overlay -o "lowerdir=/$place,upperdir=$folder/upper/$place,workdir=$folder/work/$place" overlay "/$place"
+  done
   chmod 755 /root
   mount -t tmpfs -o mode=755 tmpfs /run
-  mkdir -p /run/systemd/system
+  mkdir -p /run/systemd/system /run/systemd/inaccessible/dir # the manager of a machine has made them
+  : >/run/systemd/inaccessible/reg
   echo $$ >"$folder/pid"
   exec env -i PATH="$PATH" HOME="$folder/home" XDG_RUNTIME_DIR="$folder/run" SYSTEMD_UNIT_PATH="$folder/home/.config/systemd/user" \
     /lib/systemd/systemd --user --log-target=console
@@ -62,7 +67,7 @@ impl Systemd {
     /// Needs root: whoever may start services as other users.
     pub fn start() -> Systemd {
         let folder = tempfile::Builder::new().prefix("runward-systemd-").tempdir().expect("a temporary folder");
-        for name in ["run", UNITS, "upper", "work"] {
+        for name in ["run", UNITS] {
             fs::create_dir_all(folder.path().join(name)).expect("a folder");
         }
         for target in TARGETS {
