@@ -50,6 +50,8 @@ mod maintenance;
 mod migrate;
 #[path = "library/offsite.rs"]
 mod offsite;
+#[path = "library/packages.rs"]
+mod packages;
 #[path = "library/pool.rs"]
 mod pool;
 #[path = "library/rcluster.rs"]
