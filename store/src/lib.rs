@@ -15,6 +15,7 @@ pub mod chain;
 pub mod check;
 pub mod conformance;
 mod error;
+pub mod failpoint;
 pub mod fleet;
 mod ledger;
 mod memory;

@@ -14,6 +14,7 @@ use super::tries::Tries;
 use super::{locks, prune, read, write};
 use crate::administration::AdminEvent;
 use crate::error::LedgerError;
+use crate::failpoint::{self, Point};
 use crate::ledger::{NewRun, RunQuery, RunView, Triggered};
 use crate::sql::ReadError;
 
@@ -124,7 +125,10 @@ async fn try_trigger(pool: &Pool, seal: &Seal, new: &NewRun) -> Result<Triggered
     let begun = answered(async { Ok(pool.begin(BEGIN).await?) });
     let mut loan = begun.await.map_err(Unrecorded::Failed)?;
     match answered(record(&mut loan, seal, new)).await {
-        Ok(triggered) if triggered.created => loan.commit().await.map(|()| triggered).map_err(Unrecorded::from),
+        Ok(triggered) if triggered.created => {
+            let done = loan.commit().await.and_then(|()| Ok(failpoint::fails_at(Point::AfterTrigger)?));
+            done.map(|()| triggered).map_err(Unrecorded::from)
+        }
         Ok(triggered) => {
             loan.roll_back().await;
             Ok(triggered)

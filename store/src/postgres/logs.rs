@@ -6,6 +6,7 @@
 use runward_engine::run::{ClaimId, HomeId, RunId};
 use sqlx::{PgConnection, Row as _};
 
+use crate::failpoint::{self, Point};
 use crate::fleet::{LogPart, Shipped, Unshipped};
 
 /// A part that continues the log becomes its last one, and only the last one is stored, once. So is what comes a second
@@ -33,7 +34,7 @@ pub(super) async fn ship(
         .bind(complete)
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(failpoint::fails_at(Point::AfterShip)?)
 }
 
 pub(super) async fn thin(

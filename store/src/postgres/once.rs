@@ -16,6 +16,7 @@ use super::errors::is_definite;
 use super::pool::answered;
 use super::{PostgresLedger, read, ready, write};
 use crate::error::LedgerError;
+use crate::failpoint;
 use crate::ledger::{Committed, Next, RunView};
 
 /// So many commits of a view are made in small steps after somebody else has recorded something in its run.
@@ -113,7 +114,12 @@ impl PostgresLedger {
         view.stale = true;
         let asked = Instant::now();
         let mut unanswered = None;
-        match answered(write::at_once(&mut loan, view, &events, now)).await {
+        let written = answered(async {
+            failpoint::before_commit(&events)?;
+            let written = write::at_once(&mut loan, view, &events, now).await?;
+            failpoint::after_commit(&events).map(|()| written).map_err(sqlx::Error::from)
+        });
+        match written.await {
             Ok((at, done)) => {
                 loan.end().await;
                 self.clock.heard(at, asked);
@@ -171,11 +177,13 @@ impl PostgresLedger {
             loan.roll_back().await;
         } else {
             let written = answered(async {
+                failpoint::before_commit(&events).map_err(sqlx::Error::from)?;
                 write::changes(&mut loan, view, &events, now).await?;
                 ready::pass_on(&mut loan, permit, &view.state).await
             });
             written.await.map_err(|error| self.error(error))?;
-            loan.commit().await.map_err(|error| self.unrecorded(error.into(), &what))?;
+            let done = loan.commit().await.and_then(|()| Ok(failpoint::after_commit(&events)?));
+            done.map_err(|error| self.unrecorded(error.into(), &what))?;
         }
         view.stale = false;
         news.extend(events.into_iter().map(|(event, _)| event.recorded));

@@ -44,6 +44,13 @@ pub(super) enum NotCommitted {
     Unanswered(sqlx::Error),
 }
 
+/// The answer to a COMMIT is lost.
+impl From<std::io::Error> for NotCommitted {
+    fn from(error: std::io::Error) -> Self {
+        NotCommitted::Unanswered(error.into())
+    }
+}
+
 impl Pool {
     pub(super) fn new(options: PgConnectOptions) -> Pool {
         Pool { options, idle: Mutex::default(), lent: Semaphore::new(CONNECTIONS_MAX) }

@@ -9,6 +9,7 @@ use super::errors::translate;
 use super::pool::answered;
 use super::trouble::{ServerError, Trouble};
 use crate::error::LedgerError;
+use crate::failpoint::{self, Point};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 
@@ -135,7 +136,11 @@ pub(super) async fn migrate(address: &Address) -> Result<ServerStatus, LedgerErr
     if found.schema < found.schema_known {
         let patient = "SET statement_timeout = '10min'; SET lock_timeout = '10min'";
         sqlx::raw_sql(patient).execute(&mut connection).await.map_err(|error| translate(place, error))?;
-        MIGRATIONS.run_direct(None, &mut connection, false).await.map_err(|error| failed(place, error))?;
+        for migration in MIGRATIONS.iter() {
+            let upto = Some(migration.version);
+            MIGRATIONS.run_direct(upto, &mut connection, false).await.map_err(|error| failed(place, error))?;
+            failpoint::fails_at(Point::BetweenMigrations).map_err(|error| translate(place, error.into()))?;
+        }
     }
     let now = status(&mut connection, place).await?;
     let _ = connection.close().await; // everything was said

@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use super::pool::answered;
 use super::text::{shown, stored};
+use crate::failpoint::{self, Point};
 use crate::fleet::{Attended, NewSession, Session, SessionEnd};
 
 /// For so long a session that has ended is remembered.
@@ -31,6 +32,7 @@ impl Beats {
         // Left empty if anything goes wrong, or this is given up in the middle.
         let open = place.take();
         let (connection, there) = answered(async {
+            failpoint::fails_at(Point::InBeat)?;
             let mut connection = match open {
                 Some(connection) => connection,
                 None => self.options.connect().await?,
@@ -77,7 +79,7 @@ pub(super) async fn join(connection: &mut PgConnection, new: &NewSession) -> Res
         .bind(DAY_MS)
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(failpoint::fails_at(Point::AfterJoin)?)
 }
 
 pub(super) async fn leave(connection: &mut PgConnection, session: &SessionId) -> Result<(), sqlx::Error> {
@@ -94,6 +96,7 @@ pub(super) async fn bury(connection: &mut PgConnection, session: &SessionId, bea
         " WHERE id = $1 AND beat = $2 AND ending IS NULL"
     );
     let done = sqlx::query(sql).bind(&session.0).bind(beat as i64).execute(connection).await?;
+    failpoint::fails_at(Point::AfterBury)?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -14,6 +14,7 @@ use super::pool::answered;
 use super::tries::Tries;
 use super::{PostgresLedger, SNAPSHOT, locks, outbox, read, ticks, write};
 use crate::error::LedgerError;
+use crate::failpoint::{self, Point};
 use crate::ledger::Ledger as _;
 use crate::sql::ReadError;
 use crate::timetable::ruling::{Facts, rule};
@@ -121,6 +122,7 @@ async fn decide(
         locks::record(connection).await?;
         ticks::record(connection, &ruling, now, actor).await?;
     }
+    failpoint::fails_at(Point::TickInserted).map_err(sqlx::Error::from)?;
     Ok((ruling.answers, true))
 }
 

@@ -79,6 +79,7 @@ use self::pace::Pace;
 use crate::administration::{self, AdminEntry, AdminEvent};
 use crate::anchor::Head;
 use crate::error::LedgerError;
+use crate::failpoint::{self, Point};
 use crate::ledger::{Committed, Ledger, NewRun, Next, RunQuery, RunView, StoredEvent, Triggered, now_ms};
 
 use sqlx::SqliteConnection as Connection;
@@ -168,6 +169,7 @@ impl Ledger for SqliteLedger {
         write::definition(&mut tx, &new).await.map_err(|error| self.error(error))?;
         write::run(&mut tx, &mut view, &events).await.map_err(|error| self.error(error))?;
         tx.commit().await.map_err(|error| self.error(error))?;
+        failpoint::fails_at(Point::AfterTrigger).map_err(|error| self.error(error.into()))?;
         pace.committed(&view.state.id, events.len());
         Ok(Triggered { view, created: true })
     }
@@ -197,8 +199,10 @@ impl Ledger for SqliteLedger {
         view.stale = true;
         let (replies, events) = view.advance(next, &view.env(now_ms(), members), actor);
         if !events.is_empty() {
+            failpoint::before_commit(&events).map_err(|error| self.error(error.into()))?;
             write::changes(&mut tx, view, &events).await.map_err(|error| self.error(error))?;
             tx.commit().await.map_err(|error| self.error(error))?;
+            failpoint::after_commit(&events).map_err(|error| self.error(error.into()))?;
             pace.committed(&view.state.id, events.len());
         }
         view.stale = false;

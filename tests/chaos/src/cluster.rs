@@ -15,8 +15,9 @@ use runward_services::{Postgres, Proxy, Redis, clock};
 use tempfile::TempDir;
 
 use crate::Plan;
+use crate::points::Points;
 
-const DATABASE: &str = "chaos";
+pub const DATABASE: &str = "chaos";
 /// A command that answers nothing for so long is stuck.
 const COMMAND_MAX: Duration = Duration::from_secs(60);
 
@@ -26,6 +27,7 @@ pub struct Cluster {
     pub to_postgres: Proxy,
     pub to_redis: Proxy,
     pub members: Vec<Member>,
+    pub points: Points,
     folder: Mutex<Option<TempDir>>,
     path: PathBuf,
     runward: PathBuf,
@@ -53,6 +55,11 @@ const MEMBERS: [(&str, &[&str], Option<&str>); 5] = [
 
 impl Cluster {
     pub fn start(plan: &Plan) -> Cluster {
+        Cluster::start_with(plan, "")
+    }
+
+    /// With this in `runward.toml`.
+    pub fn start_with(plan: &Plan, configuration: &str) -> Cluster {
         let folder = tempfile::Builder::new().prefix("runward-chaos-").tempdir().expect("a temporary folder");
         let path = folder.path().to_owned();
         let runbooks = path.join("runbooks");
@@ -62,6 +69,7 @@ impl Cluster {
             fs::copy(file.path(), runbooks.join(file.file_name())).expect("a runbook");
         }
         File::create(path.join("effects")).expect("a file");
+        fs::write(path.join("runward.toml"), configuration).expect("a file");
         let postgres = Postgres::start_with(&["max_connections=200"]);
         postgres.database(DATABASE);
         let redis = Redis::start();
@@ -79,6 +87,7 @@ impl Cluster {
             postgres: Mutex::new(postgres),
             redis: Mutex::new(redis),
             members: MEMBERS.into_iter().map(member).collect(),
+            points: Points::in_folder(path.join("points")),
             folder: Mutex::new(Some(folder)),
             path,
             runward: plan.runward.clone(),
@@ -92,10 +101,15 @@ impl Cluster {
 
     /// One command of a person at this cluster.
     pub fn say(&self, arguments: &[&str]) -> Output {
+        self.say_to(DATABASE, arguments)
+    }
+
+    /// The same at another database.
+    pub fn say_to(&self, database: &str, arguments: &[&str]) -> Output {
         let state = self.path.join("person");
         let mut command = Command::new("timeout");
         command.arg(COMMAND_MAX.as_secs().to_string()).arg(&self.runward).args(arguments);
-        self.surround(&mut command, &state).stdin(Stdio::null()).output().expect("it can be started")
+        self.surround(&mut command, database, &state).stdin(Stdio::null()).output().expect("it can be started")
     }
 
     pub fn runbook(&self, name: &str) -> String {
@@ -103,12 +117,26 @@ impl Cluster {
     }
 
     pub fn effects(&self) -> PathBuf {
-        self.path.join("effects")
+        self.path("effects")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// A file that is there as a whole at once.
+    pub fn write(&self, name: &str, text: &str) {
+        let (draft, path) = (self.path("draft"), self.path(name));
+        fs::write(&draft, text).and_then(|()| fs::rename(draft, path)).expect("a file");
     }
 
     /// Rows of the database, unless it is away.
     pub fn ask(&self, sql: &str) -> Result<String, String> {
-        locked(&self.postgres).ask(DATABASE, sql)
+        self.ask_of(DATABASE, sql)
+    }
+
+    pub fn ask_of(&self, database: &str, sql: &str) -> Result<String, String> {
+        locked(&self.postgres).ask(database, sql)
     }
 
     /// Everything runs again, and nothing is in its way.
@@ -131,14 +159,16 @@ impl Cluster {
         }
     }
 
-    fn surround<'c>(&self, command: &'c mut Command, state: &Path) -> &'c mut Command {
-        let url = locked(&self.postgres).url_through(&self.to_postgres, DATABASE);
+    fn surround<'c>(&self, command: &'c mut Command, database: &str, state: &Path) -> &'c mut Command {
+        let url = locked(&self.postgres).url_through(&self.to_postgres, database);
         let hints = locked(&self.redis).url_through(&self.to_redis);
+        let (armed, folder) = self.points.variable();
         command
             .current_dir(&self.path)
             .env("RUNWARD_STATE", state)
             .env("RUNWARD_DATABASE_URL", url)
             .env("RUNWARD_REDIS_URL", hints)
+            .env(armed, folder)
             .env("RUNWARD_TEST_PACE", self.pace.to_string())
     }
 }
@@ -162,7 +192,7 @@ impl Member {
         if let Some(ahead) = self.ahead {
             command.envs(clock(ahead));
         }
-        cluster.surround(&mut command, &self.state);
+        cluster.surround(&mut command, DATABASE, &self.state);
         command.args(self.arguments).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("the same file")).stderr(log);
         *process = Some(command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
@@ -204,6 +234,11 @@ impl Member {
     /// The worker or server, while it runs.
     pub fn process(&self) -> Option<Pid> {
         locked(&self.process).as_ref().map(pid_of)
+    }
+
+    /// Nothing of any run is left there.
+    pub fn is_tidy(&self) -> bool {
+        fs::read_dir(self.state.join("runs")).into_iter().flatten().flatten().next().is_none()
     }
 
     /// All processes of this host.

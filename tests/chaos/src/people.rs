@@ -1,10 +1,12 @@
 //! Who uses runward meanwhile: some start runs, some approve, cancel, pause, resume and resolve them.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use nix::sys::signal::Signal;
 
 use crate::cluster::Cluster;
 
@@ -64,9 +66,42 @@ impl Someone<'_> {
         self.did
     }
 
-    /// Starts a run, and asks again with the same key where nobody knows whether it is recorded.
+    /// One after the other, with keys that begin so.
+    pub fn start_each(mut self, keys: &str, runbooks: &[&str], over: &AtomicBool) -> People {
+        for (number, name) in runbooks.iter().cycle().enumerate() {
+            if over.load(Ordering::Relaxed) {
+                break;
+            }
+            self.start(name, &format!("{keys}-{number}"));
+            std::thread::sleep(Duration::from_millis(self.rng.u64(100..400)));
+        }
+        self.did
+    }
+
+    /// To whatever asks, and to starting again what may be.
+    pub fn agree(mut self, over: &AtomicBool) -> People {
+        while !over.load(Ordering::Relaxed) {
+            for run in self.runs("waits LIKE '%approval%'") {
+                self.say("approve", &["approve", &run, "agree", "--comment", "chaos"]);
+            }
+            // What was lost with its worker twice in a row is not started again by itself.
+            self.resolve("retry");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        self.did
+    }
+
+    pub fn still_open(&self) -> Vec<String> {
+        self.runs("finished_at IS NULL")
+    }
+
     fn start_run(&mut self, key: &str) {
         let name = RUNBOOKS[self.rng.usize(..RUNBOOKS.len())];
+        self.start(name, key);
+    }
+
+    /// Starts a run, and asks again with the same key where nobody knows whether it is recorded.
+    fn start(&mut self, name: &str, key: &str) {
         let (file, effects) = (self.cluster.runbook(name), format!("effects={}", self.cluster.effects().display()));
         let mut words = vec!["run".to_owned(), file, "--detach".to_owned(), "--key".to_owned(), key.to_owned()];
         words.extend(["-p".to_owned(), effects]);
@@ -99,7 +134,7 @@ impl Someone<'_> {
                 ),
                 3 => self.change_one("status = 'running'", "pause", &["pause"]),
                 4 | 5 => self.change_one("status = 'paused'", "unpause", &["unpause"]),
-                6 => self.resolve(),
+                6 => self.resolve("failed"),
                 _ => {}
             }
         }
@@ -115,7 +150,7 @@ impl Someone<'_> {
                 return open;
             }
             self.approve();
-            self.resolve();
+            self.resolve("failed");
             self.change_one("status = 'paused'", "unpause", &["unpause"]);
             std::thread::sleep(Duration::from_millis(500));
         }
@@ -128,12 +163,12 @@ impl Someone<'_> {
         }
     }
 
-    fn resolve(&mut self) {
+    fn resolve(&mut self, word: &str) {
         let sql = "SELECT run_id || ' ' || unit FROM steps JOIN runs ON runs.id = run_id WHERE steps.status = 'held' \
                    AND finished_at IS NULL";
         let held = self.cluster.ask(sql).unwrap_or_default();
         for (run, unit) in held.lines().filter_map(|line| line.split_once(' ')) {
-            self.say("resolve", &["resolve", run, unit, "--as", "failed", "--reason", "chaos"]);
+            self.say("resolve", &["resolve", run, unit, "--as", word, "--reason", "chaos"]);
         }
     }
 
@@ -160,7 +195,8 @@ impl Someone<'_> {
         let done = self.cluster.say(words);
         let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         let code = done.status.code().unwrap_or(-1);
-        if !EXPECTED.contains(&code) || err.contains("panicked") {
+        let killed = done.status.signal() == Some(Signal::SIGKILL as i32);
+        if !(killed || EXPECTED.contains(&code)) || err.contains("panicked") {
             self.did.complaints.push(format!("`{}` ended with {code}: {err}", words.join(" ")));
         }
         if code != 0 {

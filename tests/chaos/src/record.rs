@@ -1,6 +1,6 @@
 //! What runward says happened: its rows and events, read from the database without runward.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -15,6 +15,8 @@ pub struct Record {
     pub kinds: BTreeMap<String, u64>,
     /// What `runward audit verify` said, if it was not content.
     pub tampered: Option<String>,
+    /// Runs in which a person has said what becomes of a step.
+    pub resolved: BTreeSet<String>,
     /// Rows that tell of work, although nothing is left to do.
     pub left_ready: Vec<String>,
 }
@@ -37,6 +39,7 @@ impl Record {
         let verified = cluster.say(&["audit", "verify"]);
         let said =
             format!("{}{}", String::from_utf8_lossy(&verified.stdout), String::from_utf8_lossy(&verified.stderr));
+        let resolved = "SELECT DISTINCT run_id FROM events WHERE kind = 'unit_resolved'";
         let left =
             "SELECT run_id || ' ' || call FROM ready JOIN runs ON runs.id = run_id WHERE finished_at IS NOT NULL";
         Record {
@@ -44,6 +47,7 @@ impl Record {
             attempts: attempts.into_iter().map(|row| (start(&row), row)).collect(),
             kinds: kinds.iter().map(|row| (text(row, "kind"), row["count"].as_u64().unwrap_or_default())).collect(),
             tampered: (!verified.status.success()).then_some(said),
+            resolved: cluster.ask(resolved).unwrap_or_default().lines().map(str::to_owned).collect(),
             left_ready: cluster.ask(left).unwrap_or_default().lines().map(str::to_owned).collect(),
         }
     }

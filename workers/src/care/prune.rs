@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use runward_engine::retention::Retention;
 use runward_engine::run::RunId;
 use runward_engine::run::rows::{AttemptRow, RunRow};
+use runward_store::failpoint::{self, Point};
 use runward_store::{AdminEvent, Ledger, LedgerError, PrunedRun, RunQuery, check};
 
 use super::in_use::Processes;
@@ -140,6 +141,7 @@ impl Pruner<'_> {
                 self.ledger.administer(event, &self.actor).await?.pruned().to_vec()
             }
         };
+        failpoint::reach(Point::AfterPrune);
         for Going { run, lock, .. } in going {
             if gone.contains(&run) {
                 self.remove_folder(&run.id, done);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use runward_engine::run::RunId;
+use runward_store::failpoint::{self, Point};
 use runward_store::{Ledger, LedgerError};
 use tracing::{info, warn};
 
@@ -37,6 +38,7 @@ pub async fn tidy(home: &Home, ledger: &dyn Ledger) -> Result<Vec<RunId>, Ledger
 /// Under the lock of its driver; nobody makes the folder anew, because the run is no more.
 fn goes(home: &Home, run: &RunId) -> bool {
     let Ok(_lock) = DriverLock::take(home, run, "tidy") else { return false };
+    failpoint::reach(Point::BeforeTidy);
     match remove(&home.run(run)) {
         Ok(()) => {
             info!(%run, "pruned: its folder is removed");

@@ -27,6 +27,7 @@ use runward_engine::run::group::Member;
 use runward_engine::run::todo::rests;
 use runward_engine::run::{ClaimId, Command, Offer, Place, Recorded, Reject, RunState, SessionId};
 use runward_engine::runbook::templates::Templates;
+use runward_store::failpoint::{self, Point};
 use runward_store::{Ledger, LedgerError, RunView};
 use tokio::sync::{mpsc, watch};
 
@@ -397,7 +398,11 @@ impl<'a> Driver<'a> {
             Ok(launch) => {
                 let lease = self.lease_of(unit);
                 let log_bytes_max = self.setting.log_bytes_max;
+                let dir = &launch.dir;
+                failpoint::fails_at(Point::BeforeLaunch)
+                    .map_err(|error| HomeError::new("cannot start what is in", dir, error))?;
                 self.crew.start(Launch { log_bytes_max, lease, ..launch }).await?;
+                failpoint::reach(Point::AfterLaunch);
                 self.keep_alive();
                 Ok(())
             }

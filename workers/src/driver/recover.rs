@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use runward_engine::run::ClaimId;
+use runward_store::failpoint::{self, Point};
 
 use super::course::Do;
 use super::inquiry::Found;
@@ -25,6 +26,7 @@ impl Driver<'_> {
             }
             Do::Void(claim) => {
                 let mark = journal::try_void(&self.journal(&claim));
+                failpoint::reach(Point::VoidMarked);
                 self.course.voided(mark.is_ok_and(|mark| mark == Mark::Void));
             }
             Do::Look(claim) => {
@@ -60,7 +62,10 @@ impl Driver<'_> {
             (Ok(Looked::Result(result)), Some(unit)) => {
                 Found::Ended(Box::new(report::report(&dir, &self.view.state, unit, &result)))
             }
-            (Ok(Looked::NeverStarted), _) => Found::NeverStarted,
+            (Ok(Looked::NeverStarted), _) => {
+                failpoint::reach(Point::VoidMarked);
+                Found::NeverStarted
+            }
             (Ok(_), _) => Found::Dead,
             (Err(JournalError::Gone { .. }), _) => Found::JournalGone,
             (Err(JournalError::Damaged { path, what }), _) => {

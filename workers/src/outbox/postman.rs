@@ -12,6 +12,7 @@ use runward_engine::run::RunId;
 use runward_engine::run::retry::{delay, draw};
 use runward_engine::runbook::model::{Jitter, Retry};
 use runward_store::LedgerError;
+use runward_store::failpoint::{self, Point};
 use runward_store::outbox::{Outbox, Route, Settled, Taken};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
@@ -286,6 +287,7 @@ impl Post {
             if taken.is_empty() {
                 return Ok(());
             }
+            failpoint::reach(Point::LetterTaken);
             let mut sends = JoinSet::new();
             for taken in taken {
                 let post = Arc::clone(self);
@@ -303,6 +305,7 @@ impl Post {
     async fn deliver(&self, taken: Taken) -> Result<(), LedgerError> {
         let settled = match self.send(&taken).await {
             Ok(answer) => {
+                failpoint::reach(Point::LetterSent);
                 info!(id = taken.notice.id, channel = taken.channel, answer, "delivered");
                 Settled::Delivered
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use runward_engine::mutated;
 use runward_engine::run::{Command, HomeId, RunId};
 use runward_engine::schedule::entry::{Overlap, Tick};
+use runward_store::failpoint::{self, Point};
 use runward_store::timetable::{DECIDED_AT_ONCE, Decided, Decision, Entry, Order, Outcome, Waiting};
 use runward_store::{Ledger, LedgerError, NewRun, command};
 use tracing::{debug, info, warn};
@@ -242,6 +243,7 @@ impl Scheduler {
             let (asked, orders): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|(at, task, order)| ((at, task), order)).unzip();
             let answers = self.decide(orders).await?;
+            failpoint::reach(Point::TickDecided);
             for ((at, task), decided) in asked.into_iter().zip(answers) {
                 settled[at] &= match decided {
                     Some(decided) => self.hear(work, &duties[at].entry, task, decided).await?,

@@ -16,6 +16,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode;
 use nix::unistd::setsid;
+use runward_store::failpoint::{self, Point};
 use serde::{Deserialize, Serialize};
 
 use super::exec::NotStarted;
@@ -109,6 +110,9 @@ impl Subreaper {
         if launch.lease.is_some_and(|lease| lease.until_ms <= lease::now_ms()) {
             return self.refuse(Refusal::TooLate);
         }
+        if let Err(error) = failpoint::fails_at(Point::BeforeMark) {
+            return self.refuse(Refusal::Directory(error.to_string()));
+        }
         // From here on the journal says "started", and "dead" as soon as this process is, or lets go.
         let started = match journal::start(&launch.dir) {
             Ok(Ok(started)) => started,
@@ -116,6 +120,7 @@ impl Subreaper {
             Ok(Err(Mark::Void)) => return self.refuse(Refusal::Void),
             Err(error) => return self.refuse(Refusal::Directory(error.to_string())),
         };
+        failpoint::reach(Point::AfterMark);
         let started_at_ms = now_ms();
         let mask = secrets::mask(launch);
         let mut attempt = match watch::start(launch, self, mask.clone()) {
@@ -128,6 +133,7 @@ impl Subreaper {
                 return self.conclude(launch, started, &result, true);
             }
         };
+        failpoint::reach(Point::AfterSpawn);
         let unkillable = attempt.watch();
         attempt.drain();
         attempt.finish_output();
@@ -138,6 +144,7 @@ impl Subreaper {
         if let Some(mask) = &mask {
             secrets::hide_outputs(launch, mask);
         }
+        failpoint::reach(Point::BeforeResult);
         if left { self.leave(launch, &result) } else { self.conclude(launch, started, &result, alone) }
     }
 
@@ -149,6 +156,7 @@ impl Subreaper {
     /// Nothing is left, or only what nobody can kill: then this process must not take anything else.
     fn conclude(&mut self, launch: &Launch, started: Started, result: &AttemptResult, alone: bool) -> After {
         let published = publish(launch, result);
+        failpoint::reach(Point::AfterResult);
         drop(started);
         if published != EXIT_ENDED || !alone || !self.control.is_open() {
             return After::Exit(published);

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use runward_store::failpoint;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -105,6 +106,7 @@ impl Supervisor {
         super::outlive_job(&mut command);
         command.arg0("runward").arg("__supervisor").arg(dir).stdin(OwnedFd::from(theirs));
         command.env_clear(); // it needs none of it, and everybody of this user could read it there for hours
+        command.envs(failpoint::environment());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn()?;
         Supervisor::over(ours, Some(process))

@@ -20,6 +20,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
+use runward_store::failpoint::{self, Point};
+
 use super::attempt::{EXIT_ENDED, Order, Word};
 use super::journal::{self, AttemptResult, End, Reported};
 use super::peer::Peer;
@@ -258,6 +260,9 @@ impl Server {
         if let Some(refusal) = refusal {
             return Err((launch.attempt, refusal));
         }
+        if let Err(error) = failpoint::fails_at(Point::BeforeFork) {
+            return Err((launch.attempt, Refusal::Fork(error.to_string())));
+        }
         if let Some(Idle { pid, control }) = self.hand_over(&launch) {
             self.begin(launch, pid, control, asked_by);
             return Ok(None);
@@ -308,6 +313,7 @@ impl Server {
         let Some(live) = self.live.remove(attempt) else { return };
         let attempt = attempt.to_owned();
         let (pid, control, asked_by) = (live.pid, live.control, live.asked_by);
+        failpoint::reach(Point::BeforeTold);
         match word {
             Word::Ended => self.tell_all(&Reply::Ended { attempt }),
             Word::Refused(reason) => self.tell_refused(attempt, reason, asked_by),

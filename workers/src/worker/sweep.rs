@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use runward_engine::run::RunId;
 use runward_engine::run::place::{ANY, ENGINE};
 use runward_store::LedgerError;
+use runward_store::failpoint::{self, Point};
 use runward_store::fleet::Ready;
 use tokio::sync::{mpsc, watch};
 
@@ -109,6 +110,7 @@ pub(super) async fn listen(term: &Rc<Term>) {
 }
 
 fn take(term: &Rc<Term>, hint: Hint, slot: Slot) {
+    failpoint::reach(Point::HintTaken);
     let Hint { run, label, .. } = hint;
     if !term.draining.get() && (label == ENGINE || term.listens_to(&label)) {
         term.look(&run, &label, None, Some(slot));

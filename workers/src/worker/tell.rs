@@ -9,6 +9,7 @@ use runward_engine::run::calls::calls;
 use runward_engine::run::group::Member;
 use runward_engine::run::place::ENGINE;
 use runward_engine::run::{ClaimId, Event, Recorded, Reject, RunId, RunState};
+use runward_store::failpoint::{self, Point};
 use tracing::{debug, info};
 
 use super::now_ms;
@@ -57,6 +58,9 @@ async fn child_ended(term: &Rc<Term>, parent: RunId) -> Hint {
 
 async fn push(term: &Term, hints: &[Hint]) {
     let Some(queue) = term.post.member.queue.as_ref().filter(|_| !hints.is_empty()) else { return };
+    if failpoint::fails_at(Point::BeforeHints).is_err() {
+        return; // as if Redis had lost them
+    }
     if let Err(unheard) = queue.push_hints(hints).await {
         debug!("nobody was told: {unheard}");
     }
