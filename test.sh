@@ -26,6 +26,11 @@ need faketime faketime
 need aiosmtpd python3-aiosmtpd
 need systemd-analyze systemd
 need wrk wrk
+need logrotate logrotate
+need jq jq
+need iostat sysstat
+need zstd zstd
+need hardlink util-linux
 need ss iproute2
 need git git
 need ps procps

@@ -7,6 +7,9 @@
 
 #[allow(dead_code)]
 mod harness;
+#[allow(dead_code)]
+#[path = "stories/http_server.rs"]
+mod http_server;
 #[path = "library/operator.rs"]
 mod operator;
 #[allow(dead_code)]
@@ -22,12 +25,16 @@ mod balance;
 mod bluegreen;
 #[path = "library/caches.rs"]
 mod caches;
+#[path = "library/capacity.rs"]
+mod capacity;
 #[path = "library/checks.rs"]
 mod checks;
 #[path = "library/containers.rs"]
 mod containers;
 #[path = "library/coverage.rs"]
 mod coverage;
+#[path = "library/daily_logs.rs"]
+mod daily_logs;
 #[path = "library/deploy.rs"]
 mod deploy;
 #[path = "library/disaster.rs"]
@@ -44,6 +51,8 @@ mod firewall;
 mod frontend;
 #[path = "library/health.rs"]
 mod health;
+#[path = "library/incident.rs"]
+mod incident;
 #[path = "library/maintenance.rs"]
 mod maintenance;
 #[path = "library/migrate.rs"]
@@ -52,10 +61,18 @@ mod migrate;
 mod offsite;
 #[path = "library/packages.rs"]
 mod packages;
+#[path = "library/people.rs"]
+mod people;
 #[path = "library/pool.rs"]
 mod pool;
+#[path = "library/production.rs"]
+mod production;
 #[path = "library/rcluster.rs"]
 mod rcluster;
+#[path = "library/routine.rs"]
+mod routine;
+#[path = "library/slow.rs"]
+mod slow;
 #[path = "library/tls.rs"]
 mod tls;
 #[path = "library/triage.rs"]

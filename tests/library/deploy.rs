@@ -181,22 +181,22 @@ fn a_release_is_deployed_and_one_that_is_not_well_is_taken_back() {
     place.stack.redis.command(&["expire", "response:/summary", "0"]);
     assert_ne!(place.stack.get("/summary").1, summary, "and not for longer than that");
     place.saw("S4-18", &first, "settings");
-    assert_eq!(place.stack.sql("select version_num from alembic_version"), "0003");
+    assert_eq!(place.stack.sql("select version_num from alembic_version"), "0004");
     place.saw("S1-04 S3-09", &first, "migrate");
     place.saw("S2-46", &first, "start");
     place.saw("S2-47", &first, "healthy");
 
     // The next one brings a migration, and crashes as it starts.
-    let next = "from alembic import op\nrevision = '0004'\ndown_revision = '0003'\n\n\ndef upgrade():\n    pass\n\n\n\
+    let next = "from alembic import op\nrevision = '0005'\ndown_revision = '0004'\n\n\ndef upgrade():\n    pass\n\n\n\
                 def downgrade():\n    pass\n";
-    fs::write(place.stack.path("app.git/migrations/versions/0004_next.py"), next).unwrap();
+    fs::write(place.stack.path("app.git/migrations/versions/0005_next.py"), next).unwrap();
     let main = place.stack.path("app.git/app/main.py");
     let well = fs::read_to_string(&main).unwrap();
     fs::write(&main, format!("{well}\nraise RuntimeError('no such setting')\n")).unwrap();
     host.tag("1.1.0");
     let failed = host.deploy(6, "1.1.0", &[("healthy_seconds", "2")]);
     assert_eq!((host.current().as_str(), place.version().as_str()), ("releases/1.0.0", "1.0.0"));
-    assert_eq!(place.stack.sql("select version_num from alembic_version"), "0003");
+    assert_eq!(place.stack.sql("select version_num from alembic_version"), "0004");
     assert!(!place.stack.path("releases/1.1.0").exists(), "what was built is gone");
     for program in ["api", "worker", "beat"] {
         assert_eq!(place.stack.state(program), "RUNNING");
@@ -208,7 +208,7 @@ fn a_release_is_deployed_and_one_that_is_not_well_is_taken_back() {
     host.tag("1.1.1");
     host.deploy(0, "1.1.1", &[]);
     assert_eq!((host.current().as_str(), place.version().as_str()), ("releases/1.1.1", "1.1.1"));
-    assert_eq!(place.stack.sql("select version_num from alembic_version"), "0004");
+    assert_eq!(place.stack.sql("select version_num from alembic_version"), "0005");
 }
 
 #[test]

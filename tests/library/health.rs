@@ -33,6 +33,18 @@ fn health_is_asked_of_the_process_and_of_what_it_stands_on() {
     place.saw("S2-40 S4-21", &well, "metrics");
     ask(&place, 1, &[("version", "2.0.0")]);
 
+    // What it has is what the database and the disk have.
+    let post = |path: &str| finish(Command::new("curl").args(["-sf", "--data", "12345", &format!("{url}{path}")])).code;
+    assert_eq!((post("/items?name=second"), post("/upload"), post("/upload")), (0, 0, 0));
+    let told = ask(&place, 0, &[("stats", "true")]);
+    let stats: serde_json::Value = serde_json::from_str(&told.output("stats", "body")).unwrap();
+    assert_eq!(stats["items"].to_string(), place.stack.sql("select count(*) from items"));
+    place.saw("S1-12", &told, "stats");
+    assert_eq!(told.output("files", "body"), r#"{"files":2,"bytes":10}"#);
+    let uploads = fs::read_dir(place.stack.path("uploads")).unwrap().flatten();
+    assert_eq!(uploads.map(|file| file.metadata().unwrap().len()).sum::<u64>(), 10);
+    place.saw("S1-12", &told, "files");
+
     place.stack.redis.stop(Signal::Kill);
     let broken = ask(&place, 1, &[]);
     let (status, body) = place.stack.get("/ready");

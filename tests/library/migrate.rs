@@ -63,12 +63,12 @@ fn an_empty_database_is_brought_up_and_taken_down_step_by_step() {
     let saw = |rows: &str, run: &Run, step: &str| tables.place.saw(rows, run, step);
 
     let up = tables.migrate(0, "up", "head");
-    assert_eq!(tables.revision(), "0003");
+    assert_eq!(tables.revision(), "0004");
     assert_eq!(tables.columns(), "id name created_at note");
     saw("S0-04 S3-15", &up, "apply");
     assert_eq!(tables.sql("select name from items"), "first", "the first row is there");
     assert_eq!(tables.sql("select has_table_privilege('public', 'items', 'select')"), "t");
-    assert_eq!(tables.sql("select to_regclass('ix_items_name') is not null"), "t");
+    assert_eq!(tables.sql("select to_regclass('ix_items_name') is not null and to_regclass('users') is not null"), "t");
     assert!(
         tables
             .place
@@ -81,15 +81,15 @@ fn an_empty_database_is_brought_up_and_taken_down_step_by_step() {
     saw("S2-24", &up, "apply");
     assert!(up.text.contains("public | items "), "the tables are shown: {}", up.text);
     saw("S0-05", &up, "verify");
-    assert_eq!(up.output("history", "revisions"), "0003\n0002\n0001");
+    assert_eq!(up.output("history", "revisions"), "0004\n0003\n0002\n0001");
     saw("S3-18", &up, "history");
     assert_eq!(up.output("before", "revision"), "base");
 
     let down = tables.migrate(0, "down", "-1");
-    assert_eq!((tables.revision().as_str(), tables.columns().as_str()), ("0002", "id name created_at note"));
-    assert_eq!(tables.sql("select to_regclass('ix_items_name') is null"), "t");
+    assert_eq!((tables.revision().as_str(), tables.columns().as_str()), ("0003", "id name created_at note"));
+    assert_eq!(tables.sql("select to_regclass('users') is null"), "t");
     saw("S3-19", &down, "apply");
-    assert_eq!(down.output("before", "revision"), "0003");
+    assert_eq!(down.output("before", "revision"), "0004");
     saw("S3-17", &down, "before");
 
     let to = tables.migrate(0, "down", "0001");
@@ -135,19 +135,19 @@ fn a_migration_that_fails_half_way_changes_nothing() {
     let tables = Tables::new();
     tables.migrate(0, "up", "head");
     tables.migration(
-        "0004_half.py",
-        "from alembic import op\nrevision = '0004'\ndown_revision = '0003'\n\n\ndef upgrade():\n    \
+        "0005_half.py",
+        "from alembic import op\nrevision = '0005'\ndown_revision = '0004'\n\n\ndef upgrade():\n    \
          op.execute('alter table items add column half int')\n    op.execute('select no_such_function()')\n",
     );
     let failed = tables.migrate(1, "up", "head");
     assert!(failed.text.contains("no_such_function"), "{}", failed.text);
-    assert_eq!((tables.revision().as_str(), tables.columns().as_str()), ("0003", "id name created_at note"));
+    assert_eq!((tables.revision().as_str(), tables.columns().as_str()), ("0004", "id name created_at note"));
     assert!(fs::exists(failed.output("backup", "file")).unwrap());
 
     let other = tables.place.stack.postgres.url("postgres");
     let refused = tables.migrate_with(&other, 1, "down", "-1");
     assert!(refused.text.contains("is not the database of the release"), "{}", refused.text);
-    assert_eq!(tables.revision(), "0003");
+    assert_eq!(tables.revision(), "0004");
 }
 
 #[test]
@@ -155,8 +155,8 @@ fn a_migration_that_leads_to_other_tables_than_the_release_expects_is_taken_back
     let tables = Tables::new();
     tables.migrate(0, "up", "0002");
     tables.migration(
-        "0004_other.py",
-        "from alembic import op\nrevision = '0004'\ndown_revision = '0003'\n\n\ndef upgrade():\n    \
+        "0005_other.py",
+        "from alembic import op\nrevision = '0005'\ndown_revision = '0004'\n\n\ndef upgrade():\n    \
          op.execute('create table other (id int)')\n\n\ndef downgrade():\n    op.execute('drop table other')\n",
     );
     let failed = tables.migrate(6, "up", "head");

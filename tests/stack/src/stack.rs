@@ -42,7 +42,7 @@ impl Stack {
         fs::set_permissions(folder.path(), everybody).expect("the folder is ours");
         let root = folder.path().join("app");
         fs::create_dir(&root).expect("a folder");
-        for name in ["run", "log", "tmp", "conf.d", "sites", "releases", "backups"] {
+        for name in ["run", "log", "tmp", "conf.d", "sites", "releases", "backups", "uploads"] {
             fs::create_dir(root.join(name)).expect("a folder");
         }
         let port = free_port();
@@ -102,8 +102,9 @@ impl Stack {
 
     /// The lines of the `.env` of a release.
     pub fn env(&self) -> String {
-        let redis = self.redis.socket();
-        format!("DATABASE_URL={}\nREDIS_SOCKET={}\nLOG_LEVEL=INFO\n", self.database_url(), redis.display())
+        let (database, redis, uploads) = (self.database_url(), self.redis.socket(), self.path("uploads"));
+        let [redis, uploads] = [redis, uploads].map(|path| path.display().to_string());
+        format!("DATABASE_URL={database}\nREDIS_SOCKET={redis}\nUPLOAD_DIR={uploads}\nLOG_LEVEL=INFO\n")
     }
 
     /// The service under this version, in `releases/VERSION`, ready to run.

@@ -4,19 +4,30 @@ import datetime
 import json
 import logging
 import time
+import uuid
 
 import redis
-from fastapi import FastAPI, Request, Response
+from fastapi import Body, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 from sqlalchemy import func, insert, select
 
-from . import logs, settings
-from .tables import engine, items
+from . import logs, settings, users
+from .tables import articles, engine, items
+from .tables import users as users_table
 
 logs.set_up()
 log = logging.getLogger("app")
 app = FastAPI(title="items", version=settings.VERSION)
-cache = redis.Redis(unix_socket_path=settings.REDIS_SOCKET, socket_timeout=5)
+# Whoever finds all connections taken waits for one.
+cache = redis.Redis(
+    connection_pool=redis.BlockingConnectionPool(
+        connection_class=redis.UnixDomainSocketConnection,
+        path=settings.REDIS_SOCKET,
+        socket_timeout=5,
+        max_connections=settings.REDIS_POOL_SIZE,
+        timeout=20,
+    )
+)
 
 REQUESTS = Counter("requests_total", "Requests by path and status", ["path", "status"])
 SECONDS = Histogram("request_seconds", "How long requests take", ["path"])
@@ -25,11 +36,14 @@ ITEMS = Gauge("items", "Rows of the table")
 
 @app.middleware("http")
 async def measure(request: Request, call_next):
-    """Every request is counted and timed."""
+    """Every request is counted, timed and logged, without its query: that may be about a person."""
     began = time.perf_counter()
     response = await call_next(request)
-    SECONDS.labels(request.url.path).observe(time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    SECONDS.labels(request.url.path).observe(seconds)
     REQUESTS.labels(request.url.path, response.status_code).inc()
+    about = {"method": request.method, "path": request.url.path, "status": response.status_code}
+    log.info("request", extra={**about, "duration_ms": round(seconds * 1000)})
     return response
 
 
@@ -75,6 +89,7 @@ def metrics():
 @app.get("/items")
 def listed():
     """The newest ones."""
+    log.debug("the newest items are asked for")
     with engine.connect() as connection:
         rows = connection.execute(select(items.c.id, items.c.name).order_by(items.c.id.desc()).limit(10))
         return [dict(row._mapping) for row in rows]
@@ -100,6 +115,47 @@ def add(name: str):
         return {"id": connection.scalar(insert(items).values(name=name).returning(items.c.id))}
 
 
+@app.get("/stats")
+def stats():
+    """How much there is."""
+    with engine.connect() as connection:
+        count = {
+            table.name: connection.scalar(select(func.count()).select_from(table))
+            for table in (items, users_table, articles)
+        }
+        newest = connection.scalar(select(func.max(items.c.created_at)))
+    return {**count, "newest_item": newest.isoformat() if newest else None}
+
+
+@app.get("/files/stats")
+def files_stats():
+    """How many files were uploaded, and how large they are together."""
+    sizes = [file.stat().st_size for file in settings.UPLOAD_DIR.glob("[!.]*")] if settings.UPLOAD_DIR.exists() else []
+    return {"files": len(sizes), "bytes": sum(sizes)}
+
+
+@app.get("/articles")
+def found(q: str):
+    """What the knowledge base says about these words."""
+    words = func.to_tsvector("simple", articles.c.title + " " + articles.c.body)
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(articles.c.name, articles.c.title)
+            .where(words.op("@@")(func.plainto_tsquery("simple", q)))
+            .order_by(articles.c.name)
+            .limit(10)
+        )
+        return [dict(row._mapping) for row in rows]
+
+
+@app.post("/login")
+def login(response: Response, name: str = Body(), password: str = Body()):
+    """Whether these are the name and the password of somebody."""
+    role = users.role(name, password)
+    response.status_code = 200 if role else 401
+    return {"name": name, "role": role} if role else {"error": "no such name with this password"}
+
+
 @app.get("/whoami")
 def whoami(request: Request):
     """What a proxy says about who asks."""
@@ -109,8 +165,13 @@ def whoami(request: Request):
 
 @app.post("/upload")
 async def upload(request: Request):
-    """How much came."""
-    return {"bytes": len(await request.body())}
+    """Keeps what came, and says how much it is."""
+    body = await request.body()
+    settings.UPLOAD_DIR.mkdir(exist_ok=True)
+    half = settings.UPLOAD_DIR / f".{uuid.uuid4()}"
+    half.write_bytes(body)
+    half.rename(settings.UPLOAD_DIR / str(uuid.uuid4()))
+    return {"bytes": len(body)}
 
 
 @app.get("/wait")

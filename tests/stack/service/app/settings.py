@@ -21,4 +21,9 @@ REDIS_SOCKET = os.environ["REDIS_SOCKET"]
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO")
 CACHE_TTL = int(os.environ.get("CACHE_TTL", "3600"))
 LOG_FILE = os.environ.get("LOG_FILE", "")
+UPLOAD_DIR = Path(os.environ.get("UPLOAD_DIR", RELEASE / "uploads"))
+# Connections that one process keeps, and how many more it may open for a while.
+DB_POOL_SIZE = int(os.environ.get("DB_POOL_SIZE", "5"))
+DB_MAX_OVERFLOW = int(os.environ.get("DB_MAX_OVERFLOW", "5"))
+REDIS_POOL_SIZE = int(os.environ.get("REDIS_POOL_SIZE", "10"))
 VERSION = (RELEASE / "VERSION").read_text(encoding="utf-8").strip()
