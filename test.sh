@@ -48,6 +48,10 @@ initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | head -n 1 || true) # De
 need "${initdb:-initdb}" postgresql
 need psql postgresql-client
 need pg_dump postgresql-client
+need promtool prometheus
+need amtool prometheus-alertmanager
+need prometheus-postgres-exporter prometheus-postgres-exporter
+need prometheus-redis-exporter prometheus-redis-exporter
 need pebble pebble
 need certbot certbot
 need ufw ufw iptables

@@ -19,6 +19,8 @@ mod ssh_hosts;
 #[path = "library/place.rs"]
 mod place;
 
+#[path = "library/alerts.rs"]
+mod alerts;
 #[path = "library/balance.rs"]
 mod balance;
 #[path = "library/bluegreen.rs"]
@@ -71,6 +73,8 @@ mod production;
 mod rcluster;
 #[path = "library/routine.rs"]
 mod routine;
+#[path = "library/scan.rs"]
+mod scan;
 #[path = "library/slow.rs"]
 mod slow;
 #[path = "library/tls.rs"]
