@@ -61,6 +61,8 @@ mod maintenance;
 mod migrate;
 #[path = "library/offsite.rs"]
 mod offsite;
+#[path = "library/own.rs"]
+mod own;
 #[path = "library/packages.rs"]
 mod packages;
 #[path = "library/people.rs"]

@@ -64,13 +64,19 @@ fn copy(name: &str, to: &std::path::Path) {
 fn a_service_lives_in_containers_and_a_version_that_is_not_well_is_taken_back() {
     let yard = Yard::new();
     let docker = &yard.docker;
-    let root = yard.path("app");
-    copy("service", &root);
-    let root = root.display().to_string();
+    let (source, root) = (yard.path("app.git"), yard.path("app").display().to_string());
+    copy("service", &source);
+    let git = ["-c", "user.name=release", "-c", "user.email=release@localhost"];
+    for words in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "-m", "1.0.0"], &["tag", "1.0.0"]]
+    {
+        let done = finish(std::process::Command::new("git").current_dir(&source).args(git).args(words));
+        assert_eq!(done.code, 0, "{}", done.stderr);
+    }
+    let (source, repository) = (source.display().to_string(), format!("file://{}", source.display()));
 
     // The image is made in stages: the compiler was there, something was compiled by it, and it stayed behind.
-    let tasks = "env,DATABASE_URL=postgresql+psycopg://nobody@localhost/none,REDIS_SOCKET=/none,python,-X,dev,-c,import app.tasks";
-    let image = [("source", root.as_str()), ("image", "demo-api"), ("updates", "false"), ("absent", "gcc,g++")];
+    let tasks = "env,DATABASE_URL=postgresql+psycopg://nobody@localhost/none,REDIS_SOCKET=/none,python,-X,dev,-c,import app.tasks; print(__import__('sys').flags)";
+    let image = [("source", source.as_str()), ("image", "demo-api"), ("updates", "false"), ("absent", "gcc,g++")];
     let built = yard.run(0, "build_images", &[&image[..], &[("version", "1.0.0"), ("try", tasks)]].concat());
     let inside =
         |words: &[&str]| docker.ask(&[&["run", "--rm", "--network", "none", "demo-api:1.0.0"], words].concat());
@@ -92,14 +98,13 @@ fn a_service_lives_in_containers_and_a_version_that_is_not_well_is_taken_back() 
         r#"{"8000/tcp":{}}"#
     );
     yard.saw("S0-11 S2-02 S2-16 S4-10", &built, "build");
+    let tried = yard.operator.scene.run(&["logs", "key:build_images-1", "try"]).stdout;
+    assert!(tried.contains("dev_mode=True"), "{tried}");
+    yard.saw("S0-16", &built, "try");
 
     let deploy = |code: i32, version: &str| {
-        let url = "http://127.0.0.1:8000";
-        yard.run(
-            code,
-            "deploy_compose",
-            &[("root", &root), ("version", version), ("url", url), ("healthy_seconds", "90")],
-        )
+        let place = [("root", root.as_str()), ("repository", &repository), ("url", "http://127.0.0.1:8000")];
+        yard.run(code, "deploy_compose", &[&place[..], &[("version", version), ("healthy_seconds", "300")]].concat())
     };
     let version = || docker.get("http://127.0.0.1:8000/health").1;
     let first = deploy(0, "1.0.0");
@@ -111,12 +116,9 @@ fn a_service_lives_in_containers_and_a_version_that_is_not_well_is_taken_back() 
     wait("the clock and the worker to work", || yard.sql("select count(*) from items where name = 'heartbeat'") != "0");
     yard.saw("S1-09", &first, "data up");
     yard.saw("S2-05 S3-05", &first, "settings up");
-    yard.saw("S2-05", &first, "answers");
-    let log = yard.operator.scene.run(&[
-        "logs",
-        &format!("key:{}", first.show["run"]["key"].as_str().unwrap_or("deploy_compose-2")),
-        "look",
-    ]);
+    assert!(yard.path("app/.git").exists() && yard.path("app/.env").exists());
+    yard.saw("S2-05", &first, "fetch answers");
+    let log = yard.operator.scene.run(&["logs", "key:deploy_compose-2", "look"]);
     assert!(log.stdout.contains("Up (healthy)") && log.stdout.contains("app_1"), "{}{}", log.stdout, log.stderr);
     yard.saw("S3-05 S4-11", &first, "look");
 
@@ -314,4 +316,5 @@ fn postgres_and_redis_in_containers_keep_what_they_were_given() {
     // The limit of memory bites.
     let (code, _) = docker.ask(&["exec", "postgres", "sh", "-c", "head -c 400m /dev/zero | tail"]);
     assert_eq!(code, 137);
+    yard.saw("S0-16", &again, "postgres");
 }

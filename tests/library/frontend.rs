@@ -99,6 +99,11 @@ fn a_front_end_is_built_and_served_and_one_that_is_not_well_is_taken_back() {
     // A lock file that fits nothing: resolved anew where that is asked for, and the old one is kept.
     web.release("1.2.0");
     web.edit("1.2.0/package.json", "\"rollup\": \"4.22.4\"", "\"rollup\": \"4.22.5\"");
+    // And a package that wants another vite than there is, which npm takes only when it is told to.
+    fs::create_dir(web.ground.path("1.2.0/picky")).unwrap();
+    let picky = r#"{"name": "picky", "version": "1.0.0", "peerDependencies": {"vite": "^4.0.0"}}"#;
+    fs::write(web.ground.path("1.2.0/picky/package.json"), picky).unwrap();
+    web.edit("1.2.0/package.json", "\"devDependencies\": {", "\"devDependencies\": {\"picky\": \"file:./picky\",");
     let stale = web.deploy(1, "1.2.0", &[]);
     assert!(stale.text.contains("repair=true resolves all packages anew"), "{}", stale.text);
     let repaired = web.deploy(0, "1.2.0", &[("repair", "true")]);
@@ -106,6 +111,11 @@ fn a_front_end_is_built_and_served_and_one_that_is_not_well_is_taken_back() {
     let installed =
         finish(Command::new("npm").args(["ls", "--prefix"]).arg(web.ground.path("1.2.0")).arg("rollup")).stdout;
     assert!(installed.contains("rollup@4.22.5"), "{installed}");
+    assert!(
+        repaired.text.contains("ERESOLVE") && web.ground.path("1.2.0/node_modules/picky").exists(),
+        "{}",
+        repaired.text
+    );
     web.place.saw("S0-15", &repaired, "repair");
 
     // The development server shows a change without a build.
