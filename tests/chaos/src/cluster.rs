@@ -15,6 +15,7 @@ use runward_services::{Postgres, Proxy, Redis, clock};
 use tempfile::TempDir;
 
 use crate::Plan;
+use crate::disk::Disk;
 use crate::points::Points;
 
 pub const DATABASE: &str = "chaos";
@@ -39,6 +40,8 @@ pub struct Member {
     pub name: &'static str,
     pub is_worker: bool,
     state: PathBuf,
+    /// Of a host with a disk of its own.
+    disk: Option<Disk>,
     arguments: &'static [&'static str],
     /// How far its clock is ahead.
     ahead: Option<&'static str>,
@@ -52,6 +55,9 @@ const MEMBERS: [(&str, &[&str], Option<&str>); 5] = [
     ("server1", &["server"], None),
     ("server2", &["server"], Some("+90s")),
 ];
+
+/// Its disk may be full.
+const SMALL: &str = "host3";
 
 impl Cluster {
     pub fn start(plan: &Plan) -> Cluster {
@@ -77,6 +83,7 @@ impl Cluster {
             name,
             is_worker: name.starts_with("host"),
             state: path.join(name),
+            disk: (name == SMALL).then(|| Disk::at(&path.join(name))),
             arguments,
             ahead,
             process: Mutex::new(None),
@@ -146,14 +153,21 @@ impl Cluster {
             line.thaw();
             line.accept();
         }
+        self.disk().clear();
         for member in &self.members {
             member.signal_all(Signal::SIGCONT);
             member.start(self);
         }
     }
 
+    /// That of the host which has one of its own.
+    pub fn disk(&self) -> &Disk {
+        self.members.iter().find_map(|member| member.disk.as_ref()).expect("one has one")
+    }
+
     /// What is there stays, for whoever looks into it.
     pub fn keep(&self) {
+        let _ = Command::new("cp").arg("-aT").arg(self.disk().seen()).arg(self.path.join(SMALL)).status();
         if let Some(folder) = locked(&self.folder).take() {
             eprintln!("left for you in {}", folder.keep().display());
         }
@@ -188,7 +202,11 @@ impl Member {
         }
         let log = File::options().append(true).create(true).open(self.state.with_extension("log"));
         let log = log.expect("a file for what it says");
-        let mut command = Command::new(&cluster.runward);
+        let mut command = match &self.disk {
+            Some(disk) => disk.enter(&cluster.path),
+            None => Command::new("env"),
+        };
+        command.arg(&cluster.runward);
         if let Some(ahead) = self.ahead {
             command.envs(clock(ahead));
         }
@@ -225,7 +243,7 @@ impl Member {
 
     /// Its supervisors.
     pub fn supervisors(&self) -> Vec<Pid> {
-        let folders = fs::read_dir(self.state.join("supervisors")).into_iter().flatten().flatten();
+        let folders = fs::read_dir(self.seen().join("supervisors")).into_iter().flatten().flatten();
         let pid = |folder: fs::DirEntry| fs::read_to_string(folder.path().join("supervisor.lock")).ok()?.parse().ok();
         let there = self.processes();
         folders.filter_map(pid).map(Pid::from_raw).filter(|pid| there.contains(pid)).collect()
@@ -236,9 +254,14 @@ impl Member {
         locked(&self.process).as_ref().map(pid_of)
     }
 
+    /// Its state folder, for those outside.
+    fn seen(&self) -> PathBuf {
+        self.disk.as_ref().map_or(self.state.clone(), Disk::seen)
+    }
+
     /// Nothing of any run is left there.
     pub fn is_tidy(&self) -> bool {
-        fs::read_dir(self.state.join("runs")).into_iter().flatten().flatten().next().is_none()
+        fs::read_dir(self.seen().join("runs")).into_iter().flatten().flatten().next().is_none()
     }
 
     /// All processes of this host.

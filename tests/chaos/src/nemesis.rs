@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use nix::sys::signal::{Signal, kill};
 use runward_services::{Reaches, Signal as Stop};
+use runward_store::failpoint::{Action, Point};
 
 use crate::Plan;
 use crate::cluster::{Cluster, Member, locked};
+use crate::points::Hit;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -34,10 +36,14 @@ pub enum Fault {
     RestartRedis,
     CutRedis,
     JunkHints,
+    /// The disk of a host is full, for a while.
+    FullDisk,
+    /// Whoever comes to one of the points of the program next has something happen to them.
+    Point,
 }
 
 /// A share of each in the faults that come.
-const SHARES: [(Fault, u32); 19] = [
+const SHARES: [(Fault, u32); 21] = [
     (Fault::KillWorker, 30),
     (Fault::LoseWorker, 4),
     (Fault::KillSupervisor, 12),
@@ -57,6 +63,8 @@ const SHARES: [(Fault, u32); 19] = [
     (Fault::RestartRedis, 2),
     (Fault::CutRedis, 3),
     (Fault::JunkHints, 2),
+    (Fault::FullDisk, 5),
+    (Fault::Point, 25),
 ];
 /// Faults in a second, on average.
 const PER_SECOND: f64 = 1.25;
@@ -70,6 +78,8 @@ pub struct Faults {
     pub kills: u32,
     /// Hosts on which a supervisor or everything was frozen: nobody there could end a step in time.
     pub frozen: BTreeSet<&'static str>,
+    /// What happened at points.
+    pub points: u32,
 }
 
 pub struct Nemesis<'a> {
@@ -105,6 +115,7 @@ impl<'a> Nemesis<'a> {
     pub fn rage(mut self) -> Faults {
         self.began = Instant::now();
         loop {
+            self.see_to_points();
             let now = self.began.elapsed();
             let (over, lasting) = self.ending.into_iter().partition(|(at, _)| *at <= now);
             self.ending = lasting;
@@ -116,7 +127,13 @@ impl<'a> Nemesis<'a> {
                     self.coming.pop();
                     self.strike(fault);
                 }
-                None if self.ending.is_empty() => return self.faults,
+                None if self.ending.is_empty() => {
+                    self.cluster.points.disarm_all();
+                    self.see_to_points();
+                    if self.ending.is_empty() {
+                        return self.faults;
+                    }
+                }
                 _ => std::thread::sleep(Duration::from_millis(20)),
             }
         }
@@ -174,9 +191,38 @@ impl<'a> Nemesis<'a> {
                 true
             }
             Fault::JunkHints => self.junk(),
+            Fault::FullDisk => cluster.disk().fill() && self.later(1.0, 8.0, |cluster| cluster.disk().clear()),
+            Fault::Point => {
+                let point = Point::ALL[self.rng.usize(..Point::ALL.len())];
+                let actions: Vec<Action> = point.actions().collect();
+                cluster.points.arm(point, actions[self.rng.usize(..actions.len())]);
+                true
+            }
         };
         if hit {
             *self.faults.counts.entry(fault).or_default() += 1;
+        }
+    }
+
+    /// Whoever was hit at a point comes back after a while.
+    fn see_to_points(&mut self) {
+        for Hit { action, pid, .. } in self.cluster.points.hits() {
+            self.faults.points += 1;
+            let members = &self.cluster.members;
+            match action {
+                Action::Kill => {
+                    self.faults.kills += 1;
+                    if let Some(member) = members.iter().find(|member| member.process() == Some(pid)) {
+                        self.later(0.0, 1.5, |cluster| member.start(cluster));
+                    }
+                }
+                Action::Freeze => {
+                    let below = |member: &&Member| member.process() != Some(pid) && member.processes().contains(&pid);
+                    self.faults.frozen.extend(members.iter().find(below).map(|host| host.name));
+                    self.later(0.2, 12.0, move |_| _ = kill(pid, Signal::SIGCONT));
+                }
+                Action::Delay | Action::Fail => {}
+            }
         }
     }
 

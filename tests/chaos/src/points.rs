@@ -46,6 +46,11 @@ impl Points {
         let _ = fs::remove_file(self.folder.join("armed").join(point.name())); // somebody was faster
     }
 
+    /// Nothing is armed any more.
+    pub fn disarm_all(&self) {
+        Point::ALL.iter().for_each(|point| self.disarm(*point));
+    }
+
     /// What was hit since the last time.
     pub fn hits(&self) -> Vec<Hit> {
         let found = fs::read_dir(self.folder.join("hit")).expect("the folder").flatten();

@@ -40,6 +40,7 @@ impl Report {
             ("seed", format!("{}, pace 1/{}", plan.seed, plan.pace)),
             ("took", format!("{} s, healed in {} s", took.as_secs(), healed.as_secs())),
             ("faults", words(&faults.counts)),
+            ("points", format!("{} were hit", faults.points)),
             ("kill -9", faults.kills.to_string()),
             ("people", format!("{}, {} triggers without an answer", words(&people.acts), people.unanswered.len())),
             ("runs", format!("{}: {}", record.runs.len(), words(&record.by_status()))),

@@ -1,0 +1,84 @@
+//! A disk of its own for a host, which is full whenever the test says so: a small file system in a mount namespace that
+//! lives as long as its keeper, so that nothing of it is left, however the test ends.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::statvfs::statvfs;
+use nix::unistd::getuid;
+use runward_services::{Guard, Signal};
+use tempfile::TempDir;
+
+/// The keeper says that it is mounted by a file in it.
+const MOUNT: &str = "mount -t tmpfs -o size=$2 none \"$1\" && touch \"$1/mounted\" && exec sleep infinity";
+const SIZE: &str = "1g";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Disk {
+    keeper: Guard,
+    /// Of the keeper.
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+impl Disk {
+    /// Mounts it at this folder, for those who [enter](Disk::enter).
+    pub fn at(path: &Path) -> Disk {
+        std::fs::create_dir_all(path).expect("a folder");
+        let folder = tempfile::Builder::new().prefix("runward-disk-").tempdir().expect("a temporary folder");
+        // Whoever is not root is it in a namespace of users.
+        let unshare = if getuid().is_root() { "-m" } else { "-rm" };
+        let words = ["unshare", unshare, "sh", "-c", MOUNT, "disk"].map(OsStr::new);
+        let command: Vec<&OsStr> = words.into_iter().chain([path.as_os_str(), OsStr::new(SIZE)]).collect();
+        let keeper = Guard::start(folder.path(), Signal::Kill, &command);
+        let disk = Disk { keeper, _folder: folder, path: path.to_owned() };
+        let until = Instant::now() + PATIENCE;
+        while !disk.seen().join("mounted").exists() {
+            assert!(
+                Instant::now() < until,
+                "no file system can be mounted in a namespace: root, or user namespaces, are needed"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        disk
+    }
+
+    /// Where its folder is for those outside.
+    pub fn seen(&self) -> PathBuf {
+        let path = self.path.strip_prefix("/").expect("an absolute path");
+        PathBuf::from(format!("/proc/{}/root", self.keeper.server())).join(path)
+    }
+
+    /// A command that sees it, in this folder.
+    pub fn enter(&self, folder: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.keeper.server().to_string()]);
+        if getuid().is_root() {
+            command.arg("-m")
+        } else {
+            command.args(["-U", "--preserve-credentials", "-m"])
+        };
+        command.arg("env").arg("-C").arg(folder);
+        command
+    }
+
+    /// No room for anything that is not there yet. False: somebody was just writing.
+    pub fn fill(&self) -> bool {
+        statvfs(&self.seen()).is_ok_and(|all| {
+            let used = (all.blocks() - all.blocks_free()) * all.fragment_size();
+            self.resize(&used.max(1).to_string())
+        })
+    }
+
+    pub fn clear(&self) {
+        assert!(self.resize(SIZE), "it cannot be made large again");
+    }
+
+    fn resize(&self, size: &str) -> bool {
+        let mut command = self.enter(Path::new("/"));
+        command.args(["mount", "-o", &format!("remount,size={size}")]).arg(&self.path);
+        command.output().is_ok_and(|done| done.status.success())
+    }
+}
