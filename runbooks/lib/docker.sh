@@ -56,3 +56,15 @@ serve() {
   mv -T "$ROOT/.env.new" "$ROOT/.env"
   VERSION=$1 compose up -d --remove-orphans
 }
+
+# A password that is made once. Its folder lets nobody in; in a container the file is read by whoever its program is.
+password() {
+  local folder=${1%/*}
+  mkdir -p "$folder"
+  chmod 0700 "$folder"
+  if [ ! -s "$1" ]; then
+    head -c 24 /dev/urandom | base64 | tr -d '\n/+=' > "$1.new"
+    mv -T "$1.new" "$1"
+  fi
+  chmod 0444 "$1"
+}

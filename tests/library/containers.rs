@@ -1,6 +1,7 @@
 //! Images, and a service in containers, under a real Docker.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use runward_library::Docker;
@@ -290,6 +291,8 @@ fn an_image_that_cannot_be_trusted_is_not_pushed_and_a_version_is_never_replaced
 fn postgres_and_redis_in_containers_keep_what_they_were_given() {
     let yard = Yard::new();
     let docker = &yard.docker;
+    // A folder that everybody could look into.
+    fs::create_dir(yard.path("secrets")).unwrap();
     let secrets = yard.path("secrets").display().to_string();
     let run = yard.run(0, "data_containers", &[("secrets", &secrets), ("memory", "256m")]);
     let psql = |words: &[&str]| docker.ask(&[&["exec", "postgres", "psql", "-U", "admin", "-Atc"], words].concat()).1;
@@ -303,6 +306,8 @@ fn postgres_and_redis_in_containers_keep_what_they_were_given() {
     };
     assert_eq!((over(&password).as_str(), over("guessed").as_str()), ("1\n", ""));
     assert!(!docker.say(&["inspect", "postgres"]).contains(&password) && !run.show.to_string().contains(&password));
+    let mode = fs::metadata(&secrets).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700, "nobody else gets to the password");
     yard.saw("S3-06", &run, "postgres database");
 
     docker.say(&["exec", "redis", "redis-cli", "set", "kept", "yes"]);
