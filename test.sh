@@ -43,6 +43,7 @@ need docker-compose docker-compose
 need docker-registry docker-registry
 need slirp4netns slirp4netns
 need npm nodejs npm
+need rabbitmqctl rabbitmq-server
 if ! python3 -c 'import ensurepip' 2>/dev/null; then need "a python3 with venv" python3-venv; fi
 initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | head -n 1 || true) # Debian keeps it out of the PATH
 need "${initdb:-initdb}" postgresql

@@ -71,8 +71,14 @@ mod people;
 mod pool;
 #[path = "library/production.rs"]
 mod production;
+#[path = "library/queue.rs"]
+mod queue;
 #[path = "library/rcluster.rs"]
 mod rcluster;
+#[path = "library/rcluster.rs"]
+mod rcluster;
+#[path = "library/release.rs"]
+mod release;
 #[path = "library/routine.rs"]
 mod routine;
 #[path = "library/scan.rs"]
@@ -87,5 +93,7 @@ mod triage;
 mod tune;
 #[path = "library/units.rs"]
 mod units;
+#[path = "library/upgrade.rs"]
+mod upgrade;
 #[path = "library/wal.rs"]
 mod wal;

@@ -39,12 +39,8 @@ described() { sql --file=lib/tables.sql; }
 
 # whole DUMP: it has its checksums beside it, they are right, and it has its end.
 whole() {
-  local name=${1##*/}
-  [ -f "$1" ] || fail "the dump $1 does not exist"
-  [ -f "$1.sha256" ] && [ -f "$1.tables" ] || fail "$1.sha256 or $1.tables is missing: without them nobody can tell whether the dump is whole"
-  awk -v name="$name" '$2 == name { found = 1 } END { exit !found }' "$1.sha256" || fail "$1.sha256 has no checksum of $name"
-  (cd -- "$(dirname -- "$1")" && sha256sum --check --strict --quiet -- "$name.sha256") ||
-    fail "$1 is damaged or cut short: its checksum is another one. Take an older dump."
+  . lib/whole.sh
+  unchanged "$1" tables
   ended < <(gzip -dc -- "$1" | tail -n 10) || fail "$1 has no end: pg_dump was cut off when it was made. Take an older dump."
 }
 

@@ -32,12 +32,8 @@ loaded() {
 
 # whole DUMP: it has its checksums beside it, they are right, and Redis itself can read it.
 whole() {
-  local name=${1##*/}
-  [ -f "$1" ] || fail "the dump $1 does not exist"
-  [ -f "$1.sha256" ] && [ -f "$1.keys" ] || fail "$1.sha256 or $1.keys is missing: without them nobody can tell whether the dump is whole"
-  awk -v name="$name" '$2 == name { found = 1 } END { exit !found }' "$1.sha256" || fail "$1.sha256 has no checksum of $name"
-  (cd -- "$(dirname -- "$1")" && sha256sum --check --strict --quiet -- "$name.sha256") ||
-    fail "$1 is damaged or cut short: its checksum is another one. Take an older dump."
+  . lib/whole.sh
+  unchanged "$1" keys
   redis-check-rdb "$1" > /dev/null || fail "$1 cannot be read by Redis"
 }
 
@@ -57,7 +53,7 @@ scratch() {
   loaded apart
   "$@" || code=$?
   kill "$server"
-  wait "$server" || true
+  wait "$server" || true # it was told to go
   rm -rf -- "$apart"
   return "$code"
 }

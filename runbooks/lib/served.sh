@@ -4,7 +4,7 @@
 served() {
   local link
   for link in "$ROOT/current" "$ROOT/blue" "$ROOT/green"; do
-    [ ! -L "$link" ] || readlink -f -- "$link" || true
+    [ ! -L "$link" ] || readlink -f -- "$link" || true # it points to nothing: that serves nothing
   done
 }
 

@@ -7,16 +7,19 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 ctl() { "$BIN/supervisorctl" -c "$CONFIG" "$@"; }
 
+# What status prints. Its exit code is 3 as soon as any program is not up, and nothing is wrong with that.
+status() { ctl status "$@" || true; }
+
 # The state of a program: RUNNING, STOPPED, BACKOFF ...
-state() { ctl status "$1" | awk 'NR == 1 { print $2 }' || true; }
+state() { status "$1" | awk 'NR == 1 { print $2 }'; }
 
 # Its process; nothing where there is none.
-process() { ctl status "$1" | sed -n '1s/.* pid \([0-9]*\),.*/\1/p' || true; }
+process() { status "$1" | sed -n '1s/.* pid \([0-9]*\),.*/\1/p'; }
 
 # A program that was started stays up.
 stays_up() {
   while [ "$(state "$1")" = STARTING ]; do sleep 0.2; done
-  [ "$(state "$1")" = RUNNING ] || fail "$1 does not stay up: $(ctl status "$1" || true); its log is named in $CONFIG"
+  [ "$(state "$1")" = RUNNING ] || fail "$1 does not stay up: $(status "$1"); its log is named in $CONFIG"
 }
 
 # Starts a program, or starts it again with what it finds now, and waits until it stays up.
@@ -24,7 +27,7 @@ start_anew() {
   case $(state "$1") in
     RUNNING | STARTING | BACKOFF) ctl stop "$1" ;;
   esac
-  ctl start "$1" || true
+  ctl start "$1" || true # it says so where startsecs are not over, too; the next line judges
   stays_up "$1"
 }
 
@@ -50,7 +53,7 @@ stop_it() {
   esac
   case $(state "$1") in
     STOPPED | EXITED | FATAL | ERROR) ;; # ERROR: it does not know such a program
-    *) fail "$1 does not stop: $(ctl status "$1" || true)" ;;
+    *) fail "$1 does not stop: $(status "$1")" ;;
   esac
 }
 

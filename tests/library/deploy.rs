@@ -187,16 +187,18 @@ fn a_release_is_deployed_and_one_that_is_not_well_is_taken_back() {
     place.saw("S2-47", &first, "healthy");
 
     // The next one brings a migration, and crashes as it starts.
-    let next = "from alembic import op\nrevision = '0005'\ndown_revision = '0004'\n\n\ndef upgrade():\n    pass\n\n\n\
-                def downgrade():\n    pass\n";
-    fs::write(place.stack.path("app.git/migrations/versions/0005_next.py"), next).unwrap();
+    let head = place.stack.sql("select version_num from alembic_version");
+    let next = "from alembic import op\nrevision = '9001'\ndown_revision = 'HEAD'\n\n\ndef upgrade():\n    pass\n\n\n\
+                def downgrade():\n    pass\n"
+        .replace("HEAD", &head);
+    fs::write(place.stack.path("app.git/migrations/versions/9001_next.py"), &next).unwrap();
     let main = place.stack.path("app.git/app/main.py");
     let well = fs::read_to_string(&main).unwrap();
     fs::write(&main, format!("{well}\nraise RuntimeError('no such setting')\n")).unwrap();
     host.tag("1.1.0");
     let failed = host.deploy(6, "1.1.0", &[("healthy_seconds", "2")]);
     assert_eq!((host.current().as_str(), place.version().as_str()), ("releases/1.0.0", "1.0.0"));
-    assert_eq!(place.stack.sql("select version_num from alembic_version"), "0004");
+    assert_eq!(place.stack.sql("select version_num from alembic_version"), head);
     assert!(!place.stack.path("releases/1.1.0").exists(), "what was built is gone");
     for program in ["api", "worker", "beat"] {
         assert_eq!(place.stack.state(program), "RUNNING");
@@ -204,11 +206,25 @@ fn a_release_is_deployed_and_one_that_is_not_well_is_taken_back() {
     place.saw("S2-21", &failed, "switch");
 
     // Mended, it goes into service.
-    fs::write(&main, well).unwrap();
+    fs::write(&main, &well).unwrap();
     host.tag("1.1.1");
     host.deploy(0, "1.1.1", &[]);
     assert_eq!((host.current().as_str(), place.version().as_str()), ("releases/1.1.1", "1.1.1"));
-    assert_eq!(place.stack.sql("select version_num from alembic_version"), "0005");
+    assert_eq!(place.stack.sql("select version_num from alembic_version"), "9001");
+
+    // One whose tables cannot be taken back is not deleted with the only thing that could do it.
+    let stuck = next
+        .replace("9001", "9002")
+        .replace(&head, "9001")
+        .replace("downgrade():\n    pass", "downgrade():\n    raise ValueError");
+    fs::write(place.stack.path("app.git/migrations/versions/9002_stuck.py"), stuck).unwrap();
+    fs::write(&main, format!("{well}\nraise RuntimeError('no such setting')\n")).unwrap();
+    host.tag("1.2.0");
+    let stuck = host.deploy(6, "1.2.0", &[("healthy_seconds", "2")]);
+    assert_eq!((host.current().as_str(), place.version().as_str()), ("releases/1.1.1", "1.1.1"));
+    assert_eq!((stuck.status("migrate").as_str(), stuck.status("fetch").as_str()), ("held", "held"), "{}", stuck.text);
+    assert!(stuck.text.contains("which only") && stuck.text.contains("knows: it is left"), "{}", stuck.text);
+    assert!(place.stack.path("releases/1.2.0/venv/bin/alembic").exists());
 }
 
 #[test]

@@ -181,3 +181,48 @@ fn a_server_that_cannot_archive_is_told_of() {
     let failed = place.backup(1, &[]);
     assert!(failed.text.contains("the server cannot archive"), "{}", failed.text);
 }
+
+#[test]
+fn a_server_laid_out_as_debian_does_comes_back() {
+    let place = Archived::new();
+    // Its settings are not in its data folder, and whoever owns it is its superuser, by `peer`.
+    let (owner, etc) = (Cluster::owner(), place.ground.make("etc"));
+    place.primary.sql("postgres", &format!("create role {owner} superuser login"));
+    place.primary.stop("fast");
+    for name in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
+        fs::rename(place.primary.data().join(name), etc.join(name)).unwrap();
+    }
+    let file = |name: &str| etc.join(name).display().to_string();
+    let mut settings = fs::read_to_string(file("postgresql.conf")).unwrap();
+    settings += &format!(
+        "data_directory = '{}'\nhba_file = '{}'\nident_file = '{}'\n",
+        place.primary.data().display(),
+        file("pg_hba.conf"),
+        file("pg_ident.conf")
+    );
+    fs::write(file("postgresql.conf"), settings).unwrap();
+    let start = Cluster::program("pg_ctl").args(["start", "-w", "-l", &file("log"), "-D"]).arg(&etc).output().unwrap();
+    assert!(start.status.success(), "{}", String::from_utf8_lossy(&start.stderr));
+
+    place.backup(0, &[]);
+    place.insert(1, 300);
+    place.backup(0, &[]);
+    assert!(
+        !place
+            .ground
+            .path("backup/base")
+            .join(&names(&place.ground.path("backup/base"))[0])
+            .join("postgresql.conf")
+            .exists()
+    );
+    let params = place.anew(&place.restored().0);
+    let own = params.iter().map(|(name, value)| (&**name, if name == "user" { &*owner } else { &**value }));
+    let run = place.operator.expect(0, "restore_pitr", &own.collect::<Vec<_>>());
+    assert_eq!(run.output("verify", "databases"), "3");
+    let psql = Cluster::program("psql")
+        .args(["-XAtq", "-U", &owner, "-p", "7002", "-d", "app", "-c", "select count(*) from items", "-h"])
+        .arg(place.ground.folder())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&psql.stdout).trim(), "300", "{}", String::from_utf8_lossy(&psql.stderr));
+}

@@ -48,8 +48,17 @@ impl Cluster {
     }
 
     pub fn start(&self) {
+        self.start_by(&program("pg_ctl"));
+    }
+
+    /// With the programs of another version, which are in this folder.
+    pub fn start_with(&self, bin: &Path) {
+        self.start_by(&bin.join("pg_ctl"));
+    }
+
+    fn start_by(&self, pg_ctl: &Path) {
         let log = self.data.join("start.log");
-        let mut command = as_owner(&program("pg_ctl"));
+        let mut command = as_owner(pg_ctl);
         done(command.args(["start", "-w", "-t", "600", "-D"]).arg(&self.data).arg("-l").arg(log).current_dir("/"));
     }
 

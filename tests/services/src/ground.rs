@@ -21,10 +21,13 @@ at_home() {
   done
 }
 end() {
+  signal=QUIT rounds=0
   while processes=$(at_home) && [ -n "$processes" ]; do
-    kill -s QUIT $processes
+    kill -s "$signal" $processes
     kill -s CONT $processes
     sleep 0.05
+    rounds=$((rounds + 1))
+    if [ "$rounds" -ge 100 ]; then signal=KILL; fi # whatever a shell has started in the background ignores QUIT
   done
   kill "$waits"
   exit

@@ -19,6 +19,7 @@ _read(RELEASE / ".env")
 DATABASE_URL = os.environ["DATABASE_URL"]
 REDIS_SOCKET = os.environ["REDIS_SOCKET"]
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO")
+BROKER_URL_FILE = os.environ.get("BROKER_URL_FILE", "")  # it has a password in it
 CACHE_TTL = int(os.environ.get("CACHE_TTL", "3600"))
 LOG_FILE = os.environ.get("LOG_FILE", "")
 UPLOAD_DIR = Path(os.environ.get("UPLOAD_DIR", RELEASE / "uploads"))
