@@ -75,8 +75,6 @@ mod production;
 mod queue;
 #[path = "library/rcluster.rs"]
 mod rcluster;
-#[path = "library/rcluster.rs"]
-mod rcluster;
 #[path = "library/release.rs"]
 mod release;
 #[path = "library/routine.rs"]
