@@ -220,7 +220,7 @@ fn a_release_is_deployed_and_one_that_is_not_well_is_taken_back() {
     fs::write(place.stack.path("app.git/migrations/versions/9002_stuck.py"), stuck).unwrap();
     fs::write(&main, format!("{well}\nraise RuntimeError('no such setting')\n")).unwrap();
     host.tag("1.2.0");
-    let stuck = host.deploy(6, "1.2.0", &[("healthy_seconds", "2")]);
+    let stuck = host.deploy(7, "1.2.0", &[("healthy_seconds", "2")]);
     assert_eq!((host.current().as_str(), place.version().as_str()), ("releases/1.1.1", "1.1.1"));
     assert_eq!((stuck.status("migrate").as_str(), stuck.status("fetch").as_str()), ("held", "held"), "{}", stuck.text);
     assert!(stuck.text.contains("which only") && stuck.text.contains("knows: it is left"), "{}", stuck.text);
