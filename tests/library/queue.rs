@@ -92,7 +92,9 @@ impl Broker {
             (self.home().display().to_string(), place.stack.path("run/broker.url").display().to_string());
         let (port, epmd) = (self.port.to_string(), self.epmd.to_string());
         let own = [("home", home.as_str()), ("into", &into), ("port", &port), ("epmd", &epmd), ("as", &self.user)];
-        let own = [&own[..], &[("node", "runward@localhost"), ("queues", "items_0,items_1")], more].concat();
+        let mut own = [&own[..], &[("node", "runward@localhost"), ("queues", "items_0,items_1")]].concat();
+        own.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
+        own.extend(more);
         place.operator.expect(code, "rabbitmq_queue", &own)
     }
 }

@@ -27,7 +27,7 @@ end() {
     kill -s CONT $processes
     sleep 0.05
     rounds=$((rounds + 1))
-    if [ "$rounds" -ge 100 ]; then signal=KILL; fi # whatever a shell has started in the background ignores QUIT
+    if [ "$rounds" -ge 20 ]; then signal=KILL; fi # whatever a shell has started in the background ignores QUIT
   done
   kill "$waits"
   exit
