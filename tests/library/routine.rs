@@ -190,6 +190,6 @@ fn every_week_packages_logs_and_figures_are_put_in_order_and_the_backup_is_prove
     let access = stack.path("log/nginx-access.log");
     fs::write(&access, fs::read_to_string(&access).unwrap() + &line.repeat(20)).unwrap();
     let bad = host.week(1, &[]);
-    assert!(bad.text.contains("answers were 5xx, more than 1 %"), "{}", bad.text);
+    assert!(bad.text.contains("answers were 5xx, more than 1.0 %"), "{}", bad.text);
     host.place.saw("S4-38", &bad, "review");
 }
