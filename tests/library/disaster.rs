@@ -74,7 +74,7 @@ fn a_drill_destroys_only_what_may_be_destroyed_and_measures_what_is_lost() {
     let run = place.drill(0, &[("keep", "true")]);
     assert!(!place.primary.data().exists(), "it is gone");
     assert_eq!(place.rebuilt().sql("app", "select count(*) from items"), "150", "what was archived is back");
-    place.operator.saw("S2-32 S3-59", &run, "rebuild");
+    place.operator.saw("S2-32 S2-33 S3-59", &run, "rebuild");
     let (rto, rpo): (u64, u64) =
         (run.output("measure", "rto").parse().unwrap(), run.output("measure", "rpo").parse().unwrap());
     assert!((2..300).contains(&rpo), "{rpo} s");
