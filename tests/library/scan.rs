@@ -181,3 +181,42 @@ fn nobody_is_asked_to_agree_before_a_release_is_well_and_nobody_agrees_with_them
     assert!(run.output("review", "who").contains("bob"), "{}", run.output("review", "who"));
     place.saw("S2-45", &run, "review");
 }
+
+#[test]
+fn a_package_with_a_hole_is_raised_and_the_service_that_does_not_load_keeps_the_old_one() {
+    let service = Service::new();
+    let stack = &service.place.stack;
+    let venv = stack.path("venvs/first");
+    let done = |command: &mut Command| {
+        let done = finish(command);
+        assert_eq!(done.code, 0, "{command:?}: {}{}", done.stdout, done.stderr);
+        done.stdout
+    };
+    done(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+    done(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "urllib3==1.25.8", "idna==3.20"]));
+    stack.link("venvs/first", "venv");
+    let (advisories, wheels) = (service.advisories(), stack.wheels().display().to_string());
+    let update = |code: i32, load: &str, days: &str| {
+        let more =
+            [("advisories", advisories.as_str()), ("wheels", &wheels), ("load", load), ("advisories_days_max", days)];
+        service.place.run(code, "security_updates", &more)
+    };
+    let versions = || done(Command::new(stack.path("venv/bin/pip")).args(["list", "--format", "freeze"]));
+
+    let old = update(1, "import urllib3", "35");
+    assert!(old.text.contains("the list of advisories is of 2021-07-01"), "{}", old.text);
+    let refused = update(1, "import no_such_module", "100000");
+    assert!(refused.text.contains("no_such_module"), "{}", refused.text);
+    assert!(versions().contains("urllib3==1.25.8"), "{}", versions());
+    assert_eq!(fs::read_dir(stack.path("venvs")).unwrap().count(), 1, "nothing is left of it");
+
+    let run = update(0, "import urllib3, idna", "100000");
+    assert_eq!(run.output("look", "names"), "urllib3");
+    let now = versions();
+    assert!(!now.contains("urllib3==1.") && now.contains("urllib3==") && now.contains("idna==3.20"), "{now}");
+    let list = service.place.operator.scene.file("now.txt", &now);
+    let asked = service.tool("safety", &["check", "--db", &advisories, "-r", &list.display().to_string(), "--json"]);
+    assert_eq!((asked.code, asked.stdout.trim()), (0, "[]"));
+    service.place.saw("S3-57", &run, "switch");
+    assert_eq!(update(0, "import urllib3", "100000").status("switch"), "skipped", "there is nothing left to do");
+}
