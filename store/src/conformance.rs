@@ -17,11 +17,13 @@ use serde_json::{Map, json};
 mod groups;
 mod outbox;
 mod races;
+mod senders;
 mod timetable;
 
 pub use groups::*;
 pub use outbox::*;
 pub use races::*;
+pub use senders::*;
 pub use timetable::*;
 
 use crate::administration::{AdminEvent, PrunedRun};

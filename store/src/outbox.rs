@@ -147,6 +147,10 @@ pub trait Outbox: Ledger {
     /// Says what came of a try. False if it is not this sender's any more.
     async fn settle(&self, taken: &Taken, sender: &str, settled: &Settled) -> Result<bool, LedgerError>;
 
+    /// Its receiver answers: what failed before and waits to be tried again is due now. How many those are. What somebody has
+    /// taken stays his.
+    async fn hurry(&self, channel: &str) -> Result<u64, LedgerError>;
+
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, LedgerError>;
 
     async fn backlog(&self) -> Result<Backlog, LedgerError>;

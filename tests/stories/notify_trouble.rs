@@ -112,3 +112,41 @@ fn a_template_that_cannot_be_filled_in_is_found_before_the_night() {
     let told = crate::notify::body(&ops.asked()[0]);
     assert_eq!(told["subject"], "NIGHTLY", "{told:#}");
 }
+
+#[test]
+fn a_receiver_that_answers_again_gets_what_waits_for_it_at_once() {
+    let (scene, port) = (Scene::new(), free_port());
+    scene.file("runward.toml", webhook("ops", &format!("http://127.0.0.1:{port}/")));
+    scene.file("f.yaml", FAILS);
+    for _ in 0..3 {
+        scene.expect(1, &["run", "f.yaml"]);
+    }
+    // It was away for so long that each of them would wait for hours.
+    sql(&scene, "UPDATE deliveries SET due_at = due_at + 36000000, tries = 14");
+    let ops = Server::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), |_, stream| reply(stream, "200 OK", "", ""));
+    scene.expect(1, &["run", "f.yaml"]);
+    assert_eq!((ops.asked().len(), states(&scene)), (4, vec!["ops delivered".to_owned(); 4]));
+}
+
+#[test]
+fn a_ledger_that_does_not_take_what_came_of_one_channel_keeps_no_other_from_being_told() {
+    let (scene, ports) = (Scene::new(), [free_port(), free_port()]);
+    let [bad, ops] = ports.map(|port| format!("http://127.0.0.1:{port}/"));
+    scene.file("runward.toml", webhook("bad", &bad) + &webhook("ops", &ops));
+    scene.file("f.yaml", FAILS);
+    scene.expect(1, &["run", "f.yaml"]);
+    let full = "CREATE TRIGGER full BEFORE UPDATE ON deliveries WHEN OLD.channel = 'bad' BEGIN SELECT raise(ABORT, 'no space left'); END";
+    sql(&scene, &format!("UPDATE deliveries SET due_at = 0; {full}"));
+    let [bad, ops] = ports.map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
+    let bad = Server::on(bad, |_, stream| reply(stream, "200 OK", "", ""));
+    let ops = Server::on(ops, |_, stream| {
+        std::thread::sleep(std::time::Duration::from_millis(500)); // the other one fails meanwhile
+        reply(stream, "200 OK", "", "");
+    });
+    let done = scene.run(&["notify", "deliver"]);
+    assert!(done.code != 0 && done.stderr.matches("no space left").count() == 1, "{} {}", done.code, done.stderr);
+    assert_eq!(states(&scene), ["bad waiting", "ops delivered"]);
+    sql(&scene, "DROP TRIGGER full");
+    scene.expect(0, &["notify", "deliver"]);
+    assert_eq!((ops.asked().len(), bad.asked().len()), (1, 1));
+}

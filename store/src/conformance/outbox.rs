@@ -28,9 +28,11 @@ macro_rules! outbox_conformance {
             a_notice_is_routed_once,
             a_delivery_is_one_senders_until_its_lease_is_over,
             a_delivery_that_fails_comes_due_again_and_ends_in_time,
+            what_waits_for_a_receiver_that_answers_again_is_due_at_once,
             what_is_dead_is_tried_again_on_the_record,
             notices_go_with_their_runs_once_they_are_settled,
-            of_many_senders_each_delivery_has_one
+            of_many_senders_each_delivery_has_one,
+            whatever_becomes_of_senders_each_message_arrives_or_is_counted_as_dead
         );
     };
     (@each $make:path: $($name:ident),+) => {
@@ -43,7 +45,7 @@ macro_rules! outbox_conformance {
     };
 }
 
-type Letters = Arc<dyn Outbox>;
+pub(super) type Letters = Arc<dyn Outbox>;
 
 const LEASE: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(3600);
@@ -59,21 +61,21 @@ fn one(id: &str, source: &str) -> NewRun {
 const ONE: &str = "severity: P1\nsteps:\n  - {id: a, run: x}\n";
 
 /// A run of one step that ends so.
-async fn ends(ledger: &dyn Outbox, id: &str, outcome: Ended) {
+pub(super) async fn ends(ledger: &dyn Outbox, id: &str, outcome: Ended) {
     let mut view = ledger.trigger(one(id, ONE)).await.unwrap().view;
     accept(ledger, &mut view, claim(0, &format!("{id}-c"))).await;
     accept(ledger, &mut view, settle(&format!("{id}-c"), outcome)).await;
     assert!(view.state.status.is_terminal());
 }
 
-const FAILED: Ended = Ended::Failed { code: Some(7), signal: None };
+pub(super) const FAILED: Ended = Ended::Failed { code: Some(7), signal: None };
 
 async fn all(ledger: &dyn Outbox) -> Vec<Notice> {
     let rows = ledger.notices(&NoticeQuery::default()).await.unwrap();
     rows.into_iter().rev().map(|row| row.notice).collect()
 }
 
-async fn to(ledger: &dyn Outbox, channels: &[&str]) -> Vec<Notice> {
+pub(super) async fn to(ledger: &dyn Outbox, channels: &[&str]) -> Vec<Notice> {
     let open = ledger.unrouted(None, 100).await.unwrap();
     let channels: Vec<String> = channels.iter().map(|&channel| channel.to_owned()).collect();
     let routes: Vec<_> = open.iter().map(|notice| (notice.id.clone(), Route::To(channels.clone()))).collect();
@@ -199,6 +201,24 @@ pub async fn a_delivery_that_fails_comes_due_again_and_ends_in_time(ledger: Lett
     let backlog = ledger.backlog().await.unwrap();
     assert_eq!((backlog.waiting, backlog.dead), (1, 1));
     assert!(backlog.oldest.is_some());
+}
+
+pub async fn what_waits_for_a_receiver_that_answers_again_is_due_at_once(ledger: Letters) {
+    for id in ["run-1", "run-2", "run-3"] {
+        ends(&*ledger, id, FAILED).await;
+    }
+    to(&*ledger, &["ops", "oncall"]).await;
+    let later = Settled::Later { after: LONG, error: "nothing listens".into() };
+    let [taken, other] = [take(&*ledger, "ops", LEASE).await, take(&*ledger, "oncall", LEASE).await];
+    for taken in taken[..2].iter().chain(&other) {
+        assert!(ledger.settle(taken, "me", &later).await.unwrap());
+    }
+    assert_eq!(ledger.hurry("ops").await.unwrap(), 2, "not what is being sent, and not another channel's");
+    assert_eq!(ledger.hurry("ops").await.unwrap(), 0);
+    assert_eq!(ledger.work().await.unwrap().channels, ["ops"]);
+    let again = take(&*ledger, "ops", LEASE).await;
+    assert_eq!(again.iter().map(|it| it.tries).collect::<Vec<_>>(), [2, 2]);
+    assert!(ledger.settle(&taken[2], "me", &Settled::Delivered).await.unwrap());
 }
 
 pub async fn what_is_dead_is_tried_again_on_the_record(ledger: Letters) {

@@ -43,6 +43,10 @@ impl Outbox for PostgresLedger {
         repeat!(self, "what came of a notification", |loan| settle(&mut loan, taken, sender, settled))
     }
 
+    async fn hurry(&self, channel: &str) -> Result<u64, LedgerError> {
+        repeat!(self, "which notifications are due now", |loan| hurry(&mut loan, channel))
+    }
+
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, LedgerError> {
         ask!(self, self.pool.begin(SNAPSHOT), |connection| outbox::notices(&mut connection, query))
     }
@@ -65,6 +69,12 @@ async fn expire(connection: &mut PgConnection, of: Option<&[RunId]>) -> Result<(
     let now = now(connection).await?;
     let late = outbox::expire(connection, of, now).await?;
     Ok((late, late > 0))
+}
+
+async fn hurry(connection: &mut PgConnection, channel: &str) -> Result<(u64, bool), ReadError> {
+    let now = now(connection).await?;
+    let hurried = outbox::hurry(connection, channel, now).await?;
+    Ok((hurried, hurried > 0))
 }
 
 async fn route(connection: &mut PgConnection, routes: &[(String, Route)]) -> Result<((), bool), ReadError> {

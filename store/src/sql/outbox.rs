@@ -196,6 +196,16 @@ pub(super) async fn settle(
     Ok(true)
 }
 
+pub(super) async fn hurry(connection: &mut Connection, channel: &str, now: i64) -> Result<u64, sqlx::Error> {
+    let sql = concat!(
+        "UPDATE deliveries SET due_at = $2 WHERE (notice, channel) IN (SELECT notice, channel FROM deliveries \
+         WHERE state = 'waiting' AND channel = $1 AND due_at > $2 AND sender IS NULL",
+        passing!("deliveries"),
+        ")"
+    );
+    Ok(sqlx::query(sql).bind(stored(channel)).bind(now).execute(connection).await?.rows_affected())
+}
+
 /// Deliveries that were given up, from the start again; those that nobody has given up are left out.
 pub(super) async fn revive(
     connection: &mut Connection,

@@ -54,6 +54,10 @@ impl Outbox for SqliteLedger {
         write!(self, |tx| outbox::settle(&mut tx, taken, sender, settled, now_ms()))
     }
 
+    async fn hurry(&self, channel: &str) -> Result<u64, LedgerError> {
+        write!(self, |tx| outbox::hurry(&mut tx, channel, now_ms()))
+    }
+
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, LedgerError> {
         let mut connection = self.connection.lock().await;
         let mut tx = connection.begin().await.map_err(|error| self.error(error))?;

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use runward_engine::run::RunId;
 use runward_engine::run::retry::{delay, draw};
 use runward_engine::runbook::model::{Jitter, Retry};
@@ -31,6 +33,9 @@ const SENT_AT_ONCE: u32 = 4;
 const TRY_MAX: Duration = Duration::from_secs(60);
 /// Between two tries at a ledger that does not answer.
 const AGAIN: Duration = Duration::from_secs(2);
+
+/// A receiver that answers gets what waits for it at once, but not more often: what it refuses each time keeps its pauses.
+const HURRIED_EVERY: Duration = Duration::from_secs(30);
 
 /// Between two looks at what is due of a channel that is not configured here.
 const STRANGERS_EVERY: Duration = Duration::from_secs(60);
@@ -62,6 +67,7 @@ pub struct Postman {
 enum Lane {
     Done,
     Failed(LedgerError),
+    Panicked,
     /// It did nothing for a while, after one that failed.
     Rested,
 }
@@ -74,6 +80,8 @@ struct Post {
     /// Whose the deliveries are while they are sent.
     session: String,
     pace: Pace,
+    /// When what waited for a channel was made due, because it answered.
+    hurried: Mutex<BTreeMap<String, Instant>>,
     /// Nobody waits for an answer any more.
     over: watch::Sender<bool>,
 }
@@ -88,7 +96,8 @@ impl Postman {
         scope: Scope,
     ) -> Postman {
         let over = watch::Sender::new(false);
-        let post = Post { outbox, directory, sender, session, pace: Pace::in_force(), over };
+        let (pace, hurried) = (Pace::in_force(), Mutex::default());
+        let post = Post { outbox, directory, sender, session, pace, hurried, over };
         Postman {
             post: Arc::new(post),
             scope,
@@ -131,23 +140,30 @@ impl Postman {
     }
 
     /// Delivers what is due, each once, for at most so long; what fails, or is not answered by then, comes due again for
-    /// whoever comes next. The last thing that is asked of a postman.
+    /// whoever comes next. The last thing that is asked of a postman. What the ledger does not take of one channel, or
+    /// suddenly does not answer, is told when the others are done.
     pub async fn finish(&mut self, patience: Duration) -> Result<(), LedgerError> {
         let end = Instant::now() + patience;
+        let mut failed = None;
         loop {
-            self.look().await?;
+            if let Err(error) = self.look().await {
+                failed.get_or_insert(error);
+            }
             if self.lanes.is_empty() {
-                return Ok(());
+                return failed.map_or(Ok(()), Err);
             }
             // What came up for a channel while it was busy is found by the next look.
             while !self.lanes.is_empty() {
                 tokio::select! {
                     Some(ended) = self.lanes.join_next() => {
                         if let Some((_, error)) = self.free(ended) {
-                            return Err(error);
+                            failed.get_or_insert(error);
                         }
                     }
-                    () = tokio::time::sleep_until(end) => return self.give_back().await,
+                    () = tokio::time::sleep_until(end) => {
+                        let given_back = self.give_back().await;
+                        return failed.map_or(given_back, Err);
+                    }
                 }
             }
         }
@@ -157,12 +173,13 @@ impl Postman {
     async fn give_back(&mut self) -> Result<(), LedgerError> {
         self.post.over.send_replace(true);
         let all = async {
+            let mut failed = None;
             while let Some(ended) = self.lanes.join_next().await {
                 if let Some((_, error)) = self.free(ended) {
-                    return Err(error);
+                    failed.get_or_insert(error);
                 }
             }
-            Ok(())
+            failed.map_or(Ok(()), Err)
         };
         // A ledger that does not answer now: its leases end by themselves.
         tokio::time::timeout(AGAIN, all).await.unwrap_or(Ok(()))
@@ -180,10 +197,7 @@ impl Postman {
         for channel in known {
             if self.busy.insert(channel.clone()) {
                 let post = Arc::clone(&self.post);
-                self.lanes.spawn(async move {
-                    let ended = post.lane(&channel).await.map_or_else(Lane::Failed, |()| Lane::Done);
-                    (channel, ended)
-                });
+                self.begin(channel.clone(), async move { post.lane(&channel).await });
             }
         }
         let next = work.next_ms.map(Duration::from_millis).unwrap_or(self.post.pace.outbox);
@@ -206,10 +220,22 @@ impl Postman {
         Ok(())
     }
 
+    /// What goes wrong in one lane, whatever it is, is the end of that lane and of nothing else.
+    fn begin(&mut self, channel: String, lane: impl Future<Output = Result<(), LedgerError>> + Send + 'static) {
+        self.lanes.spawn(async move {
+            let ended = AssertUnwindSafe(lane).catch_unwind().await;
+            (channel, ended.map_or(Lane::Panicked, |ended| ended.map_or_else(Lane::Failed, |()| Lane::Done)))
+        });
+    }
+
     /// Returns what failed, and leaves that channel busy.
     fn free(&mut self, ended: Result<(String, Lane), tokio::task::JoinError>) -> Option<(String, LedgerError)> {
         match ended {
             Ok((channel, Lane::Failed(error))) => return Some((channel, error)),
+            Ok((channel, Lane::Panicked)) => {
+                warn!(channel, "sending notifications failed by a fault of this program; it is tried again");
+                self.lanes.spawn(rested(channel));
+            }
             Ok((channel, lane)) => {
                 self.busy.remove(&channel);
                 if matches!(lane, Lane::Done) {
@@ -229,10 +255,7 @@ impl Postman {
                 "notifications wait: {error}; it is tried again until it works, and what was sent meanwhile comes again"
             );
         }
-        self.lanes.spawn(async move {
-            tokio::time::sleep(AGAIN).await;
-            (channel, Lane::Rested)
-        });
+        self.lanes.spawn(rested(channel));
     }
 
     /// Whether anything was routed. What is a day old by the ledger's clock is not.
@@ -277,6 +300,11 @@ impl Postman {
     }
 }
 
+async fn rested(channel: String) -> (String, Lane) {
+    tokio::time::sleep(AGAIN).await;
+    (channel, Lane::Rested)
+}
+
 impl Post {
     /// Sends what is due of one channel, until nothing is.
     async fn lane(self: &Arc<Post>, channel: &str) -> Result<(), LedgerError> {
@@ -293,10 +321,17 @@ impl Post {
                 let post = Arc::clone(self);
                 sends.spawn(async move { post.deliver(taken).await });
             }
+            let mut failed = None;
             while let Some(sent) = sends.join_next().await {
-                if let Ok(done) = sent {
-                    done?;
+                // Each of them may arrive, and be written down, although another one could not be.
+                match sent {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => _ = failed.get_or_insert(error),
+                    Err(error) => warn!(channel, "a notification: {error}; it comes due again"),
                 }
+            }
+            if let Some(error) = failed {
+                return Err(error);
             }
         }
         Ok(())
@@ -319,7 +354,21 @@ impl Post {
                 Settled::Dead { error }
             }
         };
-        self.outbox.settle(&taken, &self.session, &settled).await.map(drop)
+        self.outbox.settle(&taken, &self.session, &settled).await?;
+        if settled == Settled::Delivered && self.may_hurry(&taken.channel) {
+            let hurried = self.outbox.hurry(&taken.channel).await?;
+            debug!(channel = taken.channel, hurried, "its receiver answers: what waited for it is due");
+        }
+        Ok(())
+    }
+
+    fn may_hurry(&self, channel: &str) -> bool {
+        let mut hurried = self.hurried.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = hurried.get(channel).is_none_or(|at| at.elapsed() >= HURRIED_EVERY);
+        if may {
+            hurried.insert(channel.to_owned(), Instant::now());
+        }
+        may
     }
 
     async fn send(&self, taken: &Taken) -> Result<String, Failed> {
@@ -356,5 +405,31 @@ impl Post {
         };
         let name = format!("{}/{}", taken.notice.id, taken.channel);
         delay(&policy, taken.tries, draw(0, &name, taken.tries)).max(self.pace.letter_again / 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runward_store::MemoryLedger;
+
+    use super::*;
+    use crate::secrets::sealed::Store;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_that_breaks_is_begun_again_and_the_others_go_on() {
+        let sender = Sender {
+            host: "here".to_owned(),
+            secrets: crate::secrets::find::Place {
+                cwd: "/".into(),
+                sealed: Store { file: "/nowhere/sealed".into(), key_file: None },
+            },
+            http: Default::default(),
+        };
+        let outbox = Arc::new(MemoryLedger::default());
+        let mut postman = Postman::new(outbox, Directory::default(), sender, "me".to_owned(), Scope::All);
+        postman.busy.insert("ops".to_owned());
+        postman.begin("ops".to_owned(), async { panic!("a fault of ours") });
+        postman.finish(Duration::from_secs(60)).await.unwrap();
+        assert!(postman.busy.is_empty());
     }
 }
