@@ -23,6 +23,7 @@ use super::look::Seen;
 use super::rows::{Rows, distinct};
 use super::{LEDGER_TABLES, NotCommitted, Session, words};
 use crate::reach::connections::PASSWORD;
+use doubt::Became;
 
 /// How often the server looks whether its client is still there.
 const LOOKS_EVERY: Duration = Duration::from_secs(2);
@@ -41,6 +42,8 @@ pub(super) struct Postgres {
     /// Of a statement, where it has a time of its own.
     limit: Option<Duration>,
     read_only: bool,
+    /// Of the server, before we change anything.
+    history: Option<String>,
     /// Of the step.
     end: Instant,
 }
@@ -53,11 +56,12 @@ impl Postgres {
         let mut connection = connect(&options).await?;
         let limit = request.timeout_ms.map(Duration::from_millis);
         let backstop = Duration::from_millis(request.step_ms) + AFTER_THE_STEP;
+        let history = if read_only { None } else { doubt::history(&mut connection).await };
         let begin = begin(&connection, read_only, limit.unwrap_or(backstop), backstop);
         let began = sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut connection).await;
         began.map_err(|error| told(&error, None))?;
         let pid = guard(&mut connection).await?;
-        Ok(Postgres { connection, options, pid, limit, read_only, end })
+        Ok(Postgres { connection, options, pid, limit, read_only, history, end })
     }
 
     async fn run(&mut self, statement: &Statement, rows: &mut Rows) -> Result<u64, sqlx::Error> {
@@ -107,7 +111,7 @@ impl Session for Postgres {
 
     async fn commit(&mut self) -> Result<(), NotCommitted> {
         let failed = |error: sqlx::Error| NotCommitted::Failed(told(&error, None));
-        let mark = doubt::mark(&mut self.connection).await.map_err(failed)?;
+        let mark = doubt::mark(&mut self.connection, self.history.take()).await.map_err(failed)?;
         let done = sqlx::raw_sql("COMMIT").execute(&mut self.connection).await;
         let Err(error) = done else { return Ok(()) };
         if is_definite(&error) {
@@ -118,9 +122,12 @@ impl Session for Postgres {
         }
         super::say("the server did not answer the COMMIT; it is asked what became of it");
         match doubt::resolve(&self.options, &mark, self.end).await {
-            Some(true) => Ok(()),
-            Some(false) => Err(failed(error)),
-            None => Err(NotCommitted::Unknown(format!("the server did not answer the COMMIT: {}", told(&error, None)))),
+            Became::Committed => Ok(()),
+            Became::NotCommitted => Err(failed(error)),
+            Became::Unknown(why) => {
+                let told = told(&error, None);
+                Err(NotCommitted::Unknown(format!("the server did not answer the COMMIT ({told}), and {why}")))
+            }
         }
     }
 
@@ -152,8 +159,8 @@ fn options(url: &str) -> Result<PgConnectOptions, String> {
         let step = std::env::var("RUNWARD_STEP").unwrap_or_default();
         options = options.application_name(&format!("runward {step}"));
     }
-    // What is in no cache cannot be cleared.
-    Ok(options.statement_cache_capacity(1).disable_statement_logging())
+    // Poolers refuse what they do not know, as `extra_float_digits`. What is in no cache cannot be cleared.
+    Ok(options.extra_float_digits(None).statement_cache_capacity(1).disable_statement_logging())
 }
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, String> {
