@@ -3,10 +3,12 @@
 //! The file is only ever appended to, a line at a time, under a lock of the kernel, so it may lie on a disk, a mount or under an
 //! attribute that allows nothing else. Nothing is added while the ledger contradicts what the file has: the evidence stays.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{Flock, FlockArg, OFlag};
@@ -17,6 +19,9 @@ use tracing::{debug, error, warn};
 
 /// What a file may take to be read or written.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Files of which a thread waits: a mount that hangs for a day holds one, and not one for each time that it was tried.
+static WAITED_FOR: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// What came of an anchoring.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +55,8 @@ pub enum AnchorError {
 /// Every one that a file has.
 pub async fn read(file: &Path) -> Result<Anchors, AnchorError> {
     let path = file.to_owned();
-    let text = apart(file, move || whole_text(&mut File::open(path)?)).await?;
+    let open = move || whole_text(&mut regular(OpenOptions::new().read(true), &path)?);
+    let text = apart(file, PATIENCE, open).await?;
     Ok(Anchors::read(&String::from_utf8_lossy(&text)))
 }
 
@@ -64,7 +70,7 @@ pub async fn append(ledger: &dyn Ledger, file: &Path) -> Result<Anchored, Anchor
         let text = whole_text(&mut locked)?;
         Ok((locked, text))
     };
-    let (mut locked, text) = apart(file, open).await?;
+    let (mut locked, text) = apart(file, PATIENCE, open).await?;
     let anchors = Anchors::read(&String::from_utf8_lossy(&text));
     let heads = Heads::of(ledger).await?;
     let grown = anchors.grown_wrong(ledger, &heads, false).await?;
@@ -76,7 +82,7 @@ pub async fn append(ledger: &dyn Ledger, file: &Path) -> Result<Anchored, Anchor
     // After a line that was not written to its end a new one begins.
     let start = if text.last().is_none_or(|last| *last == b'\n') { "" } else { "\n" };
     let line = format!("{start}{}\n", anchor.line());
-    apart(file, move || locked.write_all(line.as_bytes()).and_then(|()| locked.sync_all())).await?;
+    apart(file, PATIENCE, move || locked.write_all(line.as_bytes()).and_then(|()| locked.sync_all())).await?;
     Ok(Anchored::Line { anchor: anchor.anchor, runs: anchor.runs.len() })
 }
 
@@ -99,16 +105,43 @@ fn whole_text(file: &mut File) -> io::Result<Vec<u8>> {
 /// this process.
 async fn apart<T: Send + 'static>(
     file: &Path,
+    patience: Duration,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, AnchorError> {
     let broken = |source| AnchorError::File { file: file.to_owned(), source };
+    let Some(wait) = Wait::begin(file) else {
+        return Err(broken(io::Error::other(
+            "what was begun with it before still waits for its disk, or for its lock",
+        )));
+    };
     let (tell, told) = oneshot::channel();
     let thread = std::thread::Builder::new().name("anchor".to_owned());
-    thread.spawn(move || _ = tell.send(work())).map_err(broken)?;
-    match tokio::time::timeout(PATIENCE, told).await {
+    let work = move || {
+        let done = work();
+        drop(wait);
+        let _ = tell.send(done); // nobody waits any more
+    };
+    thread.spawn(work).map_err(broken)?;
+    match tokio::time::timeout(patience, told).await {
         Ok(Ok(done)) => done.map_err(broken),
         Ok(Err(_)) => Err(broken(io::Error::other("what wrote it ended without an answer"))),
         Err(_) => Err(broken(io::Error::other("its disk does not answer, or somebody else keeps it locked"))),
+    }
+}
+
+/// Held by the one thread that may wait for a file.
+struct Wait(PathBuf);
+
+impl Wait {
+    fn begin(file: &Path) -> Option<Wait> {
+        let mut all = WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(file.to_owned()).then(|| Wait(file.to_owned()))
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
     }
 }
 
@@ -157,5 +190,41 @@ pub(crate) async fn now_and_then(anchoring: Option<&Anchoring>, ledger: &dyn Led
             Err(error) => warn!("the record was not anchored: {error}; it is tried again"),
         }
         tokio::time::sleep(*every).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_mount_that_hangs_holds_one_thread_however_often_it_is_tried() {
+        let (file, begun) = (Path::new("/nowhere/hangs"), Arc::new(AtomicU32::new(0)));
+        let (answer, answers) = mpsc::channel::<()>();
+        let answers = Arc::new(Mutex::new(answers));
+        let hangs = || {
+            let (begun, answers) = (Arc::clone(&begun), Arc::clone(&answers));
+            move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                let _ = answers.lock().unwrap().recv();
+                Ok(())
+            }
+        };
+        for why in ["its disk does not answer", "begun with it before still waits", "begun with it before still waits"]
+        {
+            let error = apart(file, Duration::from_millis(20), hangs()).await.unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        apart(Path::new("/nowhere/else"), PATIENCE, || Ok(())).await.unwrap();
+        drop(answer); // it is back
+        while Wait::begin(file).is_none() {
+            std::thread::yield_now();
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
+        apart(file, PATIENCE, hangs()).await.unwrap();
     }
 }
