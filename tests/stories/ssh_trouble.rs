@@ -1,6 +1,6 @@
 //! Hosts that are not what they were: a name that moves to another machine.
 
-use crate::harness::{Scene, kill_9, step_of};
+use crate::harness::{Scene, finish, kill_9, step_of};
 use crate::ssh_hosts::{Hosts, attempts};
 
 const SLOW: &str = "\
@@ -54,4 +54,31 @@ fn a_host_that_was_replaced_leaves_the_step_lost_however_often_it_may_be_tried()
     assert!(step["error"].as_str().unwrap().contains("another machine answers as db1"), "{step}");
     assert_eq!((scene.read("effects").as_str(), attempts(&scene, "elsewhere").len()), ("start\n", 0));
     kill_9(&mut driver);
+}
+
+#[test]
+fn the_doctor_asks_every_host_that_a_runbook_names_as_a_step_would() {
+    let scene = Scene::new();
+    let hosts = Hosts::new(&scene, &["db1", "db2"]);
+    scene.file("runbooks/r.yaml", "params: {nodes: {type: list, default: [db1, db2]}}\nsteps:\n  - {id: a, for-each: '${{ params.nodes }}', host: '${{ item }}', run: x}\n");
+    let doctor = || finish(hosts.runward(&scene).args(["doctor"])).stdout;
+    let said = doctor();
+    assert!(
+        said.contains("ok    host          db1: a step could start there") && said.contains("ok    host          db2"),
+        "{said}"
+    );
+    assert!(attempts(&scene, "db1").is_empty());
+    // The one has another key, and the other one's folder cannot be written.
+    let known = scene.read("known_hosts");
+    let first = known.lines().nth(1).unwrap().to_owned() + "\n";
+    scene.file("known_hosts", first);
+    std::fs::remove_dir_all(scene.path("far/db2")).unwrap();
+    scene.file("far/db2", "");
+    let said = doctor();
+    assert!(
+        said.contains("FAIL  host          db1: ssh db1: ")
+            && said.contains("ssh -o StrictHostKeyChecking=ask -- db1 true"),
+        "{said}"
+    );
+    assert!(said.contains("FAIL  host          db2: it cannot carry out a step: the folder"), "{said}");
 }

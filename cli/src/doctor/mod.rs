@@ -6,6 +6,7 @@
 mod check;
 mod cluster;
 mod connections;
+mod hosts;
 mod ledger;
 mod notify;
 mod program;
@@ -56,6 +57,7 @@ pub async fn examine(config: &Config, loaded: &Result<Config, Failure>) -> Vec<C
     let sealed = home.as_ref().and_then(|_| crate::open::home(&config.settings).ok()).map(|home| home.sealed());
     checks.extend(sealed.as_ref().and_then(secrets::secrets));
     checks.extend(connections::connections(&config.settings, home.as_ref()).await);
+    checks.extend(hosts::hosts(config).await);
     let ground = folder.filter(state::Folder::usable).map_or_else(std::env::temp_dir, |folder| folder.path);
     checks.extend([steps::bash(), steps::sh(), steps::supervisor(&ground).await]);
     checks.extend([system::proc(), system::limits(), system::cgroup(), system::clock(), system::text()]);

@@ -223,7 +223,7 @@ impl<'a> Course<'a> {
             Word::Refused(why) => self.answer.end = End::NotStarted(format!("{host}: {why}")),
             Word::Lost(rebooted) => self.answer.end = End::Unknown(words::lost(host, rebooted)),
             Word::Over => return Some(self.answer.end.clone()),
-            Word::Beat => {}
+            Word::Beat | Word::Clock(_) => {}
         }
         None
     }

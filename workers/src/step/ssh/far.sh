@@ -86,6 +86,11 @@ connect() {
         if earlier; then say "busy $pid $ending"; exit 0; fi
         if mkdir "$folder" 2>/dev/null; then start
         elif [ ! -d "$folder" ]; then say "unfit the folder $folder cannot be made: is the disk full?"; exit 0; fi ;;
+    look)
+        { printf x >"$state/probe.$$"; } 2>/dev/null
+        if [ -s "$state/probe.$$" ]; then say "clock $(date +%s)"; else say "unfit nothing can be written to $state: is its disk full?"; fi
+        rm -f "$state/probe.$$"
+        exit 0 ;;
     follow)
         mkdir "$folder" 2>/dev/null
         [ -d "$folder" ] || { say "unfit the folder $folder cannot be made: is the disk full?"; exit 0; }
@@ -386,6 +391,15 @@ run() {
     why= code= stuck= orphaned=
     trap 'why=${why:-killed}' TERM
     trap 'why=${why:-timed-out}' USR1
+    # Two that came at the same moment saw nothing of each other. By now each has its name there: at most one goes on.
+    attempts=$state/attempts
+    read -r unit <"$folder/unit"
+    if earlier; then
+        say "another attempt of this step was being started there at the same moment (process $pid): wait for its end" >&2
+        rm -rf "$folder/secrets"
+        void
+        exit 1
+    fi
     mkdir "$folder/decided" && : >"$folder/starting" || { rm -rf "$folder/secrets"; exit 1; }
     capture out <"$folder/o" 2>/dev/null &
     out_pid=$!

@@ -11,11 +11,13 @@
 //! starts that attempt; what cannot be known is said to be unknown.
 //!
 //! - [`wire`]: the lines that cross; `line`: one connection; `course`: what is done over all connections of an attempt
+//! - [`look`]: whether a host could carry out a step
 //! - `words`: what went wrong, and what to do; `far`: the report of an attempt
 
 mod course;
 pub(super) mod far;
 mod line;
+pub mod look;
 #[cfg(test)]
 mod there;
 pub mod wire;

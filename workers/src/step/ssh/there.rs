@@ -192,6 +192,49 @@ fn what_the_dead_left_goes_and_what_the_living_use_stays() {
 }
 
 #[test]
+fn of_two_that_come_at_the_same_moment_at_most_one_goes_on() {
+    let (dir, attempts) = state();
+    // It saw nothing of the other one when it came.
+    let blind = FAR.replace("if earlier; then say \"busy", "if false; then say \"busy");
+    assert_ne!(blind, FAR);
+    let start = |id: &str| {
+        let mut there = There::connect(dir.path(), &blind, "");
+        assert!(matches!(there.word(), Word::Ready(_)));
+        let order = order(id, "exec sleep 3600", "w").replace(&format!("unit-{id}"), "unit");
+        there.send(&(order + "go\nfrom 0 0\n"));
+        there
+    };
+    let mut first = start("a-1");
+    assert_eq!(first.word(), Word::There);
+    until("its process", || attempts.join("a-1/main").exists());
+    let Word::Void(why) = start("a-2").word() else { panic!("two of them run") };
+    assert!(why.contains("at the same moment"), "{why}");
+    assert!(!attempts.join("a-2/starting").exists() && !attempts.join("a-2/secrets").exists());
+    let (runner, main) = (number(&attempts.join("a-1/runner")), number(&attempts.join("a-1/main")));
+    drop(first);
+    end(runner);
+    end(main);
+}
+
+#[test]
+fn who_looks_starts_nothing_and_hears_the_time_or_what_is_in_the_way() {
+    let (dir, attempts) = state();
+    let look = |before: &str| {
+        let mut there = There::connect(dir.path(), FAR, before);
+        match there.word() {
+            Word::Ready(_) => {}
+            other => return other,
+        }
+        there.send("look doctor\n");
+        there.word()
+    };
+    assert!(matches!(look(""), Word::Clock(1..)));
+    assert_eq!(fs::read_dir(&attempts).unwrap().count(), 0);
+    let Word::Unfit(why) = look("trap '' XFSZ; ulimit -f 0") else { panic!("it is fit") };
+    assert!(why.contains("is its disk full?"), "{why}");
+}
+
+#[test]
 fn who_is_in_the_way_is_named_with_what_ends_all_of_it() {
     let (dir, attempts) = state();
     let unit = |id: &str| order(id, "exec sleep 3600", "w").replace(&format!("unit-{id}"), "unit") + "go\nfrom 0 0\n";

@@ -74,6 +74,9 @@ pub(super) fn start(order: &Order, secrets: &[(String, Form, Value)], timeout_ms
     text.into_bytes()
 }
 
+/// Only whether it is fit.
+pub(super) const LOOK: &[u8] = b"look doctor\n";
+
 /// An attempt that was started before, or may have been.
 pub(super) fn follow(order: &Order) -> Vec<u8> {
     format!("follow {}\n", order.attempt).into_bytes()
@@ -116,6 +119,8 @@ pub enum Word {
     Exited(i32),
     TimedOut,
     Killed,
+    /// What time it is there, in seconds of the epoch.
+    Clock(i64),
     /// Its program could not be started.
     Refused(String),
     /// Whoever watched it there is dead; `true`: since the machine was started anew.
@@ -254,6 +259,7 @@ fn read(line: &str) -> Option<Read> {
         "exited" => Word::Exited(rest.parse().ok()?),
         "timed-out" => Word::TimedOut,
         "killed" => Word::Killed,
+        "clock" => Word::Clock(rest.parse().ok()?),
         "refused" => Word::Refused(rest.to_owned()),
         "lost" => Word::Lost(rest == "rebooted"),
         "." => Word::Over,
