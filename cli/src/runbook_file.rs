@@ -47,7 +47,11 @@ pub fn locate(text: &str, folders: &[PathBuf]) -> Result<PathBuf, Failure> {
     if let Some(found) = folders.iter().flat_map(named).find(|path| path.is_file()) {
         return Ok(found);
     }
-    let what = if path.is_dir() { "is a folder" } else { "does not exist" };
+    let what = match path.metadata() {
+        Ok(meta) if meta.is_dir() => "is a folder",
+        Ok(_) => "is no regular file",
+        Err(_) => "does not exist",
+    };
     let looked: Vec<String> = folders.iter().map(|folder| named(folder)[0].display().to_string()).collect();
     Err(Failure::usage(format!("`{text}` {what}, and there is no {}", looked.join(" and no ")))
         .help(where_else(text, folders)))
