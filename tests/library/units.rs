@@ -88,6 +88,9 @@ fn a_service_runs_under_systemd_and_one_that_does_not_come_up_is_taken_back() {
     assert_ne!(machine.property("MainPID"), first);
     machine.place.saw("S4-08", &run, "start");
 
+    // What its user could have changed after it was looked at is not what was installed.
+    assert!(!stack.path("run/app.service").exists());
+
     // A unit that does not come up is taken back, and the one before it serves.
     fs::write(stack.path("current/unhealthy"), "").unwrap();
     machine.deploy(6, &[("workers", "1"), ("healthy_seconds", "2")]);

@@ -113,4 +113,13 @@ fn a_server_serves_within_what_its_unit_leaves_it() {
         let asked = Command::new("curl").args(["-sf", &format!("http://127.0.0.1:{port}/readyz")]).output();
         asked.is_ok_and(|done| done.status.success())
     });
+
+    let pid = systemd.property("runward-server.service", "MainPID");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    for line in ["NoNewPrivs:\t1", "CapBnd:\t0000000000000000"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mounts")).unwrap();
+    let root = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/")).unwrap();
+    assert!(root.split(' ').nth(3).unwrap().split(',').any(|option| option == "ro"), "{root}");
 }

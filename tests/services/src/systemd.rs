@@ -20,7 +20,6 @@ groups=
 for hierarchy in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
   if [ -e "$hierarchy/cgroup.procs" ]; then groups="$groups $hierarchy/$2"; fi
 done
-mkdir $groups
 processes() { find $groups -name cgroup.procs -exec cat {} +; }
 bury() {
   while [ -n "$(processes)" ]; do
@@ -29,6 +28,8 @@ bury() {
   done
   for group in $groups; do find "$group" -depth -type d -exec rmdir {} +; done
 }
+trap 'bury; exit' TERM
+mkdir $groups
 unshare --mount sh -euc '
   folder=$1
   shift
@@ -46,7 +47,6 @@ unshare --mount sh -euc '
   exec env -i PATH="$PATH" HOME="$folder/home" XDG_RUNTIME_DIR="$folder/run" SYSTEMD_UNIT_PATH="$folder/home/.config/systemd/user" \
     /lib/systemd/systemd --user --log-target=console
 ' room "$1" $groups &
-trap 'bury; exit' TERM
 wait || true # however it ended, nothing of it stays
 bury
 "#;
