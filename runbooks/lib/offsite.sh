@@ -8,7 +8,7 @@ installed() {
 }
 
 # A script on the other machine, in the folder of the copies; what it reads comes in on standard input.
-there() { ssh -o BatchMode=yes -o ConnectTimeout=20 -- "$HOST" "cd -- $(printf %q "$TO") && $1"; }
+there() { ssh -o BatchMode=yes -o ConnectTimeout=20 -- "$HOST" "set -e; cd -- $(printf %q "$TO"); $1"; }
 
 # Never half a file under its name, never a file anew; a line that is silent for a minute is broken. `carry FROM/ TO/ [OPTION ...]`
 carry() {

@@ -17,11 +17,13 @@ answers() { as_pool psql -XAtq -h "$FOLDER" -p "$LISTEN" -U pgbouncer -d pgbounc
 
 # Starts it, or has it read its settings again, and waits until it has.
 take_over() {
-  local said
+  local said before
   if running; then
+    before=$(stat -c %s -- "$FOLDER/pgbouncer.log")
     said=$(answers reload 2>&1) || { echo "$said" >&2; return 1; }
     # An error in them is only in its log; the console shows what is in force.
-    ! tail -n 5 -- "$FOLDER/pgbouncer.log" | grep -E 'ERROR|FATAL' >&2
+    said=$(tail -c "+$((before + 1))" -- "$FOLDER/pgbouncer.log")
+    ! grep -E 'ERROR|FATAL' <<< "$said" >&2
   else
     as_pool pgbouncer -q -d pgbouncer.ini || { tail -n 5 -- "$FOLDER/pgbouncer.log" >&2; return 1; }
     for _ in {1..100}; do

@@ -46,6 +46,16 @@ update() {
   done
 }
 
+# Takes over what changed about the programs that these files name, of before and of now: others may have changed, too, and serve.
+update_those() {
+  local file names=
+  for file; do
+    [ ! -e "$file" ] || names+=" $(sed -n 's/^\[program:\(.*\)\]$/\1/p' "$file" | tr '\n' ' ')"
+  done
+  names=$(tr ' ' '\n' <<< "$names" | sort -u | tr '\n' ' ')
+  [ -z "${names// /}" ] || ctl update $names # words: programs have plain names
+}
+
 # Stops a program that may be down already.
 stop_it() {
   case $(state "$1") in

@@ -16,6 +16,8 @@ struct Pool {
     operator: Operator,
     ground: Ground,
     primary: Cluster,
+    /// Of the pool.
+    port: String,
 }
 
 impl Pool {
@@ -27,7 +29,7 @@ impl Pool {
         fs::write(primary.data().join("pg_hba.conf"), LETS_IN).unwrap();
         primary.sql("postgres", "select pg_reload_conf()");
         keep_secret(&operator, "pgpass", &format!("*:*:*:app:{PASSWORD}\n"));
-        let pool = Pool { operator, ground, primary };
+        let pool = Pool { operator, ground, primary, port: crate::rcluster::free(1)[0].to_string() };
         pool.app("app", "create table items (n int)").unwrap_or_default();
         pool.primary.sql("app", "create table items (n int); alter table items owner to app");
         pool
@@ -56,7 +58,7 @@ impl Pool {
             ("reader_host", "@"),
             ("reader_port", "7002"),
             ("users", "app"),
-            ("listen", "7003"),
+            ("listen", self.port.as_str()),
             ("address", "127.0.0.1"),
             ("pool", "3"),
             ("overflow", "1"),
@@ -67,7 +69,7 @@ impl Pool {
     /// SQL as the service, through the pool.
     fn app(&self, database: &str, sql: &str) -> Result<String, String> {
         let mut psql = Command::new("psql");
-        psql.env("PGPASSWORD", PASSWORD).args(["-XAtqU", "app", "-p", "7003", "-d", database, "-c", sql, "-h"]);
+        psql.env("PGPASSWORD", PASSWORD).args(["-XAtqU", "app", "-p", &self.port, "-d", database, "-c", sql, "-h"]);
         let done = finish(psql.arg(self.ground.path("pool")));
         if done.code == 0 { Ok(done.stdout.trim_end().to_owned()) } else { Err(done.stderr) }
     }
@@ -75,7 +77,7 @@ impl Pool {
     /// `SHOW` of the pool's console.
     fn shows(&self, what: &str, key: &str) -> String {
         let mut psql = Cluster::program("psql");
-        psql.args(["-XAtqU", "pgbouncer", "-d", "pgbouncer", "-p", "7003", "-c", &format!("show {what}"), "-h"]);
+        psql.args(["-XAtqU", "pgbouncer", "-d", "pgbouncer", "-p", &self.port, "-c", &format!("show {what}"), "-h"]);
         let done = finish(psql.arg(self.ground.path("pool")));
         let line = done.stdout.lines().find(|line| line.starts_with(key)).unwrap_or_default();
         line.split('|').nth(1).unwrap_or_default().to_owned()
@@ -114,7 +116,7 @@ fn reads_go_to_a_standby_that_refuses_to_write_and_many_share_few_connections() 
 
     let straight = pool.crowd("7001", &folder);
     assert!(straight.code != 0 && straight.stderr.contains("could not create connection"), "{}", straight.stderr);
-    let pooled = pool.crowd("7003", &pool.ground.path("pool").display().to_string());
+    let pooled = pool.crowd(&pool.port, &pool.ground.path("pool").display().to_string());
     assert!(pooled.code == 0 && pooled.stdout.contains("300/300"), "{}{}", pooled.stdout, pooled.stderr);
     let connections = pool.primary.sql("app", "select count(*) from pg_stat_activity where usename = 'app'");
     assert!(
@@ -130,7 +132,7 @@ fn reads_go_to_a_standby_that_refuses_to_write_and_many_share_few_connections() 
     let wrong = finish(
         Command::new("psql")
             .env("PGPASSWORD", "another")
-            .args(["-XU", "app", "-p", "7003", "-d", "app", "-c", "select 1", "-h"])
+            .args(["-XU", "app", "-p", &pool.port, "-d", "app", "-c", "select 1", "-h"])
             .arg(pool.ground.path("pool")),
     );
     assert!(wrong.code != 0, "{}", wrong.stdout);

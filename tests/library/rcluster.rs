@@ -66,7 +66,7 @@ impl Nodes {
 }
 
 /// Ports that nobody has, and those 10,000 above, below where the kernel takes ports for connections from.
-fn free(count: u16) -> Vec<u16> {
+pub fn free(count: u16) -> Vec<u16> {
     let seed = (std::process::id() % 9_000) as u16;
     let open = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let ports = (0..9_000).map(|n| 12_000 + (seed + n) % 9_000).filter(|port| open(*port) && open(port + 10_000));
