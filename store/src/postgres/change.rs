@@ -126,7 +126,8 @@ async fn try_trigger(pool: &Pool, seal: &Seal, new: &NewRun) -> Result<Triggered
     let mut loan = begun.await.map_err(Unrecorded::Failed)?;
     match answered(record(&mut loan, seal, new)).await {
         Ok(triggered) if triggered.created => {
-            let done = loan.commit().await.and_then(|()| Ok(failpoint::fails_at(Point::AfterTrigger)?));
+            let done =
+                loan.commit().await.and_then(|()| failpoint::fails_at(Point::AfterTrigger).map_err(NotCommitted::lost));
             done.map(|()| triggered).map_err(Unrecorded::from)
         }
         Ok(triggered) => {

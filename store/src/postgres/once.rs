@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::change::{self, Unrecorded};
 use super::errors::is_definite;
-use super::pool::answered;
+use super::pool::{NotCommitted, answered};
 use super::{PostgresLedger, read, ready, write};
 use crate::error::LedgerError;
 use crate::failpoint;
@@ -117,7 +117,10 @@ impl PostgresLedger {
         let written = answered(async {
             failpoint::before_commit(&events)?;
             let written = write::at_once(&mut loan, view, &events, now).await?;
-            failpoint::after_commit(&events).map(|()| written).map_err(sqlx::Error::from)
+            if written.1 {
+                failpoint::after_commit(&events)?;
+            }
+            Ok(written)
         });
         match written.await {
             Ok((at, done)) => {
@@ -182,7 +185,7 @@ impl PostgresLedger {
                 ready::pass_on(&mut loan, permit, &view.state).await
             });
             written.await.map_err(|error| self.error(error))?;
-            let done = loan.commit().await.and_then(|()| Ok(failpoint::after_commit(&events)?));
+            let done = loan.commit().await.and_then(|()| failpoint::after_commit(&events).map_err(NotCommitted::lost));
             done.map_err(|error| self.unrecorded(error.into(), &what))?;
         }
         view.stale = false;

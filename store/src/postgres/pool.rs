@@ -44,9 +44,9 @@ pub(super) enum NotCommitted {
     Unanswered(sqlx::Error),
 }
 
-/// The answer to a COMMIT is lost.
-impl From<std::io::Error> for NotCommitted {
-    fn from(error: std::io::Error) -> Self {
+impl NotCommitted {
+    /// Of a COMMIT that is done, and whose answer is lost.
+    pub(super) fn lost(error: std::io::Error) -> NotCommitted {
         NotCommitted::Unanswered(error.into())
     }
 }

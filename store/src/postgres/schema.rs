@@ -121,8 +121,8 @@ fn read(row: &PgRow, place: &str, schema: i64) -> Result<ServerStatus, sqlx::Err
     })
 }
 
-/// Brings the tables up to date. Several may do this at once: one does it, the others wait for it, by a lock of the
-/// migrator's session. Each migration is one transaction: one that is interrupted has not happened.
+/// Brings the tables up to date. Several may do this at once: each migration is made by one of them, under a lock that is held for it
+/// alone, and is there already for the others. It is one transaction: one that is interrupted has not happened.
 pub(super) async fn migrate(address: &Address) -> Result<ServerStatus, LedgerError> {
     let place = &address.place;
     let mut connection = connect(address).await?;

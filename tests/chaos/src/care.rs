@@ -10,8 +10,15 @@ use crate::cluster::{Cluster, DATABASE};
 
 const WORKS_IN: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
-const SCHEMA: &str = "SELECT string_agg(concat_ws(' ', table_name, column_name, data_type, is_nullable), ',' \
-     ORDER BY table_name, column_name) FROM information_schema.columns WHERE table_schema = 'public'";
+/// Columns, indexes, constraints and triggers.
+const SCHEMA: &str = "\
+    SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default) AS it \
+      FROM information_schema.columns WHERE table_schema = 'public' \
+    UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' \
+    UNION ALL SELECT concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint \
+      WHERE connamespace = 'public'::regnamespace \
+    UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal \
+    ORDER BY it";
 
 /// A database that was migrated in several goes is as one that was in one.
 pub fn migrate(cluster: &Cluster, over: &AtomicBool) -> Vec<String> {

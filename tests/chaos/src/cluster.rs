@@ -160,6 +160,17 @@ impl Cluster {
         }
     }
 
+    /// Ends everything, and sees that it is gone.
+    pub fn end(self) {
+        self.members.iter().for_each(Member::stop);
+        let left: Vec<Pid> = self.members.iter().flat_map(Member::processes).collect();
+        assert!(left.is_empty(), "these do not end: {left:?}");
+        let keeper = PathBuf::from(format!("/proc/{}", self.disk().keeper()));
+        assert!(keeper.exists(), "the keeper of the disk was ended with its host");
+        drop(self);
+        assert!(!keeper.exists(), "the keeper of the disk is left: {}", keeper.display());
+    }
+
     /// That of the host which has one of its own.
     pub fn disk(&self) -> &Disk {
         self.members.iter().find_map(|member| member.disk.as_ref()).expect("one has one")

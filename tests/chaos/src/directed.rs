@@ -30,7 +30,8 @@ use crate::record::Record;
 pub struct Cases {
     pub runward: PathBuf,
     pub seed: u64,
-    /// Everything at every point so many times; 0: a death at each, and one of the other actions.
+    /// Everything at every point so many times; 0: a death at each, one other action that the seed draws, and a lost
+    /// answer where every commit can have one.
     pub times: u32,
     /// As in [`Plan`].
     pub pace: u32,
@@ -56,13 +57,15 @@ const OF_KEEPERS: [Point; 7] = [
 ];
 /// Reached when everything else is over.
 const OF_CARE: [Point; 3] = [Point::AfterPrune, Point::BeforeTidy, Point::BetweenMigrations];
+/// A commit is done and its answer is lost: what every one of them may come to, so it is tried each time.
+const UNANSWERED: [Point; 4] = [Point::AfterTrigger, Point::AfterClaim, Point::AfterSettle, Point::AfterFinish];
 /// Points that are armed at once.
 const AT_ONCE: usize = 4;
 /// Of the times that a pace divides: longer than a member may be silent.
 const FROZEN: Duration = Duration::from_secs(40);
 const SILENT: Duration = Duration::from_secs(30);
-/// A point that is not reached by then never is.
-const REACHED_IN: Duration = Duration::from_secs(90);
+/// A point that is not reached by then never is, however slow the machine.
+const REACHED_IN: Duration = Duration::from_secs(600);
 const ENDS_IN: Duration = Duration::from_secs(120);
 /// What a minute brings, spread over it.
 const SCHEDULES: usize = 20;
@@ -73,11 +76,14 @@ const RUNBOOKS: [&str; 8] = ["chain", "waits", "undo", "again", "labels", "chain
 impl Cases {
     fn all(&self, rng: &mut Rng) -> Vec<(Point, Action)> {
         let mut all = Vec::new();
-        for (number, point) in Point::ALL.iter().enumerate() {
+        for point in Point::ALL {
             let actions: Vec<Action> = point.actions().collect();
-            let others = &actions[1..];
             match self.times {
-                0 => all.extend([(*point, Action::Kill), (*point, others[number % others.len()])]),
+                0 => {
+                    let other = actions[rng.usize(1..actions.len())];
+                    let unanswered = (UNANSWERED.contains(point) && other != Action::Fail).then_some(Action::Fail);
+                    all.extend([Action::Kill, other].into_iter().chain(unanswered).map(|action| (*point, action)));
+                }
                 times => all.extend((0..times).flat_map(|_| actions.iter().map(|action| (*point, *action)))),
             }
         }
@@ -132,6 +138,7 @@ pub fn run(cases: &Cases) -> Directed {
     if !violations.is_empty() {
         cluster.keep();
     }
+    cluster.end();
     Directed { cases, violations, lines }
 }
 
@@ -168,7 +175,14 @@ fn breaks(row: &serde_json::Value) -> bool {
     !row["params"].as_str().unwrap_or_default().contains("\"breaks\":false")
 }
 
-/// Notifications that nobody received, and some that nobody wrote.
+/// Runs of which nobody is told that they failed. Of a child its parent tells.
+const UNSAID: &str = "SELECT id FROM runs WHERE status IN ('failed', 'timed_out') AND parent IS NULL AND NOT EXISTS \
+     (SELECT FROM notices WHERE run_id = runs.id AND kind IN ('failed', 'timed_out', 'lost'))";
+/// Notifications that are not where they are to go, as far as the ledger knows.
+const UNDELIVERED: &str = "SELECT id || coalesce(' ' || state, '') FROM notices LEFT JOIN deliveries ON notice = id \
+     WHERE routing IS DISTINCT FROM 'routed' OR state IS DISTINCT FROM 'delivered'";
+
+/// Notifications that nobody wrote, sent or received, and some that were received and never written.
 fn untold(cluster: &Cluster, receiver: &Receiver) -> Vec<String> {
     let until = Instant::now() + ENDS_IN;
     loop {
@@ -179,6 +193,10 @@ fn untold(cluster: &Cluster, receiver: &Receiver) -> Vec<String> {
         let strange = heard.keys().filter(|id| !written.contains(id.as_str()));
         let mut found: Vec<String> = missing.map(|id| format!("nobody was told {id}")).collect();
         found.extend(strange.map(|id| format!("the receiver was told {id}, which nobody wrote")));
+        let unsaid = cluster.ask(UNSAID).unwrap_or_else(|error| error);
+        found.extend(unsaid.lines().map(|id| format!("nobody wrote that run {id} failed")));
+        let undelivered = cluster.ask(UNDELIVERED).unwrap_or_else(|error| error);
+        found.extend(undelivered.lines().map(|id| format!("the ledger does not know that {id} was delivered")));
         let none = written.is_empty().then(|| "there was nothing to tell".to_owned());
         if found.is_empty() || Instant::now() > until {
             found.extend(none);

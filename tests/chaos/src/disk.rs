@@ -1,18 +1,21 @@
 //! A disk of its own for a host, which is full whenever the test says so: a small file system in a mount namespace that
-//! lives as long as its keeper, so that nothing of it is left, however the test ends.
+//! lives as long as its keeper and those who entered it.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
-use nix::unistd::getuid;
+use nix::unistd::{Pid, getuid};
 use runward_services::{Guard, Signal};
 use tempfile::TempDir;
 
-/// The keeper says that it is mounted by a file in it.
-const MOUNT: &str = "mount -t tmpfs -o size=$2 none \"$1\" && touch \"$1/mounted\" && exec sleep infinity";
+/// The keeper says that it is mounted by a file in it. Where, it reads in a file: whoever has the folder in its command line is
+/// on the host, and dies with it.
+const MOUNT: &str =
+    r#"at=$(cat "$1/at") && mount -t tmpfs -o size=$2 none "$at" && touch "$at/mounted" && exec sleep infinity"#;
 const SIZE: &str = "1g";
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,10 +31,11 @@ impl Disk {
     pub fn at(path: &Path) -> Disk {
         std::fs::create_dir_all(path).expect("a folder");
         let folder = tempfile::Builder::new().prefix("runward-disk-").tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("at"), path.as_os_str().as_bytes()).expect("a file");
         // Whoever is not root is it in a namespace of users.
         let unshare = if getuid().is_root() { "-m" } else { "-rm" };
         let words = ["unshare", unshare, "sh", "-c", MOUNT, "disk"].map(OsStr::new);
-        let command: Vec<&OsStr> = words.into_iter().chain([path.as_os_str(), OsStr::new(SIZE)]).collect();
+        let command: Vec<&OsStr> = words.into_iter().chain([folder.path().as_os_str(), OsStr::new(SIZE)]).collect();
         let keeper = Guard::start(folder.path(), Signal::Kill, &command);
         let disk = Disk { keeper, _folder: folder, path: path.to_owned() };
         let until = Instant::now() + PATIENCE;
@@ -43,6 +47,11 @@ impl Disk {
             std::thread::sleep(Duration::from_millis(5));
         }
         disk
+    }
+
+    /// The process with which it ends.
+    pub fn keeper(&self) -> Pid {
+        self.keeper.server()
     }
 
     /// Where its folder is for those outside.

@@ -69,5 +69,6 @@ pub fn run(plan: &Plan) -> Report {
     if !report.violations.is_empty() {
         cluster.keep();
     }
+    cluster.end();
     report
 }

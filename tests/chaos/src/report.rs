@@ -18,6 +18,9 @@ pub struct Report {
     pub freezes: u32,
     pub restarts: u32,
     pub flushes: u32,
+    /// How often the disk of a host was full, and a point of the program was hit.
+    pub full: u32,
+    pub points: u32,
     lines: Vec<(&'static str, String)>,
 }
 
@@ -55,6 +58,8 @@ impl Report {
             freezes: count(&[Fault::FreezeWorker, Fault::FreezeHost, Fault::FreezeServer]),
             restarts: count(&[Fault::RestartPostgres]),
             flushes: count(&[Fault::FlushRedis, Fault::RestartRedis]),
+            full: count(&[Fault::FullDisk]),
+            points: faults.points,
             violations,
             lines,
         }
