@@ -25,25 +25,32 @@ here() { docker image inspect "$1" > /dev/null 2>&1; }
 # `running healthy 0`: the state of a container, its health (`-` where nothing asks for it), and how often it was started anew.
 look() { docker inspect --format '{{.State.Status}} {{with .State.Health}}{{.Status}}{{else}}-{{end}} {{.RestartCount}}' "$1"; }
 
-# Waits until these containers run and are well, for at most SECONDS together. One that ended, or was started anew, will not be.
+# Waits until these containers run and are well, for at most SECONDS together. One that ends, or is started anew meanwhile, will not
+# be; what was started anew long before says nothing.
 await_containers() {
-  local seconds=$1 container state health restarts
-  local end=$((SECONDS + seconds))
+  local end=$((SECONDS + $1)) container state health restarts unasked=
+  local -A begun=()
   shift
   [ "$#" -gt 0 ] || fail "there is no container to wait for"
   for container in "$@"; do
+    read -r state health "begun[$container]" < <(look "$container") || fail "the container $container is gone"
+    [ "$health" != - ] || unasked=yes
+  done
+  # Nobody asks some of them whether they are well: one that crashes at once needs a moment to show it.
+  [ -z "$unasked" ] || sleep 2
+  for container in "$@"; do
     while read -r state health restarts < <(look "$container") && [ "$state $health" != "running healthy" ] && [ "$state $health" != "running -" ]; do
       case $state in exited | dead) break ;; esac
-      [ "$restarts" = 0 ] || break
+      [ "$restarts" = "${begun[$container]}" ] || break
       [ "$SECONDS" -lt "$end" ] || break
       sleep 0.2
     done
-    read -r state health restarts < <(look "$container")
+    read -r state health restarts < <(look "$container") || fail "the container $container is gone"
     case "$state $health $restarts" in
-      "running healthy 0" | "running - 0") ;;
+      "running healthy ${begun[$container]}" | "running - ${begun[$container]}") ;;
       *)
         docker logs --tail 20 "$container" >&2 || true # it says why, where it said anything
-        fail "$(docker inspect --format '{{.Name}}' "$container") is $state, its health $health, started anew $restarts times"
+        fail "$(docker inspect --format '{{.Name}}' "$container") is $state, its health $health, started anew $((restarts - begun[$container])) times"
         ;;
     esac
   done

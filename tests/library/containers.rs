@@ -132,9 +132,14 @@ fn a_service_lives_in_containers_and_a_version_that_is_not_well_is_taken_back() 
     wait("it to come back", || looks() == "1 healthy");
     yard.saw("S4-11", &first, "up");
 
-    // A version that crashes is taken back, and so is one that may do more than it needs.
+    // A version that crashes is taken back, and so is one that may do more than it needs. That the cache was started anew some time
+    // before hinders neither the deployment nor the way back.
+    docker.ask(&["exec", "app_redis_1", "redis-cli", "shutdown"]);
+    let looks = || docker.say(&["inspect", "--format", "{{.RestartCount}} {{.State.Health.Status}}", "app_redis_1"]);
+    wait("the cache to come back", || looks() == "1 healthy");
     yard.image("demo-api:1.1.0", "FROM demo-api:1.0.0\nRUN true\nCMD [\"false\"]\n");
-    deploy(6, "1.1.0");
+    let crashed = deploy(6, "1.1.0");
+    assert_eq!((crashed.status("data"), crashed.status("healthy")), ("succeeded".to_owned(), "failed".to_owned()));
     assert!(version().contains("\"version\":\"1.0.0\""), "{}", version());
     assert!(fs::read_to_string(yard.path("app/.env")).unwrap().contains("VERSION=1.0.0\n"));
 
@@ -235,7 +240,10 @@ fn front_end(yard: &Yard) {
 #[test]
 fn an_image_that_cannot_be_trusted_is_not_pushed_and_a_version_is_never_replaced() {
     let mut yard = Yard::new();
-    let registry = yard.docker.registry();
+    // Where `docker login` keeps what it was told.
+    let logins = yard.path("logins");
+    yard.operator.within.extend(["env".to_owned(), format!("DOCKER_CONFIG={}", logins.display())]);
+    let registry = yard.docker.registry(None);
     // A package of the image, of which a folder in it has a newer one when it is told so.
     let packages = "FROM debian:bookworm-slim\n\
         RUN rm /etc/apt/sources.list && mkdir -p /archive/root/DEBIAN && cd /archive \\\n\
@@ -285,6 +293,15 @@ fn an_image_that_cannot_be_trusted_is_not_pushed_and_a_version_is_never_replaced
 
     let taken = build(1, "1.0.0", &updated, &[]);
     assert!(taken.text.contains("has tool:1.0.0 already, and a version is never replaced"), "{}", taken.text);
+
+    // A registry that wants a login tells nobody else what it has, and gets nothing from them. The login and the password are `demo`.
+    yard.docker.registry(Some("demo:$2b$04$eDuNdwfuwUXDr.q5lYUsNucEwslTzPLV1V4Ckos9fpmxI/qQzPETi\n"));
+    let locked = build(1, "1.0.0", &updated, &[]);
+    assert!(locked.text.contains("localhost:5000 does not tell whether it has tool:1.0.0"), "{}", locked.text);
+    yard.operator.scene.file("logins/config.json", r#"{"auths": {"localhost:5000": {"auth": "ZGVtbzpkZW1v"}}}"#);
+    let taken = build(1, "1.0.0", &updated, &[]);
+    assert!(taken.text.contains("has tool:1.0.0 already, and a version is never replaced"), "{}", taken.text);
+    build(0, "1.0.1", &updated, &[]);
 }
 
 #[test]

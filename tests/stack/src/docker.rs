@@ -1,6 +1,7 @@
 //! A Docker daemon of a test's own: it has process ids, mounts and a network of its own, so that nothing it makes outlives it, and
 //! no other daemon is met. Images are made once and kept below `target/`; containers, networks and volumes never last.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use crate::repository;
 
 pub struct Docker {
-    registry: Option<(Guard, TempDir)>,
+    registry: RefCell<Option<(Guard, TempDir)>>,
     guard: Guard,
     folder: TempDir,
 }
@@ -24,7 +25,7 @@ impl Docker {
         let (script, store) = (repository().join("tests/stack/images/dockerd.sh"), target.join("stack"));
         let command: [&OsStr; 4] = ["bash".as_ref(), script.as_ref(), store.as_ref(), folder.path().as_ref()];
         let guard = Guard::start(folder.path(), Signal::Terminate, &command);
-        let docker = Docker { registry: None, guard, folder };
+        let docker = Docker { registry: RefCell::new(None), guard, folder };
         let log = || std::fs::read_to_string(docker.folder.path().join("log")).unwrap_or_default();
         until_up(&docker.guard, log, || match docker.client(&["version"]).output() {
             Ok(done) if done.status.success() => Ok(()),
@@ -78,14 +79,25 @@ impl Docker {
         crate::stack::curl(self.inside(&["curl", url]).arg("--globoff"))
     }
 
-    /// A registry in its network, at this address.
-    pub fn registry(&mut self) -> &'static str {
-        let folder = tempfile::Builder::new().prefix("runward-registry-").tempdir().expect("a temporary folder");
-        let storage = folder.path().join("images");
-        let settings = format!(
+    /// A registry in its network, at this address. Where there is one already it goes on with what it has; `login`, a line of
+    /// htpasswd, is who may ask it anything.
+    pub fn registry(&self, login: Option<&str>) -> &'static str {
+        let folder = match self.registry.take() {
+            Some((guard, folder)) => {
+                drop(guard);
+                folder
+            }
+            None => tempfile::Builder::new().prefix("runward-registry-").tempdir().expect("a temporary folder"),
+        };
+        let [storage, users] = ["images", "users"].map(|name| folder.path().join(name));
+        let mut settings = format!(
             "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:5000}}\n",
             storage.display()
         );
+        if let Some(login) = login {
+            std::fs::write(&users, login).expect("the folder is ours");
+            settings.push_str(&format!("auth: {{htpasswd: {{realm: demo, path: {}}}}}\n", users.display()));
+        }
         let config = folder.path().join("config.yml");
         std::fs::write(&config, settings).expect("the folder is ours");
         let mut command = self.network();
@@ -96,9 +108,10 @@ impl Docker {
         let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
         until_up(&guard, log, || match self.get("http://127.0.0.1:5000/v2/").0 {
             200 => Ok(()),
+            401 if login.is_some() => Ok(()),
             status => Err(format!("it answers {status}")),
         });
-        self.registry = Some((guard, folder));
+        self.registry.replace(Some((guard, folder)));
         "localhost:5000"
     }
 
