@@ -56,6 +56,18 @@ await_containers() {
   done
 }
 
+# Creates a container of this name, as the words after it say, and starts it. One that cannot be started, its port being taken, is not
+# left behind; one that an earlier attempt had created already is started.
+start() {
+  local name=$1
+  shift
+  [ "$(docker inspect --format '{{.State.Status}}' "$name" 2> /dev/null || true)" = created ] || docker create --name "$name" "$@"
+  docker start "$name" || {
+    docker rm --force "$name" > /dev/null
+    fail "$name cannot be started, see above"
+  }
+}
+
 # Lets the containers of a version serve; .env says so, too, for whoever uses Compose by hand.
 serve() {
   sed "s/^VERSION=.*/VERSION=$1/" "$ROOT/.env" > "$ROOT/.env.new"

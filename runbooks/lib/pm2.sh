@@ -9,14 +9,16 @@ export PM2_HOME=${STATE:-$HOME/.pm2}
 
 pm2() { "$BIN/pm2" "$@"; }
 
-# Something about the program: status, cwd, restarts, pid. Nothing where pm2 does not know it, or does not run: to ask it would start it.
+# Something about the program: status, cwd, restarts, pid, mode, host, port. Nothing where pm2 does not know it, or does not run: to ask it would start it.
 serving() {
   kill -0 "$(cat "$PM2_HOME/pm2.pid" 2> /dev/null)" 2> /dev/null || return 0
   pm2 jlist --silent | node -e '
     const said = require("fs").readFileSync(0, "utf8").split("\n").find((line) => line.startsWith("["));
     const program = JSON.parse(said ?? "[]").find((one) => one.name === process.env.NAME);
-    const { status, pm_cwd: cwd, restart_time: restarts } = program?.pm2_env ?? {};
-    console.log({ status, cwd, restarts, pid: program?.pid }[process.argv[1]] ?? "");
+    const { status, pm_cwd: cwd, restart_time: restarts, args = [], env = {} } = program?.pm2_env ?? {};
+    const mode = args.includes("dev") ? "dev" : "production";
+    const known = { status, cwd, restarts, pid: program?.pid, mode, host: env.HOST, port: env.PORT };
+    console.log((program && known[process.argv[1]]) ?? "");
   ' "$1"
 }
 

@@ -138,6 +138,9 @@ fn a_service_lives_in_containers_and_a_version_that_is_not_well_is_taken_back() 
     let looks = || docker.say(&["inspect", "--format", "{{.RestartCount}} {{.State.Health.Status}}", "app_redis_1"]);
     wait("the cache to come back", || looks() == "1 healthy");
     yard.image("demo-api:1.1.0", "FROM demo-api:1.0.0\nRUN true\nCMD [\"false\"]\n");
+    // Nor does it matter what somebody wrote into .env: what runs is gone back to.
+    let settings = fs::read_to_string(yard.path("app/.env")).unwrap();
+    fs::write(yard.path("app/.env"), settings.replace("VERSION=1.0.0\n", "VERSION=0.9.0\n")).unwrap();
     let crashed = deploy(6, "1.1.0");
     assert_eq!((crashed.status("data"), crashed.status("healthy")), ("succeeded".to_owned(), "failed".to_owned()));
     assert!(version().contains("\"version\":\"1.0.0\""), "{}", version());
@@ -311,7 +314,16 @@ fn postgres_and_redis_in_containers_keep_what_they_were_given() {
     // A folder that everybody could look into.
     fs::create_dir(yard.path("secrets")).unwrap();
     let secrets = yard.path("secrets").display().to_string();
-    let run = yard.run(0, "data_containers", &[("secrets", &secrets), ("memory", "256m")]);
+    let start = |code: i32| yard.run(code, "data_containers", &[("secrets", &secrets), ("memory", "256m")]);
+    let open = yard.run(1, "data_containers", &[("secrets", &secrets), ("address", "0.0.0.0")]);
+    assert!(open.text.contains("would let others at a Redis without a password"), "{}", open.text);
+    // A port that is taken leaves nothing behind that a second attempt would stumble over.
+    docker.say(&["run", "--detach", "--name", "other", "--publish", "127.0.0.1:6379:1", "redis:7-alpine"]);
+    let taken = start(6);
+    assert!(taken.text.contains("redis cannot be started"), "{}", taken.text);
+    assert_eq!(docker.say(&["ps", "--all", "--format", "{{.Names}}"]), "other");
+    docker.say(&["rm", "--force", "other"]);
+    let run = start(0);
     let psql = |words: &[&str]| docker.ask(&[&["exec", "postgres", "psql", "-U", "admin", "-Atc"], words].concat()).1;
     assert_eq!(psql(&["select current_setting('server_version_num')::int / 10000", "ai_agent_db"]).trim(), "15");
     // Over the network it takes the password, which is nowhere to be read but in its file.
@@ -331,9 +343,14 @@ fn postgres_and_redis_in_containers_keep_what_they_were_given() {
     docker.say(&["kill", "--signal", "KILL", "redis"]);
     docker.say(&["rm", "redis"]);
     // A second time: what is there is left alone, what is missing is made.
-    let again = yard.run(0, "data_containers", &[("secrets", &secrets), ("memory", "256m")]);
+    let again = start(0);
     assert_eq!(docker.say(&["exec", "redis", "redis-cli", "get", "kept"]), "yes");
     yard.saw("S3-07", &again, "redis");
+
+    // A password that the volume was not made with.
+    fs::remove_file(yard.path("secrets/postgres_password")).unwrap();
+    let other = start(1);
+    assert!(other.text.contains("postgres does not take"), "{}", other.text);
 
     // The limit of memory bites.
     let (code, _) = docker.ask(&["exec", "postgres", "sh", "-c", "head -c 400m /dev/zero | tail"]);

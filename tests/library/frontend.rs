@@ -39,6 +39,7 @@ impl Web {
         let [root, home, cache] = [version, "pm2", "cache"].map(|name| self.ground.path(name).display().to_string());
         let mut params = vec![("root", root.as_str()), ("pm2", &self.tools), ("pm2_home", &home), ("api_url", &api)];
         params.extend([("port", self.port.as_str()), ("log_level", "debug"), ("cache", &cache)]);
+        params.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
         params.extend(more);
         self.place.operator.expect(code, "deploy_frontend", &params)
     }
@@ -88,13 +89,16 @@ fn a_front_end_is_built_and_served_and_one_that_is_not_well_is_taken_back() {
     web.place.saw("S0-16", &hungry, "build");
     assert!(web.get("/").contains(&page));
 
-    // One that crashes is taken back. `pm2 start` alone says that all is well.
+    // One that crashes is taken back, to where the one before was, wherever this one was to be. `pm2 start` alone says that all is well.
     web.edit("1.1.0/server.js", "import { createServer }", "process.exit(3);\nimport { createServer }");
-    let crashed = web.deploy(6, "1.1.0", &[("healthy_seconds", "30")]);
+    let elsewhere = web.place.stack.another_port().to_string();
+    let crashed = web.deploy(6, "1.1.0", &[("healthy_seconds", "30"), ("port", &elsewhere)]);
     assert_eq!((crashed.status("start"), crashed.status("stay")), ("succeeded".to_owned(), "failed".to_owned()));
     web.place.saw("S3-10", &crashed, "stay");
     assert!(web.get("/").contains(&page));
     assert!(web.pm2(&["jlist"]).1.contains(&first));
+    let serving = web.deploy(1, "1.0.0", &[]);
+    assert!(serving.text.contains("1.0.0 serves now"), "{}", serving.text);
 
     // A lock file that fits nothing: resolved anew where that is asked for, and the old one is kept.
     web.release("1.2.0");
