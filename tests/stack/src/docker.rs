@@ -89,7 +89,9 @@ impl Docker {
             }
             None => tempfile::Builder::new().prefix("runward-registry-").tempdir().expect("a temporary folder"),
         };
-        let [storage, users] = ["images", "users"].map(|name| folder.path().join(name));
+        // What guards the server takes the server's folder away with it.
+        let [storage, users, server] = ["images", "users", "server"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&server).expect("the folder is ours");
         let mut settings = format!(
             "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: 127.0.0.1:5000}}\n",
             storage.display()
@@ -104,8 +106,8 @@ impl Docker {
         command.extend(["docker-registry", "serve"].map(str::to_owned));
         command.push(config.display().to_string());
         let command: Vec<&OsStr> = command.iter().map(AsRef::as_ref).collect();
-        let guard = Guard::start(folder.path(), Signal::Terminate, &command);
-        let log = || std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        let guard = Guard::start(&server, Signal::Terminate, &command);
+        let log = || std::fs::read_to_string(server.join("log")).unwrap_or_default();
         until_up(&guard, log, || match self.get("http://127.0.0.1:5000/v2/").0 {
             200 => Ok(()),
             401 if login.is_some() => Ok(()),
