@@ -244,8 +244,8 @@ fn front_end(yard: &Yard) {
 fn an_image_that_cannot_be_trusted_is_not_pushed_and_a_version_is_never_replaced() {
     let mut yard = Yard::new();
     // Where `docker login` keeps what it was told.
-    let logins = yard.path("logins");
-    yard.operator.within.extend(["env".to_owned(), format!("DOCKER_CONFIG={}", logins.display())]);
+    let home = yard.path("home");
+    yard.operator.within.extend(["env".to_owned(), format!("HOME={}", home.display())]);
     let registry = yard.docker.registry(None);
     // A package of the image, of which a folder in it has a newer one when it is told so.
     let packages = "FROM debian:bookworm-slim\n\
@@ -301,7 +301,7 @@ fn an_image_that_cannot_be_trusted_is_not_pushed_and_a_version_is_never_replaced
     yard.docker.registry(Some("demo:$2b$04$eDuNdwfuwUXDr.q5lYUsNucEwslTzPLV1V4Ckos9fpmxI/qQzPETi\n"));
     let locked = build(1, "1.0.0", &updated, &[]);
     assert!(locked.text.contains("localhost:5000 does not tell whether it has tool:1.0.0"), "{}", locked.text);
-    yard.operator.scene.file("logins/config.json", r#"{"auths": {"localhost:5000": {"auth": "ZGVtbzpkZW1v"}}}"#);
+    yard.operator.scene.file("home/.docker/config.json", r#"{"auths": {"localhost:5000": {"auth": "ZGVtbzpkZW1v"}}}"#);
     let taken = build(1, "1.0.0", &updated, &[]);
     assert!(taken.text.contains("has tool:1.0.0 already, and a version is never replaced"), "{}", taken.text);
     build(0, "1.0.1", &updated, &[]);
