@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
 
+use nix::sys::signal::{Signal::SIGKILL, kill};
+use nix::unistd::Pid;
 use runward_services::{Guard, Signal};
 use tempfile::TempDir;
 
@@ -19,6 +21,7 @@ struct Net {
     _servers: Vec<(Guard, TempDir)>,
     host: String,
     client: String,
+    key: String,
 }
 
 fn guard(words: &[&str]) -> (Guard, TempDir) {
@@ -44,12 +47,12 @@ impl Net {
             guard(&["unshare", "--net", "sleep", "infinity"]),
         ];
         let [host, client] = [0, 1].map(|n: usize| left(&servers[n].0));
-        let net = |servers| Net { operator, _servers: servers, host: host.clone(), client: client.clone() };
         let scene = tempfile::tempdir().unwrap();
         let own = scene.path().display().to_string();
         let script = format!(
             "set -e\ncp -a /etc/ufw {own}/ufw\ncp -a /etc/default/ufw {own}/default\nmount --bind {own}/ufw /etc/ufw\n\
-             mount --bind {own}/default /etc/default/ufw\nmkdir -p /run/sshd\nip link set lo up\n\
+             mount --bind {own}/default /etc/default/ufw\nmount -t tmpfs none /run\nmkdir /run/sshd\n\
+             mount -t tmpfs none /var/backups\nip link set lo up\n\
              ip link add h0 type veth peer name c0 netns {client}\nip address add {HOST}/24 dev h0\nip link set h0 up\n\
              nsenter --target {client} --net ip address add {CLIENT}/24 dev c0\nnsenter --target {client} --net ip link set c0 up\n"
         );
@@ -59,7 +62,9 @@ impl Net {
         let made = finish(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &key]));
         assert_eq!(made.code, 0, "{}", made.stderr);
         let inside = ["nsenter", "--target", &host, "--net", "--mount"];
-        let sshd = ["/usr/sbin/sshd", "-D", "-f", "/dev/null", "-h", &key];
+        fs::copy(format!("{key}.pub"), scene.path().join("keys")).unwrap();
+        let keys = format!("AuthorizedKeysFile={own}/keys");
+        let sshd = ["/usr/sbin/sshd", "-D", "-f", "/dev/null", "-h", &key, "-o", &keys, "-o", "StrictModes=no"];
         servers.push(guard(&[&inside[..], &sshd[..]].concat()));
         for port in ["80", "5432", "8080"] {
             servers.push(guard(&[&inside[..], &["python3", "-m", "http.server", port, "--directory", &own]].concat()));
@@ -77,7 +82,7 @@ impl Net {
             &own,
         ]));
         servers[0].1 = scene; // gone with the host
-        let net = net(servers);
+        let net = Net { operator, _servers: servers, host, client, key };
         wait("everything to answer", || [22, 80, 5432, 8080].iter().all(|port| net.reaches(*port)));
         net
     }
@@ -111,12 +116,37 @@ impl Net {
         finish(&mut self.on_client(&format!("timeout 1 bash -c 'exec 3<> /dev/tcp/{HOST}/{port}'"))).code == 0
     }
 
-    /// Somebody who tries to come in by ssh, again and again, and stays for a moment each time.
-    fn somebody_comes(&self) -> (Guard, TempDir) {
-        let come =
-            format!("exec 3<> /dev/tcp/{HOST}/22 && read -r banner <&3 && [[ $banner == SSH-2.0-* ]] && sleep 1");
-        let script = format!("while :; do timeout 2 bash -c '{come}' & sleep 0.3; done");
+    /// Again and again, from the other machine, each time for a moment.
+    fn again_and_again(&self, come: &str) -> (Guard, TempDir) {
+        let script = format!("while :; do timeout 3 {come} & sleep 0.5; done");
         guard(&["nsenter", "--target", &self.client, "--net", "bash", "-c", &script])
+    }
+
+    /// Somebody who connects to ssh and never logs in.
+    fn somebody_knocks(&self) -> (Guard, TempDir) {
+        self.again_and_again(&format!("bash -c 'exec 3<> /dev/tcp/{HOST}/22 && read -r banner <&3 && sleep 2'"))
+    }
+
+    /// Somebody who logs in.
+    fn somebody_comes(&self) -> (Guard, TempDir) {
+        let trust = "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR";
+        self.again_and_again(&format!("ssh -F none -i {} {trust} root@{HOST} sleep 1", self.key))
+    }
+
+    /// Those of the processes that runward is and started that have this in their environment, but for the one who watches.
+    fn kill_9(&self, having: &str) {
+        let scene = self.operator.scene.path("").display().to_string();
+        let mut killed = 0;
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+            // It may end while it is looked at.
+            let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
+            let [words, env] = ["cmdline", "environ"].map(|name| String::from_utf8_lossy(&read(name)).into_owned());
+            if env.contains(&scene) && env.contains(having) && !words.contains("; watch") {
+                killed += u32::from(kill(Pid::from_raw(pid), SIGKILL).is_ok());
+            }
+        }
+        assert!(killed > 0, "nothing had {having}");
     }
 
     fn apply(&self, code: i32, more: &[(&str, &str)]) -> Run {
@@ -141,18 +171,27 @@ fn a_firewall_that_locks_out_is_taken_back_and_one_that_does_not_stays() {
     let refused = net.apply(1, &[("limited", r#"{"5432": ["10.77.0.300"]}"#)]);
     assert!(refused.text.contains("10.77.0.300"), "{}", refused.text);
 
-    // Nobody comes: it may be that nobody can.
-    let alone = net.apply(1, &[("confirm", "2s")]);
-    assert!(alone.text.contains("nobody came in on port 22"), "{}", alone.text);
+    // Nobody logs in: it may be that nobody can.
+    let knocking = net.somebody_knocks();
+    let alone = net.apply(6, &[("confirm", "3s")]);
+    assert!(alone.text.contains("nobody logged in on port 22"), "{}", alone.text);
     assert!(inactive() && net.reaches(8080));
+    drop(knocking);
 
     // A rule of long ago keeps the other machine out as soon as the firewall is on.
     let _coming = net.somebody_comes();
     net.ufw(&["prepend", "deny", "from", CLIENT]);
-    let locked_out = net.apply(1, &[("confirm", "3s")]);
-    assert!(locked_out.text.contains("nobody came in on port 22"), "{}", locked_out.text);
+    let locked_out = net.apply(6, &[("confirm", "3s")]);
+    assert!(locked_out.text.contains("nobody logged in on port 22"), "{}", locked_out.text);
     assert!(inactive() && net.reaches(22) && net.reaches(8080));
     net.ufw(&["delete", "deny", "from", CLIENT]);
+
+    // An older rule would let everybody in to what is for some.
+    net.ufw(&["allow", "5432/tcp"]);
+    let open = net.apply(6, &[("confirm", "60s"), ("limited", r#"{"5432": ["10.77.0.9/32"]}"#)]);
+    assert!(open.text.contains("an older rule lets everybody in to port 5432"), "{}", open.text);
+    assert!(inactive());
+    net.ufw(&["delete", "allow", "5432/tcp"]);
 
     let limited = format!(r#"{{"5432": ["{CLIENT}/32"], "8080": ["10.77.0.9/32"]}}"#);
     let run = net.apply(0, &[("confirm", "60s"), ("limited", &limited)]);
@@ -170,8 +209,44 @@ fn a_firewall_that_locks_out_is_taken_back_and_one_that_does_not_stays() {
 
     // The next one locks out: the rules of before are in force again, not none.
     net.ufw(&["prepend", "deny", "from", CLIENT]);
-    net.apply(1, &[("confirm", "2s"), ("open", "8080")]);
+    net.apply(6, &[("confirm", "2s"), ("open", "8080")]);
     net.ufw(&["delete", "deny", "from", CLIENT]);
     assert!(!inactive() && net.reaches(5432) && !net.reaches(8080));
     assert_eq!(of_this_machine(), before, "the firewall of this machine is as it was");
+}
+
+/// Where nobody confirms it, whatever was to ask for that: SIGKILL leaves no time to tidy up.
+#[test]
+fn a_firewall_nobody_confirmed_is_taken_back_though_all_that_made_it_was_killed() {
+    let net = Net::new();
+    let active = || net.ufw(&["status"]).stdout.contains("Status: active");
+    let log = net.operator.scene.path("killed.log");
+    let apply = |confirm: &str| {
+        let (command, name) = net.operator.command("firewall", &[("confirm", confirm), ("open", "[]")]);
+        let out = fs::File::create(&log).unwrap();
+        let child = net.on_host(&command).stdout(out.try_clone().unwrap()).stderr(out).spawn().unwrap();
+        wait("the time to confirm it", || fs::read_to_string(&log).unwrap().contains("now log in by ssh"));
+        (child, name)
+    };
+
+    let (mut child, name) = apply("10s");
+    net.kill_9("RUNWARD_STATE=");
+    net.kill_9("CONFIRM=10000");
+    child.wait().unwrap();
+    assert!(active() && !net.reaches(8080), "nobody had the time to take it back");
+    wait("it to be taken back by the one who watches", || !active() && net.reaches(8080));
+
+    // Whoever takes the run up again does not get it back by that.
+    let mut resume = net.operator.scene.runward();
+    resume.args(["resume", &name]);
+    let resumed = finish(&mut net.on_host(&resume));
+    assert_ne!(resumed.code, 0, "{}{}", resumed.stdout, resumed.stderr);
+    assert!(!active() && net.reaches(8080));
+
+    // The step alone is killed: the run goes back at once.
+    let (mut child, _) = apply("1h");
+    assert!(active());
+    net.kill_9("CONFIRM=3600000");
+    assert_eq!(child.wait().unwrap().code(), Some(6), "{}", fs::read_to_string(&log).unwrap());
+    assert!(!active() && net.reaches(8080));
 }
