@@ -5,6 +5,7 @@
 //! (`params.x`) never meets Tera, because a run has up to 20,000 steps and a step 10,000 items.
 
 pub(super) mod evaluate;
+mod filters;
 pub(super) mod scan;
 
 use std::ops::Range;

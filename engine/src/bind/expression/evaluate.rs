@@ -7,7 +7,7 @@ use serde_json::Value;
 use tera::{Error, ErrorKind, Kwargs, State, Tera, TeraResult};
 
 use super::scan::{OUTCOMES, suggest};
-use super::{Context, EvalError, Expression, ExpressionError, Path, Reference};
+use super::{Context, EvalError, Expression, ExpressionError, Path, Reference, filters};
 use crate::limits::VALUE_BYTES_MAX;
 
 /// What stands before the source when Tera is asked about its syntax.
@@ -15,6 +15,7 @@ const OPEN: &str = "{{ ";
 
 static TERA: LazyLock<Tera> = LazyLock::new(|| {
     let mut tera = language();
+    tera.register_filter("__value", filters::to_json);
     tera.register_filter("__truth", |value: tera::Value, _: Kwargs, _: &State| i64::from(value.is_truthy()));
     for outcome in OUTCOMES {
         tera.register_function(*outcome, move |_: Kwargs, state: &State| run_is(outcome, state));
@@ -25,15 +26,8 @@ static TERA: LazyLock<Tera> = LazyLock::new(|| {
 /// Tera with what every place of ours adds to it.
 pub(in crate::bind) fn language() -> Tera {
     let mut tera = Tera::new();
-    tera.register_filter("json", json);
+    filters::register(&mut tera);
     tera
-}
-
-fn json(value: tera::Value, _: Kwargs, _: &State) -> TeraResult<String> {
-    if value.is_undefined() {
-        return Err(Error::message("it is undefined"));
-    }
-    serde_json::to_string(&value).map_err(|error| Error::message(error.to_string()))
 }
 
 /// Where the context knows no `run.status`, nothing has gone wrong yet.
@@ -103,7 +97,7 @@ pub(super) fn value(expression: &Expression, context: &Context) -> Result<Value,
     if let Some(element) = element(expression, context) {
         return Ok(element.clone());
     }
-    let json = render(expression, context, "json")?;
+    let json = render(expression, context, "__value")?;
     serde_json::from_str(&json).map_err(|error| failed(expression, error.to_string()))
 }
 

@@ -230,3 +230,28 @@ fn an_argument_without_its_name_is_told_the_name_and_with_it_the_expression_is_r
         assert!(Expression::parse(&mended).is_ok(), "{mended}");
     }
 }
+
+#[test]
+fn a_filter_makes_no_more_than_fits() {
+    let mut context = Context::default();
+    let (text, quotes) = ("a".repeat(100_000), "\\".repeat(100_000));
+    context.set("params", json!({"text": text, "quotes": quotes, "list": ["a", 1, true]}));
+    let value = |source: &str| Expression::parse(source).unwrap().evaluate(&context).map_err(|error| error.to_string());
+    let grown = format!("params.quotes{}", " | json".repeat(10));
+    for source in [
+        "params.text | replace(from='a', to=params.text) | length",
+        "params.text | replace(from='', to=params.text) | length",
+        "range(end=20000) | join(sep=params.text) | length",
+        &grown,
+    ] {
+        let why = value(source).unwrap_err();
+        assert!(why.contains("would make more than 16.0 MiB"), "{why}");
+    }
+    let edge = crate::limits::FILTERED_BYTES_MAX / 100_000;
+    let length = |to: usize| format!("params.text | replace(from='a', to='{}') | length", "b".repeat(to));
+    assert_eq!(value(&length(edge)).unwrap(), edge * 100_000);
+    assert!(value(&length(edge + 1)).is_err());
+    assert_eq!(value("params.list | join(sep=', ')").unwrap(), "a, 1, true");
+    assert_eq!(value("params.list | join").unwrap(), "a1true");
+    assert_eq!(value("'a.b' | replace(from='.', to='-')").unwrap(), "a-b");
+}
