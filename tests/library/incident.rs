@@ -13,6 +13,7 @@ struct Incident<'a> {
     place: &'a Place,
     child: Child,
     name: String,
+    out: String,
 }
 
 impl Incident<'_> {
@@ -22,28 +23,29 @@ impl Incident<'_> {
         let params = place.params(&[&own[..], more].concat());
         let params: Vec<(&str, &str)> = params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let (mut command, name) = place.operator.command("incident", &params);
-        let out = fs::File::create(place.operator.scene.path("incident.out")).unwrap();
-        let child = command.arg("--stay").stderr(out.try_clone().unwrap()).stdout(out).spawn().unwrap();
-        Incident { place, child, name }
+        let out = format!("{name}.out");
+        let file = fs::File::create(place.operator.scene.path(&out)).unwrap();
+        let child = command.arg("--stay").stderr(file.try_clone().unwrap()).stdout(file).spawn().unwrap();
+        Incident { place, child, name, out }
     }
 
     /// Agrees as soon as the step asks for it.
     fn agree(&self, step: &str, comment: &str) {
         let asks = || self.place.operator.scene.run(&["approve", &self.name, step, "--comment", comment]).code == 0;
-        wait(&format!("{step} to ask: {}", self.place.operator.scene.read("incident.out")), asks);
+        wait(&format!("{step} to ask: {}", self.place.operator.scene.read(&self.out)), asks);
     }
 
     /// Waits until this step has come to its end.
     fn until(&self, step: &str) {
-        wait(&format!("{step}: {}", self.place.operator.scene.read("incident.out")), || {
+        wait(&format!("{step}: {}", self.place.operator.scene.read(&self.out)), || {
             ["succeeded", "failed"].contains(&self.place.operator.look(&self.name).status(step).as_str())
         });
     }
 
     fn end(mut self, code: i32) -> Run {
-        assert_eq!(self.child.wait().unwrap().code(), Some(code), "{}", self.place.operator.scene.read("incident.out"));
+        assert_eq!(self.child.wait().unwrap().code(), Some(code), "{}", self.place.operator.scene.read(&self.out));
         let mut run = self.place.operator.look(&self.name);
-        run.text = self.place.operator.scene.read("incident.out");
+        run.text = self.place.operator.scene.read(&self.out);
         run
     }
 }
@@ -67,12 +69,22 @@ fn an_incident_is_led_from_the_first_word_to_the_page_about_it() {
     fs::write(place.stack.path("releases/1.1.0/unhealthy"), "").unwrap();
     assert_eq!(place.stack.get("/health").0, 503);
     let incident = Incident::open(&place, &[("measure", "rollback"), ("to", "1.0.0"), ("lost_max", "3")]);
+    incident.until("impact");
+    for _ in 0..5 {
+        assert_eq!(place.stack.get("/health").0, 503);
+    }
     incident.agree("acknowledge", "I take it");
     incident.agree("root_cause", "a file that should not be there; $(touch pwned)");
     assert_eq!(place.version(), "1.0.0", "it serves before anybody knows why");
     incident.agree("fixed", "1.1.1 has no such file");
     let run = incident.end(0);
     assert_eq!(run.output("impact", "level"), "P0");
+    let lost: u32 = run.output("loss", "failed").parse().unwrap();
+    assert!(
+        lost >= 5 && run.text.contains(&format!("warning: {lost} requests were lost, and 3 may be")),
+        "{}",
+        run.text
+    );
     assert_eq!(run.show["run"]["severity"].as_str().unwrap_or("P0"), "P0");
     place.saw("S2-48 S3-53 S2-61", &run, "rollback");
 
@@ -85,6 +97,8 @@ fn an_incident_is_led_from_the_first_word_to_the_page_about_it() {
         "1.1.1 has no such file",
         "| impact | P0: 100 %",
         "| measure | rollback |",
+        "| every row was read | succeeded |",
+        &format!("| lost | {lost} of "),
     ] {
         assert!(page.contains(line), "{line}: {page}");
     }
@@ -133,12 +147,36 @@ fn a_program_that_is_down_is_started_and_writing_is_refused_for_a_while() {
     wait("writing to be refused", || post() == "503");
     assert_eq!(place.stack.get("/items").0, 200);
     assert_eq!(place.stack.sql("select count(*) from items where name = 'x'"), "0", "{items}");
+
+    // Something else breaks meanwhile: it is led through as well, and only reading stays possible.
+    let meanwhile = || {
+        let other = Incident::open(&place, &[("measure", "restart"), ("program", "blue")]);
+        other.agree("acknowledge", "I take it");
+        other.agree("root_cause", "nobody knows");
+        other.agree("fixed", "it was restarted");
+        other.end(0)
+    };
+    let other = meanwhile();
+    assert!(other.text.contains("only reading is possible until incident"), "{}", other.text);
+    assert_eq!(post(), "503");
     incident.agree("root_cause", "the disk of the database was nearly full");
     incident.agree("fixed", "it is larger");
     let degraded = incident.end(0);
     assert_eq!(degraded.output("impact", "level"), "P3");
     assert_eq!(post(), "201");
     place.saw("S2-60 S2-61", &degraded, "degrade");
+
+    // One that was given up while it was so: the next one ends that.
+    let incident = Incident::open(&place, &[("measure", "degrade")]);
+    incident.agree("acknowledge", "I take it");
+    incident.until("recovered");
+    assert_eq!(place.operator.scene.run(&["cancel", &incident.name]).code, 0);
+    let cancelled = incident.name.clone();
+    wait("it to be over", || place.operator.look(&cancelled).status("over") == "succeeded");
+    drop(incident);
+    wait("writing to be refused", || post() == "503");
+    meanwhile();
+    wait("writing to be possible", || post() == "201");
 
     // A measure that does not help is no success, and what it did stays.
     fs::write(place.stack.path("current/unhealthy"), "").unwrap();

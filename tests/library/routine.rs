@@ -175,13 +175,30 @@ fn every_week_packages_logs_and_figures_are_put_in_order_and_the_backup_is_prove
     let taken_back = update(6, "2");
     assert_eq!((stack.get("/ready").0, stack.state("api").as_str()), (200, "RUNNING"));
     assert_eq!(host.installed("supervisor"), "4.3.0");
-    host.place.saw("S1-42", &taken_back, "exchange");
+    host.place.saw("S1-42", &taken_back, "keep");
     fs::write(&requirements, format!("{text}supervisor==0.0.1\n")).unwrap();
     let nothing = update(1, "2");
     assert!(nothing.text.contains("what requirements.txt says cannot be installed"), "{}", nothing.text);
     fs::write(&requirements, &text).unwrap();
-    let updated = update(0, "300");
+    // Killed between the two: those of before are back, and what was asked for is done when it is resumed.
+    let tools = host.place.operator.scene.path("tools");
+    fs::create_dir(&tools).unwrap();
+    let kill = "#!/bin/sh\n/bin/mv \"$@\" || exit\n[ \"$*\" != '-T venv venv.before' ] || kill -9 $PPID\n";
+    fs::write(tools.join("mv"), kill).unwrap();
+    done(Command::new("chmod").arg("+x").arg(tools.join("mv")));
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    host.place.operator.env.borrow_mut().push(("PATH".into(), path));
+    let killed = update(6, "300");
+    host.place.operator.env.borrow_mut().pop();
+    assert_eq!((killed.status("exchange").as_str(), killed.status("keep").as_str()), ("failed", "undone"));
+    assert_eq!(host.installed("supervisor"), "4.3.0");
+    assert_eq!((stack.get("/ready").0, stack.state("api").as_str()), (200, "RUNNING"));
+    let id = killed.show["run"]["id"].as_str().unwrap();
+    let resumed = host.place.operator.scene.run(&["resume", id]);
+    assert_eq!(resumed.code, 0, "{}{}", resumed.stdout, resumed.stderr);
+    let updated = host.place.operator.look(id);
     assert_eq!(host.installed("supervisor"), "");
+    assert!(!stack.path("current/venv.before").exists() && !stack.path("current/venv.new").exists());
     host.place.saw("S1-42", &updated, "exchange");
     assert_eq!(update(0, "300").output("build", "changed"), "false");
 
