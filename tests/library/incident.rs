@@ -26,6 +26,7 @@ impl Incident<'_> {
         let out = format!("{name}.out");
         let file = fs::File::create(place.operator.scene.path(&out)).unwrap();
         let child = command.arg("--stay").stderr(file.try_clone().unwrap()).stdout(file).spawn().unwrap();
+        wait("the run to be on the record", || place.operator.scene.run(&["show", &name]).code == 0);
         Incident { place, child, name, out }
     }
 
