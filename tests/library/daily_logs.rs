@@ -26,6 +26,7 @@ pub fn served(workers: &str) -> Place {
 /// Runs it with `root` alone.
 fn care(place: &Place, code: i32, more: &[(&str, &str)]) -> Run {
     let root = place.stack.folder().display().to_string();
+    std::thread::sleep(Duration::from_millis(1100)); // two rotations of one second would give the same name
     place.operator.expect(code, "logs", &[&[("root", root.as_str())], more].concat())
 }
 

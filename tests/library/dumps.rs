@@ -188,7 +188,7 @@ fn the_newest_dump_is_proved_by_restoring_it() {
     let dump = PathBuf::from(made.output("publish", "dump"));
     let shorter = format!(
         "gzip -dc '{0}' | grep -v 'user 5.*備' | gzip > x && mv x '{0}' &&
-         cd '{1}' && sha256sum * | grep -v sha256$ > x && mv x '{0}.sha256'",
+         cd '{1}' && sha256sum * | grep -v sha256$ > ../x && mv ../x '{0}.sha256'",
         dump.display(),
         target
     );
@@ -228,7 +228,7 @@ fn a_damaged_dump_is_refused_and_errors_inside_are_not_swallowed() {
     assert_eq!(place.sql("guide", "select to_regclass('first') is not null and to_regclass('last') is not null"), "t");
 
     let replaced = format!(
-        "gzip -c wrong.sql > '{path}' && cd '{}' && sha256sum * | grep -v sha256$ > x && mv x '{path}.sha256'",
+        "gzip -c wrong.sql > '{path}' && cd '{}' && sha256sum * | grep -v sha256$ > ../x && mv ../x '{path}.sha256'",
         place.target().display()
     );
     assert_eq!(as_in_the_guides(&replaced, &place), 0);

@@ -141,13 +141,14 @@ fn a_program_that_is_down_is_started_and_writing_is_refused_for_a_while() {
         let url = format!("{}/items?name=x", place.stack.url());
         finish(Command::new("curl").args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "POST", &url])).stdout
     };
-    let items = place.stack.sql("select count(*) from items");
+    let written = || place.stack.sql("select count(*) from items where name = 'x'");
     let incident = Incident::open(&place, &[("measure", "degrade")]);
     incident.agree("acknowledge", "I take it");
     incident.until("recovered");
     wait("writing to be refused", || post() == "503");
     assert_eq!(place.stack.get("/items").0, 200);
-    assert_eq!(place.stack.sql("select count(*) from items where name = 'x'"), "0", "{items}");
+    let before = written();
+    assert_eq!((post().as_str(), written()), ("503", before));
 
     // Something else breaks meanwhile: it is led through as well, and only reading stays possible.
     let meanwhile = || {
