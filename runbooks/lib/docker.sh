@@ -61,7 +61,7 @@ await_containers() {
 start() {
   local name=$1
   shift
-  [ "$(docker inspect --format '{{.State.Status}}' "$name" 2> /dev/null || true)" = created ] || docker create --name "$name" "$@"
+  [ "$(docker inspect --format '{{.State.Status}}' "$name" 2> /dev/null)" = created ] || docker create --name "$name" "$@"
   docker start "$name" || {
     docker rm --force "$name" > /dev/null
     fail "$name cannot be started, see above"

@@ -34,7 +34,7 @@ const TRY_MAX: Duration = Duration::from_secs(60);
 /// Between two tries at a ledger that does not answer.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// A receiver that answers gets what waits for it at once, but not more often: what it refuses each time keeps its pauses.
+/// A receiver that answers gets what waits for it at once, but not more often: so what it refuses each time comes this often.
 const HURRIED_EVERY: Duration = Duration::from_secs(30);
 
 /// Between two looks at what is due of a channel that is not configured here.
