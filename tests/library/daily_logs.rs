@@ -31,9 +31,9 @@ fn care(place: &Place, code: i32, more: &[(&str, &str)]) -> Run {
 }
 
 /// Somebody who adds `count` items, one after the other.
-fn writer(place: &Place, count: usize) -> Child {
+fn writer(place: &Place, name: &str, count: usize) -> Child {
     let script = format!(
-        "for n in $(seq {count}); do curl -sf -o /dev/null -X POST '{}/items?name=line-'$n || exit 1; done",
+        "for n in $(seq {count}); do curl -sf -o /dev/null -X POST '{}/items?name={name}-'$n || exit 1; done",
         place.stack.url()
     );
     Command::new("bash").args(["-c", &script]).stdin(Stdio::null()).spawn().unwrap()
@@ -75,19 +75,22 @@ fn logs_are_rotated_kept_and_archived_and_no_line_is_lost() {
     rotated(&log, "app.log-20250101-000000.gz", 31);
     rotated(&archive, "app.log-20240101-000000.gz", 366);
 
-    let mut writer = writer(&place, 300);
+    let mut requests = writer(&place, "line", 300);
     let mut last = None;
     for _ in 0..3 {
         last = Some(care(&place, 0, &[("force", "true")]));
     }
-    assert!(writer.wait().unwrap().success());
+    assert!(requests.wait().unwrap().success());
     let last = last.unwrap();
     assert_eq!(lines(&place, "app.log", "a new item: line-[0-9]+"), 300);
     assert_eq!(lines(&place, "api.log", "a new item: line-[0-9]+"), 300, "the console has them, too");
     let posts = format!("zcat -f '{}'/nginx-access.log* | grep -c 'POST /items '", log.display());
     assert_eq!(finish(Command::new("bash").args(["-c", &posts])).stdout.trim(), "300");
+    // After the last rotation the service writes to the new file, and still in its form.
+    assert!(writer(&place, "after", 1).wait().unwrap().success());
     let newest = fs::read_to_string(log.join("app.log")).unwrap();
-    assert!(!newest.is_empty() && newest.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()));
+    assert!(newest.contains("a new item: after-1"), "{newest}");
+    assert!(newest.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{newest}");
     place.saw("S0-17", &last, "shape");
 
     // 30 of each stay, the newest one is not compressed yet, and all that went is in the archive.

@@ -165,7 +165,7 @@ fn a_program_that_is_down_is_started_and_writing_is_refused_for_a_while() {
     incident.agree("fixed", "it is larger");
     let degraded = incident.end(0);
     assert_eq!(degraded.output("impact", "level"), "P3");
-    assert_eq!(post(), "201");
+    wait("writing to be possible", || post() == "201");
     place.saw("S2-60 S2-61", &degraded, "degrade");
 
     // One that was given up while it was so: the next one ends that.
