@@ -47,12 +47,15 @@ class Postgres:
         os.chown(folder, self.user.pw_uid, self.user.pw_gid)
         data = folder / "data"
         self.call("initdb", "-D", data, "-U", "runward", "-A", "trust", "--no-sync", "--no-instructions")
-        options = ["-k", folder, "-c", "listen_addresses=", "-c", "max_connections=200"]
-        self.process = subprocess.Popen(
-            self.words("postgres", "-D", data, *options), stdout=open(folder / "log", "w"), stderr=subprocess.STDOUT)
-        until(lambda: self.ask("postgres", "SELECT 1") == "1", "Postgres")
+        self.begin()
         self.ask("postgres", "CREATE DATABASE bench")
         self.url = f"postgres:///bench?host={folder}&user=runward"
+
+    def begin(self):
+        options = ["-D", self.folder / "data", "-k", self.folder, "-c", "listen_addresses=", "-c", "max_connections=200"]
+        self.process = subprocess.Popen(
+            self.words("postgres", *options), stdout=open(self.folder / "log", "a"), stderr=subprocess.STDOUT)
+        until(lambda: self.ask("postgres", "SELECT 1") == "1", "Postgres")
 
     def words(self, program, *arguments):
         as_user = [] if os.getuid() else [
@@ -66,14 +69,18 @@ class Postgres:
         words = [str(self.bin / "psql"), "-XAtq", "-h", str(self.folder), "-U", "runward", "-d", database, "-c", sql]
         return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
+    def stop(self, how=signal.SIGINT):
+        self.process.send_signal(how)
         self.process.wait()
+
+    def stop_at_once(self):
+        """As `pg_ctl stop -m immediate`."""
+        self.stop(signal.SIGQUIT)
 
 
 class Redis:
-    def __init__(self, folder):
-        folder.mkdir()
+    def __init__(self, folder, new=True):
+        folder.mkdir(exist_ok=not new)
         self.socket = folder / "redis.sock"
         words = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no"]
         self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=folder)
@@ -83,6 +90,9 @@ class Redis:
     def ask(self, *words):
         done = subprocess.run(["redis-cli", "-s", str(self.socket), *words], capture_output=True, text=True, check=False)
         return done.stdout.strip()
+
+    def memory(self):
+        return self.ask("info", "memory").split("used_memory_human:")[1].split()[0]
 
     def watch(self, log):
         """Says of everything that is asked of it when that was."""
@@ -112,12 +122,15 @@ class Cluster:
         return {**os.environ, "RUNWARD_STATE": str(self.folder / state), "RUNWARD_DATABASE_URL": self.postgres.url,
                 "RUNWARD_REDIS_URL": self.redis.url}
 
-    def say(self, *words):
+    def output(self, *words):
         done = subprocess.run([str(self.args.binary), *words], env=self.environment("person"), capture_output=True,
                               text=True, check=False, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
             sys.exit(f"{words}: {done.returncode}: {done.stderr}")
-        return done.stdout.split()[-1] if done.stdout.split() else ""
+        return done.stdout
+
+    def say(self, *words):
+        return (self.output(*words).split() or [""])[-1]
 
     def start(self, name, *words):
         log = open(self.folder / f"{name}.log", "a")
@@ -294,7 +307,7 @@ def main():
                 if args.only in (None, part):
                     work()
                     print(json.dumps(rows[-6:]), file=sys.stderr)
-            rows.append(["Redis afterwards", cluster.redis.ask("info", "memory").split("used_memory_human:")[1].split()[0], "", "a few MB"])
+            rows.append(["Redis afterwards", cluster.redis.memory(), "", "a few MB"])
         finally:
             cluster.stop()
     head = ["work", "runward", "beside it", "target"]
