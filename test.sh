@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that has to be green before a change lands. Installs what it needs; skips nothing.
+# `./test.sh`: everything that has to be green before a change lands. Installs what it needs.
+# `./test.sh long`: the tests of runbooks that take minutes each (Docker, Prometheus, RabbitMQ, a certificate authority ...).
 set -euo pipefail
 cd "$(dirname "$0")"
 . ./setup.sh
@@ -37,28 +38,37 @@ need ps procps
 need pgbouncer pgbouncer
 need rsync rsync
 need age age
-need debootstrap debootstrap
-need dockerd docker.io
-need docker-compose docker-compose
-need docker-registry docker-registry
-need slirp4netns slirp4netns
 need npm nodejs npm
-need rabbitmqctl rabbitmq-server
 if ! python3 -c 'import ensurepip' 2>/dev/null; then need "a python3 with venv" python3-venv; fi
 initdb=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | head -n 1 || true) # Debian keeps it out of the PATH
 need "${initdb:-initdb}" postgresql
 need psql postgresql-client
 need pg_dump postgresql-client
 need promtool prometheus
-need amtool prometheus-alertmanager
-need prometheus-postgres-exporter prometheus-postgres-exporter
-need prometheus-redis-exporter prometheus-redis-exporter
-need pebble pebble
-need certbot certbot
 need ufw ufw iptables
 need iptables iptables
 if ! cargo nextest --version >/dev/null 2>&1; then
   cargo install --quiet --locked cargo-nextest
+fi
+
+# Tests of runbooks mostly wait: they take one slot each, twice as many as there are cores; all others take two (.config/nextest.toml).
+slots=$((2 * $(nproc)))
+
+if [ "${1-}" = long ]; then
+  need dockerd docker.io
+  need docker-compose docker-compose
+  need docker-registry docker-registry
+  need debootstrap debootstrap
+  need slirp4netns slirp4netns
+  need rabbitmqctl rabbitmq-server
+  need amtool prometheus-alertmanager
+  need prometheus-postgres-exporter prometheus-postgres-exporter
+  need prometheus-redis-exporter prometheus-redis-exporter
+  need pebble pebble
+  need certbot certbot
+  bash tests/stack/venv.sh >/dev/null
+  cargo nextest run --workspace --locked --no-fail-fast --test-threads "$slots" --run-ignored only
+  exec cargo run --quiet --locked --package runward-library -- coverage --check-long
 fi
 
 cargo fmt --all --check
@@ -66,6 +76,6 @@ cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
 rm -rf "${CARGO_TARGET_DIR:-target}/evidence"
 bash tests/stack/venv.sh >/dev/null
-cargo nextest run --workspace --locked --no-fail-fast
+cargo nextest run --workspace --locked --no-fail-fast --test-threads "$slots"
 # What the page says is executed was seen by these very tests.
 cargo run --quiet --locked --package runward-library -- coverage --check

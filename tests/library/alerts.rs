@@ -114,6 +114,7 @@ impl Watched {
 }
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn a_service_that_is_watched_gets_somebody_out_of_bed() {
     let watched = Watched::new();
     let (place, stack) = (&watched.place, &watched.place.stack);

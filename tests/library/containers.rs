@@ -62,6 +62,7 @@ fn copy(name: &str, to: &std::path::Path) {
 }
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn a_service_lives_in_containers_and_a_version_that_is_not_well_is_taken_back() {
     let yard = Yard::new();
     let docker = &yard.docker;
@@ -241,6 +242,7 @@ fn front_end(yard: &Yard) {
 }
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn an_image_that_cannot_be_trusted_is_not_pushed_and_a_version_is_never_replaced() {
     let mut yard = Yard::new();
     // Where `docker login` keeps what it was told.
@@ -308,6 +310,7 @@ fn an_image_that_cannot_be_trusted_is_not_pushed_and_a_version_is_never_replaced
 }
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn postgres_and_redis_in_containers_keep_what_they_were_given() {
     let yard = Yard::new();
     let docker = &yard.docker;

@@ -17,6 +17,7 @@ fn ask(operator: &Operator, code: i32, url: &str, model: &str) -> Run {
 }
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn why_a_language_model_does_not_answer() {
     let operator = Operator::new();
     let made = finish(Command::new("bash").arg(repository().join("tests/stack/llm/venv.sh")));

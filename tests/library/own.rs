@@ -52,6 +52,7 @@ impl Cluster {
 }
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn a_cluster_in_containers_ends_its_steps_when_it_is_stopped_and_says_what_is_lost_when_it_is_killed() {
     let cluster = Cluster { docker: Docker::start(), scene: Scene::new() };
     cluster.image();

@@ -8,6 +8,7 @@ use crate::harness::repository;
 use crate::operator::Operator;
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn a_host_is_brought_up_to_date_and_gets_what_a_service_needs() {
     let docker = Docker::start();
     let mut operator = Operator::new();

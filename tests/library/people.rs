@@ -105,6 +105,7 @@ fn the_knowledge_base_says_what_the_folder_says() {
 }
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn a_changed_file_is_served_without_anybody_doing_anything() {
     let place = Place::serving();
     let source = place.stack.release("0.0.1");

@@ -132,6 +132,7 @@ fn place() -> Place {
 }
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn a_worker_that_dies_loses_no_message() {
     let (place, broker) = (place(), Broker::start());
     keep_secret(&place.operator, "rabbitmq", PASSWORD);

@@ -128,6 +128,7 @@ fn every_morning_service_logs_files_and_backup_are_looked_at() {
 }
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn every_week_packages_logs_and_figures_are_put_in_order_and_the_backup_is_proved() {
     let host = Host::new();
     let stack = &host.place.stack;

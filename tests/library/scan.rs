@@ -139,6 +139,7 @@ fn asked(place: &Place, path: &str) -> f64 {
 }
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn nobody_is_asked_to_agree_before_a_release_is_well_and_nobody_agrees_with_themselves() {
     let service = Service::new();
     let (place, stack) = (&service.place, &service.place.stack);
@@ -183,6 +184,7 @@ fn nobody_is_asked_to_agree_before_a_release_is_well_and_nobody_agrees_with_them
 }
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn a_package_with_a_hole_is_raised_and_the_service_that_does_not_load_keeps_the_old_one() {
     let service = Service::new();
     let stack = &service.place.stack;

@@ -8,6 +8,7 @@ use crate::harness::{finish, wait};
 use crate::place::Place;
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn a_slow_service_is_looked_into_from_outside_and_nothing_is_changed() {
     let place = served("1");
     let [root, bin] = [place.stack.folder().to_owned(), place.stack.bin()].map(|path| path.display().to_string());

@@ -161,6 +161,7 @@ impl Site {
 }
 
 #[test]
+#[ignore = "minutes: ./test.sh long"]
 fn a_certificate_is_fetched_served_and_renewed_in_time() {
     let site = Site::new();
     let (place, stack) = (&site.place, &site.place.stack);

@@ -15,14 +15,14 @@ const HEAD: &str = "\
 
 Each row is one procedure of the five guides this project comes from. A row is *executed* when a test ran the step on real
 servers, the ledger shows that the step came to what stands here, and the test saw its effect from outside runward. A plan or
-a validation never counts. Written by `cargo run -p runward-library -- coverage` after the tests of `tests/library`; edit
-`rows.txt` and the tests instead.
+a validation never counts. `./test.sh` runs what is short, `./test.sh long` the rest. Written by
+`cargo run -p runward-library -- coverage` after the tests of `tests/library`; edit `rows.txt` and the tests instead.
 ";
 /// Rows that nothing executes yet and that nothing stands in the way of.
 const OPEN: &str = "open: no runbook executes it yet";
 
 /// The page.
-pub fn write(rows: &[Row], seen: &[Sighting]) -> String {
+pub fn write(rows: &[Row], seen: &[Sighting], tests: &[Test]) -> String {
     let mut of: BTreeMap<&str, Vec<&Sighting>> = BTreeMap::new();
     seen.iter().for_each(|sighting| of.entry(&sighting.row).or_default().push(sighting));
     let count = |begins: &str| {
@@ -30,7 +30,10 @@ pub fn write(rows: &[Row], seen: &[Sighting]) -> String {
         unseen.filter(|row| row.label.as_deref().unwrap_or(OPEN).starts_with(begins)).count()
     };
     let mut page = format!("{HEAD}\n| of {} rows | |\n|---|---|\n", rows.len());
+    let long = |it: &&Sighting| tests.iter().any(|test| test.long && test.name == it.test);
+    let only_long = of.values().filter(|seen| seen.iter().all(long)).count();
     let _ = writeln!(page, "| executed | {} |", of.len());
+    let _ = writeln!(page, "| of them by `./test.sh long` only | {only_long} |");
     for label in ["program", "advice only", "not executed here", "open"] {
         let _ = writeln!(page, "| {label} | {} |", count(label));
     }
@@ -73,21 +76,32 @@ fn sighting(row: &str, text: &str) -> Option<Sighting> {
     Some(Sighting { row: own(row), runbook: own(runbook), step: own(step), status: own(status), test: own(test) })
 }
 
-/// `migrate::up_and_down`, for each test of the library.
-pub fn tests() -> Vec<String> {
-    let mut names = Vec::new();
+/// A test of the library.
+pub struct Test {
+    /// `migrate::up_and_down`
+    pub name: String,
+    /// It takes minutes, and only `./test.sh long` runs it.
+    pub long: bool,
+}
+
+/// All of them, as their files say.
+pub fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
     for entry in fs::read_dir(repository().join("tests/library")).expect("tests/library") {
         let path = entry.expect("tests/library can be read").path();
         let module = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = fs::read_to_string(&path).unwrap_or_default();
-        let functions = text.split("#[test]").skip(1).filter_map(|rest| rest.split_once("fn ")?.1.split_once('('));
-        names.extend(functions.map(|(name, _)| format!("{module}::{name}")));
+        let functions = text.split("#[test]").skip(1).filter_map(|rest| rest.split_once("fn "));
+        tests.extend(functions.filter_map(|(attributes, rest)| {
+            let name = format!("{module}::{}", rest.split_once('(')?.0);
+            Some(Test { name, long: attributes.contains("#[ignore") })
+        }));
     }
-    names
+    tests
 }
 
 /// What is wrong with what a page claims, given the names of the tests there are.
-pub fn mistakes(seen: &[Sighting], rows: &[Row], tests: &[String]) -> Vec<String> {
+pub fn mistakes(seen: &[Sighting], rows: &[Row], tests: &[Test]) -> Vec<String> {
     let mut runbooks: BTreeMap<&str, Result<Covers, String>> = BTreeMap::new();
     let mut wrong = Vec::new();
     for it in seen {
@@ -98,7 +112,7 @@ pub fn mistakes(seen: &[Sighting], rows: &[Row], tests: &[String]) -> Vec<String
         if !rows.iter().any(|row| row.id == it.row) {
             wrong.push(format!("{}: there is no such row", it.row));
         }
-        if !tests.contains(&it.test) {
+        if !tests.iter().any(|test| test.name == it.test) {
             wrong.push(format!("{}: there is no test {}", it.row, it.test));
         }
     }
@@ -119,10 +133,15 @@ mod tests {
         let test = "migrate::up_and_down".to_owned();
         let seen = [Sighting { row: "A-1".to_owned(), runbook, step, status, test }];
         let rows = [row("A-1", "dump | gzip", None), row("A-2", "think", Some("advice only")), row("A-3", "run", None)];
-        let page = write(&rows, &seen);
+        let tests = [Test { name: "migrate::up_and_down".to_owned(), long: true }];
+        let page = write(&rows, &seen, &tests);
         assert_eq!(read(&page), seen);
         assert!(page.contains("| A-1 | dump \\| gzip | `migrate` apply succeeded (migrate::up_and_down) |"), "{page}");
         assert!(page.contains("| A-2 | think | advice only |") && page.contains("| A-3 | run | open"), "{page}");
-        assert!(page.contains("| executed | 1 |") && page.contains("| open | 1 |"), "{page}");
+        assert!(
+            page.contains("| executed | 1 |\n| of them by `./test.sh long` only | 1 |")
+                && page.contains("| open | 1 |"),
+            "{page}"
+        );
     }
 }
