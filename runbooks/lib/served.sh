@@ -8,4 +8,8 @@ served() {
   done
 }
 
-is_served() { served | grep -qxF -- "$(readlink -f -- "$1")"; }
+is_served() {
+  local all
+  all=$(served)
+  grep -qxF -- "$(readlink -f -- "$1")" <<< "$all"
+}

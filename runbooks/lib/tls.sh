@@ -1,6 +1,6 @@
 # Words for certificates, sourced by steps. ROOT is the folder of the service, whose nginx serves what root/tls/live points to.
 
-fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+. lib/nginx.sh
 
 # days FILE: so many whole days it is still valid; -1 where there is none, or it is over.
 days() {
@@ -16,12 +16,6 @@ serial() { openssl x509 -in "$1" -noout -serial; }
 
 # served [OPTIONS]: the certificate that clients of DOMAIN get.
 served() { openssl s_client -connect "$CONNECT:$HTTPS_PORT" -servername "$DOMAIN" "$@" < /dev/null 2> /dev/null; }
-
-# nginx reads its sites, if it accepts them.
-reload() {
-  nginx -t -q -p "$ROOT" -c "$ROOT/nginx.conf"
-  nginx -p "$ROOT" -c "$ROOT/nginx.conf" -s reload
-}
 
 # await WHAT COMMAND ...: for ten seconds, which a reload never takes.
 await() {

@@ -127,6 +127,15 @@ fn a_service_lives_in_containers_and_a_version_that_is_not_well_is_taken_back() 
     confined(&yard);
     yard.saw("S2-39", &first, "confined");
 
+    // What runs is no longer what its name means: nobody could go back to it.
+    docker.say(&["tag", "demo-api:1.0.0", "kept:1"]);
+    yard.image("demo-api:1.0.0", "FROM kept:1\nRUN true\n");
+    let unknown = deploy(1, "1.0.0");
+    assert!(unknown.text.contains("which demo-api:1.0.0 is not any more: docker tag sha256:"), "{}", unknown.text);
+    docker.say(&["tag", "kept:1", "demo-api:1.0.0"]);
+    docker.say(&["rmi", "kept:1"]);
+    assert!(version().contains("\"version\":\"1.0.0\""), "{}", version());
+
     // Whoever dies comes back.
     docker.ask(&["exec", "app_app_1", "sh", "-c", "kill -9 -1"]);
     let looks = || docker.say(&["inspect", "--format", "{{.RestartCount}} {{.State.Health.Status}}", "app_app_1"]);

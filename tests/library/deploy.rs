@@ -287,8 +287,11 @@ fn a_process_of_the_pool_that_dies_comes_back_and_nobody_is_turned_away() {
     assert_eq!(place.stack.ask("pool_1.sock", "/health").0, 200);
     place.saw("S1-39", &fewer, "start");
 
-    // One after the other is started again; a release that is not well stops at the first.
+    // One after the other is started again, the first of which is just coming up; a release that is not well stops at the first.
     let pids = || place.stack.supervisorctl(&["pid", "pool_0", "pool_1"]);
+    let dead = Pid::from_raw(place.stack.supervisorctl(&["pid", "pool_0"]).parse().unwrap());
+    kill(dead, Signal::SIGKILL).unwrap();
+    wait("it to be coming up", || place.stack.state("pool_0") == "STARTING");
     let (before, instances) = (pids(), ("instances", "pool_0,pool_1"));
     place.stack.link("releases/1.1.0", "current");
     let rolled = place.run(0, "rolling_restart", &[instances]);

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use runward_services::clock_of;
+
 use crate::dumps::{Place, keep_secret, names};
-use crate::harness::{finish, wait};
-use crate::operator::Run;
+use crate::harness::{finish, repository, wait};
+use crate::operator::{Operator, Run};
 use crate::ssh_hosts::Hosts;
 
 /// A database with backups of it, and another machine for copies of them.
@@ -159,6 +161,20 @@ fn copies_that_changed_are_told_of_and_only_old_ones_go() {
     assert_eq!((run.output("prune", "deleted").as_str(), vault.copies()), ("1", vec!["kept.age".to_owned()]));
     vault.place.operator.saw("S1-37", &run, "prune");
 
+    // Nobody copied for longer than that: how long what is gone has been gone is not known, and it begins anew.
+    fs::write(target.join("new"), "new").unwrap();
+    fs::remove_file(target.join("kept")).unwrap();
+    let far = vault.far();
+    let past = |names: &[PathBuf]| Command::new("touch").args(["-d", "3 days ago"]).args(names).status().unwrap();
+    let all = ["data", "manifests"].map(|name| names(&far.join(name)).into_iter().map(move |file| (name, file)));
+    let all: Vec<PathBuf> = all.into_iter().flatten().map(|(name, file)| far.join(name).join(file)).collect();
+    assert!(past(&all).success());
+    let paused = vault.copy(0, &[("keep_days", "2")]);
+    assert!(paused.text.contains("the last set is older than 2 days"), "{}", paused.text);
+    let run = vault.copy(0, &[("keep_days", "2")]);
+    assert_eq!([&paused, &run].map(|run| run.output("prune", "deleted")), ["0", "0"]);
+    assert_eq!(vault.copies(), ["kept.age", "new.age"]);
+
     let other = finish(&mut Command::new("age-keygen"));
     let other = other.stdout.lines().find_map(|line| line.strip_prefix("# public key: ").map(str::to_owned)).unwrap();
     let refused = vault.copy(1, &[("recipient", &other)]);
@@ -166,23 +182,40 @@ fn copies_that_changed_are_told_of_and_only_old_ones_go() {
 }
 
 #[test]
-fn files_are_kept_in_versions_and_old_versions_go() {
-    let place = Place::new();
-    let source = place.operator.scene.path("source");
+fn every_night_files_are_kept_in_a_version_of_their_own_and_old_versions_go() {
+    let operator = Operator::new();
+    let scene = &operator.scene;
+    let (source, target) = (scene.path("source"), scene.path("target"));
     fs::create_dir(&source).unwrap();
-    let (from, to) = (source.display().to_string(), place.target().display().to_string());
-    let params = [("source", from.as_str()), ("target", &to), ("keep_count", "2")];
-    let mut runs = Vec::new();
-    for version in ["one", "two", "three"] {
-        fs::write(source.join("file"), version).unwrap();
-        runs.push(place.operator.expect(0, "backup_files", &params));
+    // The runbook as it is, for these folders.
+    let folders = "source: /srv/files, target: /var/backups/files";
+    let own = format!("source: {}, target: {}, keep_count: 2", source.display(), target.display());
+    let text = fs::read_to_string(repository().join("runbooks/backup_files.yaml")).unwrap();
+    assert!(text.contains(folders));
+    scene.file("runbooks/backup_files.yaml", text.replace(folders, &own));
+    for name in ["lib/list_tree.sh", "lib/compare_tree.sh"] {
+        scene.file(&format!("runbooks/{name}"), fs::read(repository().join("runbooks").join(name)).unwrap());
     }
-    let kept = names(&place.target()).into_iter().filter(|name| name.ends_with(".tar.gz"));
+
+    // Three nights, as the clock of the server tells them.
+    let time = scene.file("clock", "@2026-03-02 02:30:00\n");
+    let server = operator.server(clock_of(&time));
+    let mut runs = Vec::new();
+    for (night, version) in ["one", "two", "three"].into_iter().enumerate() {
+        fs::write(source.join("file"), version).unwrap();
+        scene.file("clock", format!("@2026-03-0{} 02:44:59\n", night + 2));
+        let newest = || scene.json(&["runs"]).as_array().unwrap().clone();
+        wait("the backup of this night", || newest().len() == night + 1 && newest()[0]["status"] == "succeeded");
+        runs.push(operator.look(newest()[0]["id"].as_str().unwrap()));
+    }
+    drop(server);
+    let kept = names(&target).into_iter().filter(|name| name.ends_with(".tar.gz"));
     assert_eq!(kept.collect::<Vec<_>>(), [runs[1].output("publish", "file"), runs[2].output("publish", "file")]);
     for (run, version) in runs[1..].iter().zip(["two", "three"]) {
-        let into = place.operator.scene.path(version).display().to_string();
+        let into = scene.path(version).display().to_string();
         let archive = run.output("publish", "archive");
-        place.operator.expect(0, "restore_files", &[("archive", &archive), ("into", &into)]);
+        operator.expect(0, "restore_files", &[("archive", &archive), ("into", &into)]);
         assert_eq!(fs::read_to_string(format!("{into}/file")).unwrap(), version);
     }
+    operator.saw("S1-38", &runs[2], "prune");
 }

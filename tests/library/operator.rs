@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use runward_library::covers::Covers;
 use runward_library::evidence::{self, Sighting};
 use serde_json::Value;
@@ -26,6 +28,16 @@ pub struct Run {
     /// What the command printed.
     pub text: String,
     pub show: Value,
+}
+
+/// A server, for as long as somebody has it.
+pub struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.0.id() as i32), Signal::SIGTERM); // it may have ended
+        let _ = self.0.wait();
+    }
 }
 
 impl Operator {
@@ -97,6 +109,16 @@ impl Operator {
         let child = command.spawn().expect("the binary starts");
         wait("the run to be on the record", || self.scene.run(&["show", &name]).code == 0);
         (child, name)
+    }
+
+    /// `runward server` on the runbooks of the scene, by this clock, once it has taken them up. It ends when it is dropped.
+    pub fn server(&self, clock: Vec<(String, String)>) -> Server {
+        let log = std::fs::File::create(self.scene.path("server.log")).expect("a file");
+        let mut server = self.scene.runward();
+        server.arg("server").env("TZ", "UTC").envs(clock).stdout(log.try_clone().expect("the same file")).stderr(log);
+        let server = Server(server.spawn().expect("the binary starts"));
+        self.scene.wait_for("server.log", "took up what the files say");
+        server
     }
 
     /// The run of a name, as the ledger tells it now.

@@ -53,6 +53,7 @@ fn a_host_is_brought_up_to_date_and_gets_what_a_service_needs() {
                    echo \"SHA256: $(sha256sum $2_$1.deb | cut -c 1-64)\"; echo; } >> Packages; }
         make 1.0 demo-tool && dpkg -i demo-tool_1.0.deb && make 1.1 demo-tool
         make 1.0 demo-rival 'Conflicts: demo-tool\n'
+        make 1.0 demo-part && make 1.0 demo-user && dpkg -i demo-user_1.0.deb && make 1.1 demo-user 'Depends: demo-part\n'
         printf '#!/bin/sh\\nexit 1\\n' > root/DEBIAN/postinst && chmod 755 root/DEBIAN/postinst && make 1.0 demo-broken
         echo 'deb [trusted=yes] file:/archive ./' > /etc/apt/sources.list.d/demo.list";
     let (code, said) = inside(&["bash", "-ec", archive]);
@@ -73,6 +74,15 @@ fn a_host_is_brought_up_to_date_and_gets_what_a_service_needs() {
     operator.saw("S4-02", &broken, "upgrade");
     assert!(!version("demo-broken").contains("installed") && inside(&["sh", "-c", "command -v wget"]).0 != 0);
     assert_eq!(inside(&["dpkg", "--audit"]).1, "");
+
+    // One that was here is newer by now and needs what came: nothing is taken away from it.
+    let needed = [("packages", "demo-user,demo-broken"), ("upgrade", "false")];
+    let left = operator.run("host_packages", &needed);
+    assert!(left.text.contains("which were here before, to go with it: demo-user"), "{} {}", left.code, left.text);
+    assert_eq!(left.status("keep"), "held");
+    assert_eq!((version("demo-user"), version("demo-part")), ("1.1 installed".into(), "1.0 installed".into()));
+    let (code, said) = inside(&["dpkg", "--purge", "demo-broken"]);
+    assert_eq!(code, 0, "{said}");
 
     let first = "python3.11,nodejs,npm,docker.io,docker-compose,git,curl,wget,build-essential,libssl-dev,libffi-dev";
     let second = "python3.11,python3.11-venv,nginx,redis-server,htop,iotop";

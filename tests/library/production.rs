@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use runward_services::clock;
+
 use crate::daily_logs::served;
 use crate::harness::{finish, wait};
 use crate::operator::Run;
@@ -31,6 +33,27 @@ fn clients(place: &Place, count: usize, path: &str) -> Vec<Child> {
 
 fn answers(clients: Vec<Child>) -> Vec<String> {
     clients.into_iter().map(|one| String::from_utf8(one.wait_with_output().unwrap().stdout).unwrap()).collect()
+}
+
+/// So many days go by, each with a request, and what its night does to the logs: the 30 newest are kept, and nothing of them is lost.
+fn days_go_by(place: &Place, days: usize) {
+    let kept = || {
+        let all = std::fs::read_dir(place.stack.path("log")).unwrap().flatten().map(|it| it.path());
+        let mut kept: Vec<_> = all.filter(|it| it.display().to_string().contains("/app.log-")).collect();
+        kept.sort();
+        kept
+    };
+    for day in 1..=days {
+        assert_eq!(place.stack.ask("api.sock", &format!("/day/{day}")).0, 404); // past nginx, which limits us by now
+        let mut night = Command::new("logrotate");
+        night.arg("--state").arg(place.stack.path("run/logrotate.state"));
+        let done = finish(night.arg(place.stack.path("run/logrotate.conf")).envs(clock(&format!("+{day}d"))));
+        assert_eq!((done.code, kept().len()), (0, day.min(30)), "day {day}: {}", done.stderr);
+    }
+    let said = |file: &std::path::Path| finish(Command::new("zcat").arg("-f").arg(file)).stdout;
+    let (oldest, newest) = (&kept()[0], &kept()[29]);
+    assert!(said(oldest).contains(&format!("\"/day/{}\"", days - 29)), "{}: {}", oldest.display(), said(oldest));
+    assert!(said(newest).contains(&format!("\"/day/{days}\"")), "{}: {}", newest.display(), said(newest));
 }
 
 #[test]
@@ -78,8 +101,7 @@ fn pools_and_rates_and_logs_are_those_of_production() {
     // The 63 of before are still counted, but for what has come back meanwhile.
     assert!(refused > 0 && (well as f64) < 202.0 + came_back, "{well}");
 
-    let conf = std::fs::read_to_string(place.stack.path("run/logrotate.conf")).unwrap();
-    assert!(conf.contains("daily\n    rotate 30\n"), "{conf}");
+    days_go_by(&place, 33);
     place.saw("S3-13", &run, "programs");
 
     // More than the database has is refused before anything is changed.

@@ -188,4 +188,10 @@ fn a_worker_that_dies_loses_no_message() {
     assert!(refused.text.contains("cannot be loaded"), "{}", refused.text);
     let taken = broker.give(&place, 1, &[("queues", "items_0;x")]);
     assert!(taken.text.contains("is no name of a queue"), "{}", taken.text);
+    // A user of that name is somebody else's: their password stays as it is.
+    assert_eq!(broker.ctl(&["add_user", "other", "theirs"]).code, 0);
+    let taken = broker.give(&place, 1, &[("name", "other")]);
+    assert!(taken.text.contains("there is a user other already, and no virtual host"), "{}", taken.text);
+    assert_eq!(broker.ctl(&["authenticate_user", "other", "theirs"]).code, 0);
+    assert!(!broker.ctl(&["list_vhosts"]).stdout.contains("other"));
 }

@@ -11,6 +11,14 @@ use crate::place::Place;
 /// Code that hands what it is given to a shell.
 const SHELL: &str = "import subprocess\n\n\ndef run(words):\n    return subprocess.call(words, shell=True)\n";
 
+/// The list of advisories that can be had as a package.
+pub fn advisories(place: &Place) -> String {
+    let python = place.stack.bin().join("python");
+    let done = finish(Command::new(python).args(["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    format!("{}/safety_db", done.stdout.trim())
+}
+
 struct Service {
     place: Place,
 }
@@ -25,12 +33,8 @@ impl Service {
         Service { place }
     }
 
-    /// The list of advisories that can be had as a package.
     fn advisories(&self) -> String {
-        let python = self.place.stack.bin().join("python");
-        let done = finish(Command::new(python).args(["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]));
-        assert_eq!(done.code, 0, "{}", done.stderr);
-        format!("{}/safety_db", done.stdout.trim())
+        advisories(&self.place)
     }
 
     fn scan(&self, code: i32, more: &[(&str, &str)]) -> Run {
@@ -70,12 +74,14 @@ fn holes_are_found_in_code_packages_permissions_and_logs() {
     service.write("current/requirements.txt", &format!("{pinned}jinja2==2.10\n"));
     service.write("run/token.conf", "set $token x;\n");
     service.write("log/old.log", "GET /login?password=correct-horse-battery\n");
+    service.write("log/packed.log-20260101", "Authorization: Bearer correct-horse-battery\n");
+    assert_eq!(finish(Command::new("gzip").arg(stack.path("log/packed.log-20260101"))).code, 0);
     fs::set_permissions(stack.path("backups"), fs::Permissions::from_mode(0o777)).unwrap();
-    fs::write(
-        stack.path("log/nginx-access.log"),
-        "10.1.2.3 - - [23/Nov/2026:05:00:00 +0000] \"GET /metrics HTTP/1.1\" 401 12 \"-\" \"x\"\n".repeat(101),
-    )
-    .unwrap();
+    // Half of it was rotated and packed meanwhile.
+    let stranger = "10.1.2.3 - - [23/Nov/2026:05:00:00 +0000] \"GET /metrics HTTP/1.1\" 401 12 \"-\" \"x\"\n";
+    service.write("log/nginx-access.log-20260101", &stranger.repeat(51));
+    assert_eq!(finish(Command::new("gzip").arg(stack.path("log/nginx-access.log-20260101"))).code, 0);
+    service.write("log/nginx-access.log", &stranger.repeat(50));
     let holes = service.scan(1, &[]);
     for said in [
         "debug.py:5: B602 (high)",
@@ -85,6 +91,7 @@ fn holes_are_found_in_code_packages_permissions_and_logs() {
         "everybody may write",
         "10.1.2.3 101 times",
         "log/old.log:1",
+        "log/packed.log-20260101.gz:1",
         "look at: code packages permissions logs",
     ] {
         assert!(holes.text.contains(said), "{said}: {}", holes.text);

@@ -136,6 +136,24 @@ impl Site {
         Run { code, text: format!("{}{}", done.stdout, done.stderr), ..self.place.operator.look(&name) }
     }
 
+    /// What it serves is over since yesterday. Its number.
+    fn expire(&self) -> String {
+        let stack = &self.place.stack;
+        let path = |name: &str| stack.path("tls/over").join(name).display().to_string();
+        fs::create_dir(stack.path("tls/over")).unwrap();
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=items.test"]);
+        openssl.args(["-keyout", &path("privkey.pem"), "-out", &path("fullchain.pem")]);
+        let made = finish(openssl.envs(clock("-2d")));
+        assert_eq!(made.code, 0, "{}", made.stderr);
+        stack.link("over", "tls/live");
+        stack.supervisorctl(&["signal", "HUP", "nginx"]);
+        let number = finish(Command::new("openssl").args(["x509", "-noout", "-serial", "-in", &path("fullchain.pem")]));
+        wait("nginx to serve it", || self.serial() == number.stdout);
+        assert!(!self.curl(&format!("https://{DOMAIN}:{}/health", self.https)).contains("200"), "nobody takes it");
+        number.stdout
+    }
+
     /// `curl` as a client that trusts the issuer and knows where the domain is.
     fn curl(&self, url: &str) -> String {
         let trusted = self.issuer.path("root.pem");
@@ -212,8 +230,9 @@ fn a_certificate_is_fetched_served_and_renewed_in_time() {
     assert_eq!(site.serial(), first);
     assert!(site.curl(&https).starts_with("HTTP/2 200"));
 
-    // Every night, by itself.
+    // Every night, by itself, and even when it is over already.
     site.issuer.lead("127.0.0.1");
+    let first = site.expire();
     let scene = &place.operator.scene;
     let copied = finish(Command::new("cp").arg("-r").arg(repository().join("runbooks")).arg(scene.path("runbooks")));
     assert_eq!(copied.code, 0, "{}", copied.stderr);
@@ -229,15 +248,11 @@ fn a_certificate_is_fetched_served_and_renewed_in_time() {
     );
     // Nobody waits for the next minute: the clock of the server is three seconds before it.
     let now = finish(Command::new("date").args(["--utc", "+@%Y-%m-%d %H:%M:57"])).stdout;
-    let log = fs::File::create(scene.path("server.log")).unwrap();
-    let mut server = scene.runward();
-    server.arg("server").env("TZ", "UTC").envs(clock(now.trim())).stdout(log.try_clone().unwrap()).stderr(log);
-    let mut server = server.spawn().unwrap();
+    let server = place.operator.server(clock(now.trim()));
     wait("it to be renewed by itself", || site.serial() != first);
     let tick = || scene.json(&["runs"]).as_array().unwrap().iter().find(|run| run["name"] == "certificate").cloned();
     wait("the run to end", || tick().is_some_and(|run| run["status"] == "succeeded"));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(server.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
-    server.wait().unwrap();
+    drop(server);
     assert!(site.curl(&https).starts_with("HTTP/2 200"));
     place.saw("S2-35", &run, "verify");
 }
