@@ -83,6 +83,8 @@ mod release;
 mod routine;
 #[path = "library/scan.rs"]
 mod scan;
+#[path = "library/seasons.rs"]
+mod seasons;
 #[path = "library/slow.rs"]
 mod slow;
 #[path = "library/tls.rs"]

@@ -18,12 +18,19 @@ impl Archived {
         self.operator.expect(code, "dr_full", &params.collect::<Vec<_>>())
     }
 
-    fn drill(&self, code: i32, more: &[(&str, &str)]) -> Run {
-        let params = self.anew(&self.ground.path("new/server"));
+    /// Where the server is that is destroyed, and where the new one will be.
+    fn both(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
+        let mut params = self.anew(&self.ground.path("new/server"));
         let victim = self.primary.data().display().to_string();
         let own = [("victim", victim.as_str()), ("victim_port", "7001")];
-        let params = params.iter().map(|(name, value)| (&**name, &**value)).chain(own);
-        self.operator.expect(code, "dr_drill", &params.chain(more.iter().copied()).collect::<Vec<_>>())
+        params.extend(own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        params
+    }
+
+    fn drill(&self, code: i32, more: &[(&str, &str)]) -> Run {
+        let params = self.both(more);
+        let params: Vec<_> = params.iter().map(|(name, value)| (&**name, &**value)).collect();
+        self.operator.expect(code, "dr_drill", &params)
     }
 
     fn rebuilt(&self) -> Cluster {
@@ -92,6 +99,31 @@ fn a_drill_that_misses_its_objective_fails() {
     let run = place.drill(1, &[("max_rto", "1ms")]);
     assert!(run.text.contains("the RTO was missed"), "{}", run.text);
     assert!(!place.rebuilt().data().exists(), "the new server is deleted");
+}
+
+#[test]
+fn once_a_year_the_disaster_is_played_and_the_plan_has_its_figures() {
+    let place = Archived::new();
+    place.insert(1, 100);
+    place.backup(0, &[]);
+    let plan = place.operator.scene.path("disaster.md");
+    let path = plan.display().to_string();
+    let params = place.both(&[("plan", &path)]);
+    let params: Vec<_> = params.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let refused = place.operator.drill(1, "maintenance_yearly", &params);
+    assert!(refused.text.contains("this is not a server for drills") && !plan.exists(), "{}", refused.text);
+
+    fs::write(place.primary.data().join("this_server_may_be_destroyed"), "").unwrap();
+    let run = place.operator.drill(0, "maintenance_yearly", &params);
+    assert!(
+        !place.primary.data().exists() && !place.rebuilt().data().exists(),
+        "one is gone, and so is what was built"
+    );
+    let archived = place.ground.path("backup").display().to_string();
+    let (plan, rto) = (fs::read_to_string(&plan).unwrap(), run.show["outputs"]["rto"].to_string());
+    assert!(plan.contains(&format!("**{} s**", rto.trim_matches('"'))) && plan.contains(&archived), "{rto}: {plan}");
+    assert!(run.text.contains("maintenance_yearly.drill succeeded") && run.text.contains("RTO: "), "{}", run.text);
+    place.operator.saw("S2-33 S3-59", &run, "disaster");
 }
 
 #[test]

@@ -155,7 +155,10 @@ fn the_schedules_are_those_of_their_names() {
         ("maintenance_daily/morning", "at 06:15 every day"),
         ("maintenance_weekly/sunday", "at 04:00 on Sunday"),
         ("maintenance_monthly/first", "at 05:00 on day 1 of the month"),
-        ("dr_drill/quarterly", "`0 10 1 1,4,7,10 *`"),
+        ("maintenance_quarterly/quarterly", "`0 4 2 1,4,7,10 *`"),
+        ("maintenance_yearly/yearly", "at 10:00 on day 1 of January"),
+        ("dr_drill/quarterly", "`0 10 1 4,7,10 *`"),
+        ("backup_files/nightly", "at 02:45 every day"),
     ] {
         let shown = finish(place.operator.scene.runward().current_dir(repository()).args(["schedules", "show", name]));
         assert!(shown.stdout.contains(due), "{name}: {}{}", shown.stdout, shown.stderr);

@@ -101,6 +101,14 @@ impl Operator {
         run
     }
 
+    /// Runs the drill of a runbook, and expects this exit code.
+    pub fn drill(&self, code: i32, runbook: &str, params: &[(&str, &str)]) -> Run {
+        let (mut command, name) = self.command(runbook, params);
+        let done = finish(command.arg("--drill"));
+        assert_eq!(done.code, code, "{runbook} {params:?}\n{}{}", done.stdout, done.stderr);
+        Run { code, text: done.stdout + &done.stderr, show: self.scene.json(&["show", &name]) }
+    }
+
     /// Starts it, and leaves it running once it is on the record; the name its run has.
     pub fn start(&self, runbook: &str, params: &[(&str, &str)]) -> (Child, String) {
         let (mut command, name) = self.command(runbook, params);
@@ -130,6 +138,7 @@ impl Operator {
     /// The assertion before this line saw from outside what these rows say, and this step did it: the ledger agrees.
     pub fn saw(&self, rows: &str, run: &Run, step: &str) {
         let runbook = run.show["run"]["name"].as_str().expect("a run that was recorded");
+        let runbook = runbook.strip_suffix(".drill").unwrap_or(runbook); // the same steps
         let status = run.status(step);
         let covers = Covers::of(runbook).unwrap();
         for row in rows.split_whitespace() {

@@ -9,7 +9,7 @@ use crate::operator::Run;
 use crate::place::Place;
 
 /// Code that hands what it is given to a shell.
-const SHELL: &str = "import subprocess\n\n\ndef run(words):\n    return subprocess.call(words, shell=True)\n";
+pub const SHELL: &str = "import subprocess\n\n\ndef run(words):\n    return subprocess.call(words, shell=True)\n";
 
 /// The list of advisories that can be had as a package.
 pub fn advisories(place: &Place) -> String {
