@@ -66,7 +66,13 @@ if [ "${1-}" = long ]; then
   need prometheus-redis-exporter prometheus-redis-exporter
   need pebble pebble
   need certbot certbot
+  # For a Kubernetes, which is built from its source the first time: a quarter of an hour.
+  need etcd etcd-server
+  need /usr/lib/go-1.19/bin/go golang-1.19-go
+  need /usr/lib/cni/bridge containernetworking-plugins
+  need dpkg-source dpkg-dev
   bash tests/stack/venv.sh >/dev/null
+  bash tests/stack/kubernetes/build.sh >/dev/null
   cargo nextest run --workspace --locked --no-fail-fast --test-threads "$slots" --run-ignored only
   exec cargo run --quiet --locked --package runward-library -- coverage --check-long
 fi

@@ -55,6 +55,8 @@ mod frontend;
 mod health;
 #[path = "library/incident.rs"]
 mod incident;
+#[path = "library/kubernetes.rs"]
+mod kubernetes;
 #[path = "library/llm.rs"]
 mod llm;
 #[path = "library/maintenance.rs"]

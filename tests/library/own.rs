@@ -12,18 +12,18 @@ struct Cluster {
     scene: Scene,
 }
 
-impl Cluster {
-    /// The image as its file says, but for the program, which is the one that was built here.
-    fn image(&self) {
-        let file = fs::read_to_string(repository().join("deploy/container/Containerfile")).unwrap();
-        let (_, image) = file.split_once("\n\nFROM ").expect("its second stage");
-        let built = format!("FROM scratch AS build\nCOPY runward /src/target/release/runward\n\nFROM {image}");
-        let context = self.scene.file("image/Containerfile", built).parent().unwrap().display().to_string();
-        fs::copy(env!("CARGO_BIN_EXE_runward"), self.scene.path("image/runward")).unwrap();
-        let file = format!("{context}/Containerfile");
-        self.docker.say(&["build", "--quiet", "--network", "host", "--file", &file, "--tag", "runward", &context]);
-    }
+/// The image as its file says, but for the program, which is the one that was built here.
+pub fn image(docker: &Docker, scene: &Scene, tag: &str) {
+    let file = fs::read_to_string(repository().join("deploy/container/Containerfile")).unwrap();
+    let (_, image) = file.split_once("\n\nFROM ").expect("its second stage");
+    let built = format!("FROM scratch AS build\nCOPY runward /src/target/release/runward\n\nFROM {image}");
+    let context = scene.file("image/Containerfile", built).parent().unwrap().display().to_string();
+    fs::copy(env!("CARGO_BIN_EXE_runward"), scene.path("image/runward")).unwrap();
+    let file = format!("{context}/Containerfile");
+    docker.say(&["build", "--quiet", "--network", "host", "--file", &file, "--tag", tag, &context]);
+}
 
+impl Cluster {
     fn compose(&self, words: &[&str]) -> Command {
         let file = self.scene.path("compose.yaml");
         let mut compose = Command::new("docker-compose");
@@ -55,7 +55,7 @@ impl Cluster {
 #[ignore = "minutes: ./test.sh long"]
 fn a_cluster_in_containers_ends_its_steps_when_it_is_stopped_and_says_what_is_lost_when_it_is_killed() {
     let cluster = Cluster { docker: Docker::start(), scene: Scene::new() };
-    cluster.image();
+    image(&cluster.docker, &cluster.scene, "runward");
     let hello =
         "steps:\n  - {id: who, run: id -u}\n  - {id: long, run: echo it has begun; sleep 5; echo it has ended}\n";
     cluster.scene.file("runbooks/hello.yaml", hello);

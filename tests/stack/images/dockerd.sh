@@ -2,8 +2,9 @@
 # A Docker daemon that touches nothing of the machine: it has process ids, mounts and a network of its own, so with its first process
 # everything goes that it made: containers, mounts, bridges, rules. Other daemons may run beside it.
 #
-#   dockerd.sh STORE RUN: its images and containers are kept below STORE, one daemon at a time; RUN gets its socket `docker.sock`, and
-#   `init`, the number of its first process, which says where its network is: nsenter --net=/proc/$(cat RUN/init)/ns/net
+#   dockerd.sh STORE RUN [OPTION...]: its images and containers are kept below STORE, one daemon at a time; RUN gets its socket
+#   `docker.sock`, `init`, the number of its first process, which says where its network is (nsenter --net=/proc/$(cat RUN/init)/ns/net),
+#   and `groups`, the control group of what it starts
 set -euo pipefail
 here=$(dirname "$0")
 data=$1/docker-$(cat "$here"/{Dockerfile,make.sh,postgres.sh} | sha256sum | cut -c 1-12) run=$2
@@ -20,12 +21,13 @@ ip link set lo up
 touch "$2/inside"
 until ip -4 -o address show tap0 2> /dev/null | grep -q inet; do sleep 0.02; done
 dockerd --data-root "$1" --exec-root /run/docker --pidfile /run/docker.pid --host "unix://$2/docker.sock" \
-  --storage-driver overlay2 --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$3" --log-level warn &
+  --storage-driver overlay2 --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$3" --log-level warn "${@:4}" &
 wait
 '
 groups=runward-$$
+echo "$groups" > "$run/groups"
 setpriv --pdeathsig KILL unshare --mount --net --pid --fork --kill-child=KILL --mount-proc \
-  bash -c "$inside" dockerd "$data" "$run" "$groups" 9>&- &
+  bash -c "$inside" dockerd "$data" "$run" "$groups" "${@:3}" 9>&- &
 outside=$!
 slirp=
 end() {

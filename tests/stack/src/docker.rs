@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use runward_services::{Guard, Signal, until_up};
@@ -20,10 +20,16 @@ pub struct Docker {
 impl Docker {
     /// Has the images of `tests/stack/images` and nothing else.
     pub fn start() -> Docker {
+        Docker::with(&[])
+    }
+
+    /// With these words to the daemon besides.
+    pub(crate) fn with(options: &[&str]) -> Docker {
         let folder = tempfile::Builder::new().prefix("runward-docker-").tempdir().expect("a temporary folder");
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
         let (script, store) = (repository().join("tests/stack/images/dockerd.sh"), target.join("stack"));
-        let command: [&OsStr; 4] = ["bash".as_ref(), script.as_ref(), store.as_ref(), folder.path().as_ref()];
+        let mut command: Vec<&OsStr> = vec!["bash".as_ref(), script.as_ref(), store.as_ref(), folder.path().as_ref()];
+        command.extend(options.iter().map(|option| OsStr::new(*option)));
         let guard = Guard::start(folder.path(), Signal::Terminate, &command);
         let docker = Docker { registry: RefCell::new(None), guard, folder };
         let log = || std::fs::read_to_string(docker.folder.path().join("log")).unwrap_or_default();
@@ -36,6 +42,11 @@ impl Docker {
         docker
     }
 
+    /// Of its socket; it goes with the daemon.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Where clients find it.
     pub fn host(&self) -> String {
         format!("unix://{}", self.folder.path().join("docker.sock").display())
@@ -43,8 +54,18 @@ impl Docker {
 
     /// The words before a program that shall see its network instead of that of the machine.
     pub fn network(&self) -> Vec<String> {
-        let init = std::fs::read_to_string(self.folder.path().join("init")).expect("it is up");
-        vec!["nsenter".to_owned(), format!("--net=/proc/{}/ns/net", init.trim())]
+        vec!["nsenter".to_owned(), format!("--net=/proc/{}/ns/net", self.init())]
+    }
+
+    /// A program beside the daemon: it sees its processes, mounts and network, and ends when the daemon does.
+    pub(crate) fn within(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.init(), "--mount", "--net", "--pid"]).args(words);
+        command
+    }
+
+    fn init(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("init")).expect("it is up").trim().to_owned()
     }
 
     /// A program in its network.

@@ -8,10 +8,12 @@ pub mod coverage;
 pub mod covers;
 mod docker;
 pub mod evidence;
+mod kubernetes;
 pub mod rows;
 mod stack;
 
 pub use docker::Docker;
+pub use kubernetes::Kubernetes;
 pub use stack::Stack;
 
 use std::path::Path;
