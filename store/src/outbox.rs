@@ -64,6 +64,8 @@ pub enum Settled {
     Later {
         after: Duration,
         error: String,
+        /// It reached nobody, for a reason that holds for every message of its channel.
+        away: bool,
     },
     /// Never again by itself.
     Dead {
@@ -105,6 +107,8 @@ pub struct DeliveryRow {
     pub ended_at: Option<i64>,
     /// What the last try came to.
     pub error: Option<String>,
+    /// Whether that reached nobody.
+    pub away: bool,
 }
 
 /// Which notices: the newest first.
@@ -147,8 +151,8 @@ pub trait Outbox: Ledger {
     /// Says what came of a try. False if it is not this sender's any more.
     async fn settle(&self, taken: &Taken, sender: &str, settled: &Settled) -> Result<bool, LedgerError>;
 
-    /// Its receiver answers: what failed before and waits to be tried again is due now. How many those are. What somebody has
-    /// taken stays his.
+    /// Its receiver took a message: what reached nobody before and waits to be tried again is due now. How many those are. What
+    /// somebody has taken stays his, and what the receiver itself did not take keeps its pauses.
     async fn hurry(&self, channel: &str) -> Result<u64, LedgerError>;
 
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, LedgerError>;
@@ -166,6 +170,12 @@ impl Unrouted {
 
     pub(crate) fn named(word: &str) -> Option<Unrouted> {
         [Unrouted::NoRoute, Unrouted::TooOld].into_iter().find(|one| one.as_str() == word)
+    }
+}
+
+impl Settled {
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self, Settled::Later { away: true, .. })
     }
 }
 
@@ -192,7 +202,7 @@ pub(crate) fn outcome(settled: &Settled, now: i64, until: i64) -> (DeliveryState
     match settled {
         Settled::Delivered => (DeliveryState::Delivered, now, None),
         Settled::Dead { error } => (DeliveryState::Dead, now, Some(error.clone())),
-        Settled::Later { after, error } => {
+        Settled::Later { after, error, .. } => {
             let due = now.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
             match due < until {
                 true => (DeliveryState::Waiting, due, Some(error.clone())),

@@ -1,13 +1,13 @@
 """A mail server that keeps what it gets. Usage: mail_sink.py PORT FILE [CERT KEY USER PASSWORD]
 
+With the port 0 it takes a free one. It says on which it listens.
 Each mail is appended to FILE. An address that begins with `nobody` is refused for good, one that begins with `later` for now.
 With a certificate it wants STARTTLS, and this login."""
+import asyncio
 import ssl
 import sys
-import time
 
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult
+from aiosmtpd.smtp import SMTP, AuthResult
 
 port, file, rest = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
 
@@ -37,8 +37,13 @@ if rest:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(rest[0], rest[1])
     more = dict(require_starttls=True, tls_context=context, auth_required=True, authenticator=login)
-controller = Controller(Sink(), hostname="127.0.0.1", port=port, **more)
-controller.start()
-print("listening", flush=True)
-while True:
-    time.sleep(3600)
+
+
+async def serve():
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(Sink(), hostname="localhost", **more), "127.0.0.1", port)
+    print("listening on", server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+asyncio.run(serve())

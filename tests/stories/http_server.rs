@@ -1,8 +1,10 @@
 //! A small real HTTP server in a thread: it keeps what it was asked, and answers as a story wants.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+
+use socket2::{Domain, Socket, Type};
 
 /// What a client sent.
 #[derive(Debug, Clone)]
@@ -46,6 +48,28 @@ impl Server {
 
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("no panic").clone()
+    }
+}
+
+/// An address at which nothing listens, and which nobody else gets: a server that is down.
+pub struct Down(Socket);
+
+impl Down {
+    pub fn new() -> Down {
+        let held = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        held.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        Down(held)
+    }
+
+    pub fn base(&self) -> String {
+        let address = self.0.local_addr().ok().and_then(|address| address.as_socket());
+        format!("http://{}", address.expect("its address"))
+    }
+
+    /// It is there again.
+    pub fn up(self, answer: impl Fn(&Asked, &mut TcpStream) + Send + 'static) -> Server {
+        self.0.listen(128).expect("a socket that listens");
+        Server::on(self.0.into(), answer)
     }
 }
 

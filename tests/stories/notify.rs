@@ -1,6 +1,6 @@
 //! People are told what happens to runs: at least once, with one id, and never at the cost of a run.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::harness::{Done, Scene, finish, kill_9, repository, step_of, wait};
-use crate::http_server::{Asked, Server, reply};
+use crate::http_server::{Asked, Down, Server, reply};
 use crate::server::Machine;
 
 /// Divides the time between two tries.
@@ -24,10 +24,6 @@ pub fn webhook(name: &str, url: &str) -> String {
 /// A receiver that answers this.
 pub fn receiver(status: &'static str) -> Server {
     Server::start(move |_, stream| reply(stream, status, "", ""))
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn fast(scene: &Scene, args: &[&str]) -> Done {
@@ -114,8 +110,8 @@ fn a_notify_step_takes_no_worker_and_says_what_became_of_it() {
 
 #[test]
 fn a_receiver_that_is_down_gets_each_when_it_is_back_and_no_run_waits_for_it() {
-    let (scene, port) = (Scene::new(), free_port());
-    scene.file("runward.toml", webhook("ops", &format!("http://127.0.0.1:{port}/hook")));
+    let (scene, ops) = (Scene::new(), Down::new());
+    scene.file("runward.toml", webhook("ops", &(ops.base() + "/hook")));
     scene.file("f.yaml", FAILS);
     for _ in 0..3 {
         let done = fast(&scene, &["run", "f.yaml"]);
@@ -125,7 +121,7 @@ fn a_receiver_that_is_down_gets_each_when_it_is_back_and_no_run_waits_for_it() {
     let still = fast(&scene, &["notify", "deliver"]);
     assert_eq!((still.code, still.stdout.contains("3 on their way")), (1, true), "{}{}", still.stdout, still.stderr);
     assert!(scene.expect(0, &["doctor"]).stdout.contains("3 notifications are on their way"));
-    let ops = Server::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), |_, stream| reply(stream, "200 OK", "", ""));
+    let ops = ops.up(|_, stream| reply(stream, "200 OK", "", ""));
     wait("all of them", || fast(&scene, &["notify", "deliver"]).code == 0);
     let mut came = ids(&ops.asked());
     came.sort();
@@ -235,8 +231,8 @@ fn an_unknown_channel_is_said_by_the_plan_and_by_the_run_and_waits_for_whoever_h
 
 #[test]
 fn a_run_in_a_folder_with_other_channels_leaves_what_waits_for_a_receiver_that_is_down() {
-    let (scene, other, port) = (Scene::new(), receiver("200 OK"), free_port());
-    scene.file("runward.toml", webhook("room", &format!("http://127.0.0.1:{port}/")));
+    let (scene, other, room) = (Scene::new(), receiver("200 OK"), Down::new());
+    scene.file("runward.toml", webhook("room", &room.base()));
     scene.file("f.yaml", FAILS);
     scene.expect(1, &["run", "f.yaml"]);
     assert_eq!(states(&scene), ["room waiting"]);
@@ -302,14 +298,15 @@ impl Drop for Mail {
     }
 }
 
-fn mail_sink(scene: &Scene, port: u16, more: &[&str]) -> Mail {
+fn mail_sink(scene: &Scene, more: &[&str]) -> Mail {
     let sink = repository().join("tests/files/mail_sink.py");
     let file = scene.path("mails");
     let mut command = Command::new("/usr/bin/python3"); // Debian's own: its packages are its
-    command.arg(sink).arg(port.to_string()).arg(file).args(more).current_dir(scene.path(""));
+    command.arg(sink).arg("0").arg(file).args(more).current_dir(scene.path(""));
     let mut child = command.stdout(Stdio::piped()).spawn().expect("python3-aiosmtpd is installed");
-    let mut line = [0; 9];
-    child.stdout.as_mut().unwrap().read_exact(&mut line).expect("it listens");
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).expect("it listens");
+    let port = line.trim().strip_prefix("listening on ").and_then(|port| port.parse().ok()).expect("its port");
     Mail(child, port)
 }
 
@@ -322,7 +319,7 @@ fn smtp(name: &str, port: u16, to: &str, more: &str) -> String {
 #[test]
 fn a_mail_says_it_in_the_subject_and_no_value_makes_a_header() {
     let scene = Scene::new();
-    let mail = mail_sink(&scene, free_port(), &[]);
+    let mail = mail_sink(&scene, &[]);
     let channel = |name: &str, to: &str| smtp(name, mail.1, to, "tls = \"none\"");
     scene.file("runward.toml", channel("ops", "oncall@example.com"));
     scene.file(
@@ -365,7 +362,7 @@ fn a_mail_goes_through_tls_with_a_login_whose_password_is_nowhere() {
                 openssl x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ca.cnf -extensions leaf -out leaf.pem";
     let made = finish(Command::new("sh").args(["-ec", make]).current_dir(scene.path("")));
     assert_eq!(made.code, 0, "{}", made.stderr);
-    let mail = mail_sink(&scene, free_port(), &["leaf.pem", "leaf.key", "runward", "canary-of-the-mail"]);
+    let mail = mail_sink(&scene, &["leaf.pem", "leaf.key", "runward", "canary-of-the-mail"]);
     let login = "user = \"runward\"\npassword = {env = \"MAIL_PASSWORD\"}";
     scene.file("runward.toml", smtp("ops", mail.1, "oncall@example.com", login));
     scene.file("f.yaml", FAILS);

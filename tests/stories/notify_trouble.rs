@@ -6,8 +6,8 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use crate::harness::{Done, Scene, finish, wait};
-use crate::http_server::{Server, reply};
-use crate::notify::{FAILS, free_port, notices, receiver, states, webhook};
+use crate::http_server::{Down, Server, reply};
+use crate::notify::{FAILS, body, notices, receiver, states, webhook};
 
 fn sql(scene: &Scene, text: &str) -> Done {
     let done =
@@ -64,8 +64,8 @@ fn a_receiver_that_never_answers_is_not_tried_again_by_every_run() {
 #[test]
 fn a_ledger_that_takes_nothing_is_not_asked_over_and_over() {
     let scene = Scene::new();
-    let port = free_port();
-    scene.file("runward.toml", webhook("ops", &format!("http://127.0.0.1:{port}/")));
+    let ops = Down::new();
+    scene.file("runward.toml", webhook("ops", &ops.base()));
     scene.file("f.yaml", FAILS);
     scene.expect(1, &["run", "f.yaml"]);
     sql(&scene, "UPDATE deliveries SET due_at = 0");
@@ -76,7 +76,7 @@ fn a_ledger_that_takes_nothing_is_not_asked_over_and_over() {
     let mut server = scene.start(&["server"]);
     let waits = || scene.read("started.out").matches("notifications wait").count();
     wait("it to be said", || waits() > 0);
-    let ops = Server::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), |_, stream| reply(stream, "200 OK", "", ""));
+    let ops = ops.up(|_, stream| reply(stream, "200 OK", "", ""));
     sql(&scene, "DROP TRIGGER full");
     wait("it to arrive", || states(&scene) == ["ops delivered"]);
     assert_eq!((waits(), ops.asked().len()), (1, 1), "{}", scene.read("started.out"));
@@ -109,41 +109,80 @@ fn a_template_that_cannot_be_filled_in_is_found_before_the_night() {
     assert!(done.stderr.contains("notify.channels.ops.subject` cannot be filled in"), "{}", done.stderr);
     scene.file("runward.toml", webhook("ops", &ops.base()) + "subject = \"{{ runbook | upper }}\"\n");
     scene.expect(1, &["run", "f.yaml"]);
-    let told = crate::notify::body(&ops.asked()[0]);
+    let told = body(&ops.asked()[0]);
     assert_eq!(told["subject"], "NIGHTLY", "{told:#}");
 }
 
 #[test]
 fn a_receiver_that_answers_again_gets_what_waits_for_it_at_once() {
-    let (scene, port) = (Scene::new(), free_port());
-    scene.file("runward.toml", webhook("ops", &format!("http://127.0.0.1:{port}/")));
+    let (scene, ops) = (Scene::new(), Down::new());
+    scene.file("runward.toml", webhook("ops", &ops.base()));
     scene.file("f.yaml", FAILS);
     for _ in 0..3 {
         scene.expect(1, &["run", "f.yaml"]);
     }
     // It was away for so long that each of them would wait for hours.
     sql(&scene, "UPDATE deliveries SET due_at = due_at + 36000000, tries = 14");
-    let ops = Server::on(TcpListener::bind(("127.0.0.1", port)).unwrap(), |_, stream| reply(stream, "200 OK", "", ""));
+    let ops = ops.up(|_, stream| reply(stream, "200 OK", "", ""));
     scene.expect(1, &["run", "f.yaml"]);
     assert_eq!((ops.asked().len(), states(&scene)), (4, vec!["ops delivered".to_owned(); 4]));
 }
 
 #[test]
+fn what_a_receiver_never_takes_is_not_tried_again_whenever_it_takes_something_else() {
+    let scene = Scene::new();
+    let ops = Server::start(|asked, stream| {
+        let taken = body(asked)["params"] != "env=bad";
+        reply(stream, if taken { "200 OK" } else { "500 Internal Server Error" }, "", "");
+    });
+    scene.file("runward.toml", webhook("ops", &ops.base()));
+    scene.file("f.yaml", FAILS);
+    scene.expect(1, &["run", "f.yaml", "-p", "env=bad"]);
+    sql(&scene, "UPDATE deliveries SET due_at = due_at + 36000000");
+    scene.expect(1, &["run", "f.yaml"]);
+    assert_eq!((ops.asked().len(), states(&scene)), (2, vec!["ops waiting".into(), "ops delivered".into()]));
+}
+
+#[test]
+fn a_message_that_has_arrived_is_no_failure_because_nothing_else_can_be_hurried() {
+    let (scene, ops) = (Scene::new(), Down::new());
+    scene.file("runward.toml", webhook("ops", &ops.base()));
+    scene.file("f.yaml", FAILS);
+    scene.expect(1, &["run", "f.yaml"]);
+    // It cannot be made due again.
+    sql(&scene, "UPDATE deliveries SET due_at = due_at + 36000000");
+    sql(
+        &scene,
+        "CREATE TRIGGER full BEFORE UPDATE OF due_at ON deliveries WHEN OLD.tries = 1 AND NEW.state = 'waiting' AND OLD.sender IS NULL \
+                 BEGIN SELECT raise(ABORT, 'no space left'); END",
+    );
+    let ops = ops.up(|_, stream| reply(stream, "200 OK", "", ""));
+    let done = scene.expect(1, &["run", "f.yaml"]);
+    assert_eq!((ops.asked().len(), states(&scene)), (1, vec!["ops waiting".into(), "ops delivered".into()]));
+    assert!(done.stderr.contains("keeps waiting") && !done.stderr.contains("notifications wait"), "{}", done.stderr);
+    sql(&scene, "DROP TRIGGER full");
+    scene.expect(1, &["run", "f.yaml"]);
+    assert_eq!((ops.asked().len(), states(&scene)), (3, vec!["ops delivered".to_owned(); 3]));
+}
+
+#[test]
 fn a_ledger_that_does_not_take_what_came_of_one_channel_keeps_no_other_from_being_told() {
-    let (scene, ports) = (Scene::new(), [free_port(), free_port()]);
-    let [bad, ops] = ports.map(|port| format!("http://127.0.0.1:{port}/"));
-    scene.file("runward.toml", webhook("bad", &bad) + &webhook("ops", &ops));
+    let (scene, bad, ops) = (Scene::new(), Down::new(), Down::new());
+    scene.file("runward.toml", webhook("bad", &bad.base()) + &webhook("ops", &ops.base()));
     scene.file("f.yaml", FAILS);
     scene.expect(1, &["run", "f.yaml"]);
     let full = "CREATE TRIGGER full BEFORE UPDATE ON deliveries WHEN OLD.channel = 'bad' BEGIN SELECT raise(ABORT, 'no space left'); END";
     sql(&scene, &format!("UPDATE deliveries SET due_at = 0; {full}"));
-    let [bad, ops] = ports.map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
-    let bad = Server::on(bad, |_, stream| reply(stream, "200 OK", "", ""));
-    let ops = Server::on(ops, |_, stream| {
-        std::thread::sleep(std::time::Duration::from_millis(500)); // the other one fails meanwhile
+    let bad = bad.up(|_, stream| reply(stream, "200 OK", "", ""));
+    let log = scene.path("log");
+    let ops = ops.up(move |_, stream| {
+        let refused = || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("no space left"));
+        wait("the other one to fail first", refused);
         reply(stream, "200 OK", "", "");
     });
-    let done = scene.run(&["notify", "deliver"]);
+    let mut deliver = scene.runward();
+    deliver.envs([("RUNWARD_LOG", "debug"), ("RUNWARD_LOG_FILE", "log")]).args(["notify", "deliver"]);
+    let done = finish(&mut deliver);
     assert!(done.code != 0 && done.stderr.matches("no space left").count() == 1, "{} {}", done.code, done.stderr);
     assert_eq!(states(&scene), ["bad waiting", "ops delivered"]);
     sql(&scene, "DROP TRIGGER full");

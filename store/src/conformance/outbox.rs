@@ -184,7 +184,7 @@ pub async fn a_delivery_that_fails_comes_due_again_and_ends_in_time(ledger: Lett
     ends(&*ledger, "run-1", FAILED).await;
     to(&*ledger, &["ops"]).await;
     let taken = take(&*ledger, "ops", LEASE).await.remove(0);
-    let later = |after| Settled::Later { after, error: "nothing listens \0 备".into() };
+    let later = |after| Settled::Later { after, error: "nothing listens \0 备".into(), away: true };
     assert!(ledger.settle(&taken, "me", &later(LONG)).await.unwrap());
     let work = ledger.work().await.unwrap();
     assert!(work.channels.is_empty() && work.next_ms.is_some_and(|ms| ms > 3_000_000), "{work:?}");
@@ -208,10 +208,10 @@ pub async fn what_waits_for_a_receiver_that_answers_again_is_due_at_once(ledger:
         ends(&*ledger, id, FAILED).await;
     }
     to(&*ledger, &["ops", "oncall"]).await;
-    let later = Settled::Later { after: LONG, error: "nothing listens".into() };
+    let later = |away| Settled::Later { after: LONG, error: "nothing listens".into(), away };
     let [taken, other] = [take(&*ledger, "ops", LEASE).await, take(&*ledger, "oncall", LEASE).await];
     for taken in taken[..2].iter().chain(&other) {
-        assert!(ledger.settle(taken, "me", &later).await.unwrap());
+        assert!(ledger.settle(taken, "me", &later(true)).await.unwrap());
     }
     assert_eq!(ledger.hurry("ops").await.unwrap(), 2, "not what is being sent, and not another channel's");
     assert_eq!(ledger.hurry("ops").await.unwrap(), 0);
@@ -219,6 +219,9 @@ pub async fn what_waits_for_a_receiver_that_answers_again_is_due_at_once(ledger:
     let again = take(&*ledger, "ops", LEASE).await;
     assert_eq!(again.iter().map(|it| it.tries).collect::<Vec<_>>(), [2, 2]);
     assert!(ledger.settle(&taken[2], "me", &Settled::Delivered).await.unwrap());
+    assert!(ledger.settle(&again[0], "me", &later(false)).await.unwrap());
+    assert!(ledger.settle(&again[1], "me", &Settled::Delivered).await.unwrap());
+    assert_eq!(ledger.hurry("ops").await.unwrap(), 0, "its receiver was there, and did not take it");
 }
 
 pub async fn what_is_dead_is_tried_again_on_the_record(ledger: Letters) {

@@ -77,8 +77,8 @@ impl World {
         let error = "HTTP 503".to_owned();
         let settled = match self.draw(5) {
             0 | 1 => Settled::Delivered,
-            2 => Settled::Later { after: Duration::ZERO, error },
-            3 => Settled::Later { after: LEASE, error },
+            2 => Settled::Later { after: Duration::ZERO, error, away: true },
+            3 => Settled::Later { after: LEASE, error, away: true },
             _ => Settled::Dead { error },
         };
         let other = SENDERS[(sender + 1) % SENDERS.len()];

@@ -137,6 +137,7 @@ impl Outbox for MemoryLedger {
                         until: now + STALE_AFTER.as_millis() as i64,
                         ended_at: None,
                         error: None,
+                        away: false,
                     };
                     letters.deliveries.insert((id.clone(), channel.clone()), (row, None));
                 }
@@ -176,7 +177,7 @@ impl Outbox for MemoryLedger {
             let ours = found.filter(|(row, whose)| is_waiting(row) && whose.as_deref() == Some(sender));
             let Some((row, whose)) = ours else { return false };
             (row.state, row.due_at, row.error) = outcome(settled, now, row.until);
-            row.ended_at = (!is_waiting(row)).then_some(now);
+            (row.ended_at, row.away) = ((!is_waiting(row)).then_some(now), settled.is_away());
             *whose = None;
             true
         })
@@ -184,7 +185,7 @@ impl Outbox for MemoryLedger {
 
     async fn hurry(&self, channel: &str) -> Result<u64, LedgerError> {
         self.letters(|letters, now| {
-            let waits = |row: &DeliveryRow| row.channel == channel && is_waiting(row) && row.due_at > now;
+            let waits = |row: &DeliveryRow| row.channel == channel && is_waiting(row) && row.due_at > now && row.away;
             let found = letters.deliveries.values_mut().filter(|(row, whose)| waits(row) && whose.is_none());
             found.map(|(row, _)| row.due_at = now).count() as u64
         })

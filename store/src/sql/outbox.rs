@@ -182,7 +182,7 @@ pub(super) async fn settle(
     let query = sqlx::query_scalar(sql).bind(&taken.notice.id).bind(stored(&taken.channel)).bind(sender);
     let Some(until) = query.fetch_optional(&mut *connection).await? else { return Ok(false) };
     let (state, due_at, error) = outcome(settled, now, until);
-    let sql = "UPDATE deliveries SET state = $3, due_at = $4, ended_at = $5, error = $6, sender = NULL \
+    let sql = "UPDATE deliveries SET state = $3, due_at = $4, ended_at = $5, error = $6, away = $7, sender = NULL \
                WHERE notice = $1 AND channel = $2";
     sqlx::query(sql)
         .bind(&taken.notice.id)
@@ -191,6 +191,7 @@ pub(super) async fn settle(
         .bind(due_at)
         .bind((state != DeliveryState::Waiting).then_some(now))
         .bind(error.as_deref().map(stored))
+        .bind(settled.is_away())
         .execute(connection)
         .await?;
     Ok(true)
@@ -199,7 +200,7 @@ pub(super) async fn settle(
 pub(super) async fn hurry(connection: &mut Connection, channel: &str, now: i64) -> Result<u64, sqlx::Error> {
     let sql = concat!(
         "UPDATE deliveries SET due_at = $2 WHERE (notice, channel) IN (SELECT notice, channel FROM deliveries \
-         WHERE state = 'waiting' AND channel = $1 AND due_at > $2 AND sender IS NULL",
+         WHERE state = 'waiting' AND channel = $1 AND due_at > $2 AND sender IS NULL AND away",
         passing!("deliveries"),
         ")"
     );
@@ -260,7 +261,7 @@ async fn deliveries(
     of: &[NoticeRow],
 ) -> Result<BTreeMap<String, Vec<DeliveryRow>>, sqlx::Error> {
     let sql = concat!(
-        "SELECT notice, channel, state, tries, due_at, until, ended_at, error FROM deliveries \
+        "SELECT notice, channel, state, tries, due_at, until, ended_at, error, away FROM deliveries \
          WHERE notice IN (SELECT item.value ->> 'id' FROM ",
         items!(),
         ") ORDER BY notice, channel"
@@ -277,6 +278,7 @@ async fn deliveries(
             until: row.try_get("until")?,
             ended_at: row.try_get("ended_at")?,
             error: error.map(shown),
+            away: row.try_get("away")?,
         });
     }
     Ok(found)

@@ -69,7 +69,7 @@ fn message(mail: &Mail, taken: &Taken, words: &Words) -> Result<Message, String>
 fn hand_over(mail: &Mail, message: &Message, secrets: &mut Secrets<'_>) -> Result<Result<Response, Error>, Failed> {
     let tls = match mail.tls {
         Tls::None => None,
-        _ => Some(TlsParameters::new(mail.server.clone()).map_err(|error| Failed::Later(error.to_string()))?),
+        _ => Some(TlsParameters::new(mail.server.clone()).map_err(|error| Failed::Away(error.to_string()))?),
     };
     let login = match &mail.login {
         Some(login) => {
@@ -111,7 +111,7 @@ fn me() -> ClientId {
     name.filter(|name| name.is_ascii() && !name.is_empty()).map_or_else(ClientId::default, ClientId::Domain)
 }
 
-/// A refusal with a code from 500 on is for good; everything else may be another time.
+/// A refusal with a code from 500 on is for good, one with another code for now; without a code nobody has answered.
 fn explain(mail: &Mail, error: &Error) -> Failed {
     let server = format!("{}:{}", mail.server, mail.port.unwrap_or(mail.tls.port()));
     let mut said = error.to_string();
@@ -124,8 +124,9 @@ fn explain(mail: &Mail, error: &Error) -> Failed {
         source = inner.source();
     }
     let why = format!("{server}: {said}");
-    match error.is_permanent() {
-        true => Failed::Never(why),
-        false => Failed::Later(why),
+    match error.status() {
+        _ if error.is_permanent() => Failed::Never(why),
+        Some(_) => Failed::Later(why),
+        None => Failed::Away(why),
     }
 }

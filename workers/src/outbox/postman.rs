@@ -5,11 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use runward_engine::run::RunId;
 use runward_engine::run::retry::{delay, draw};
 use runward_engine::runbook::model::{Jitter, Retry};
@@ -34,7 +32,7 @@ const TRY_MAX: Duration = Duration::from_secs(60);
 /// Between two tries at a ledger that does not answer.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// A receiver that answers gets what waits for it at once, but not more often: so what it refuses each time comes this often.
+/// A receiver that takes a message gets at once what reached nobody before, but not more often: it may come and go.
 const HURRIED_EVERY: Duration = Duration::from_secs(30);
 
 /// Between two looks at what is due of a channel that is not configured here.
@@ -67,7 +65,6 @@ pub struct Postman {
 enum Lane {
     Done,
     Failed(LedgerError),
-    Panicked,
     /// It did nothing for a while, after one that failed.
     Rested,
 }
@@ -197,7 +194,10 @@ impl Postman {
         for channel in known {
             if self.busy.insert(channel.clone()) {
                 let post = Arc::clone(&self.post);
-                self.begin(channel.clone(), async move { post.lane(&channel).await });
+                self.lanes.spawn(async move {
+                    let ended = post.lane(&channel).await;
+                    (channel, ended.map_or_else(Lane::Failed, |()| Lane::Done))
+                });
             }
         }
         let next = work.next_ms.map(Duration::from_millis).unwrap_or(self.post.pace.outbox);
@@ -220,21 +220,12 @@ impl Postman {
         Ok(())
     }
 
-    /// What goes wrong in one lane, whatever it is, is the end of that lane and of nothing else.
-    fn begin(&mut self, channel: String, lane: impl Future<Output = Result<(), LedgerError>> + Send + 'static) {
-        self.lanes.spawn(async move {
-            let ended = AssertUnwindSafe(lane).catch_unwind().await;
-            (channel, ended.map_or(Lane::Panicked, |ended| ended.map_or_else(Lane::Failed, |()| Lane::Done)))
-        });
-    }
-
     /// Returns what failed, and leaves that channel busy.
     fn free(&mut self, ended: Result<(String, Lane), tokio::task::JoinError>) -> Option<(String, LedgerError)> {
         match ended {
-            Ok((channel, Lane::Failed(error))) => return Some((channel, error)),
-            Ok((channel, Lane::Panicked)) => {
-                warn!(channel, "sending notifications failed by a fault of this program; it is tried again");
-                self.lanes.spawn(rested(channel));
+            Ok((channel, Lane::Failed(error))) => {
+                debug!(channel, "the ledger does not take what came of its messages: {error}");
+                return Some((channel, error));
             }
             Ok((channel, lane)) => {
                 self.busy.remove(&channel);
@@ -344,11 +335,8 @@ impl Post {
                 info!(id = taken.notice.id, channel = taken.channel, answer, "delivered");
                 Settled::Delivered
             }
-            Err(Failed::Later(error)) => {
-                let after = self.again(&taken);
-                debug!(id = taken.notice.id, channel = taken.channel, error, ?after, "not delivered yet");
-                Settled::Later { after, error }
-            }
+            Err(Failed::Away(error)) => self.later(&taken, error, true),
+            Err(Failed::Later(error)) => self.later(&taken, error, false),
             Err(Failed::Never(error)) => {
                 warn!(id = taken.notice.id, channel = taken.channel, error, "a notification is a dead letter");
                 Settled::Dead { error }
@@ -356,10 +344,23 @@ impl Post {
         };
         self.outbox.settle(&taken, &self.session, &settled).await?;
         if settled == Settled::Delivered && self.may_hurry(&taken.channel) {
-            let hurried = self.outbox.hurry(&taken.channel).await?;
-            debug!(channel = taken.channel, hurried, "its receiver answers: what waited for it is due");
+            match self.outbox.hurry(&taken.channel).await {
+                Ok(hurried) => {
+                    debug!(channel = taken.channel, hurried, "its receiver is there: what waited for it is due")
+                }
+                // What was to be written down is: this message has arrived, and the others come at their own time.
+                Err(error) => {
+                    warn!(channel = taken.channel, "what waits for a receiver that is back keeps waiting: {error}")
+                }
+            }
         }
         Ok(())
+    }
+
+    fn later(&self, taken: &Taken, error: String, away: bool) -> Settled {
+        let after = self.again(taken);
+        debug!(id = taken.notice.id, channel = taken.channel, error, away, ?after, "not delivered yet");
+        Settled::Later { after, error, away }
     }
 
     fn may_hurry(&self, channel: &str) -> bool {
@@ -382,14 +383,14 @@ impl Post {
         let thread = std::thread::Builder::new().name("notify".to_owned());
         let spawned = thread.spawn(move || tell.send(send(&it, &channel, &sender)));
         if let Err(error) = spawned {
-            return Err(Failed::Later(format!("no thread can be started: {error}")));
+            return Err(Failed::Away(format!("no thread can be started: {error}")));
         }
-        let later = |why: &str| Err(Failed::Later(why.to_owned()));
+        let away = |why: &str| Err(Failed::Away(why.to_owned()));
         let mut over = self.over.subscribe();
         tokio::select! {
-            sent = told => sent.unwrap_or_else(|_| later("sending it ended without an answer")),
-            () = tokio::time::sleep(TRY_MAX * slowness) => later("it did not end in time"),
-            _ = over.wait_for(|over| *over) => later("no answer as long as the command that sent it waited"),
+            sent = told => sent.unwrap_or_else(|_| away("sending it ended without an answer")),
+            () = tokio::time::sleep(TRY_MAX * slowness) => away("it did not end in time"),
+            _ = over.wait_for(|over| *over) => away("no answer as long as the command that sent it waited"),
         }
     }
 
@@ -405,31 +406,5 @@ impl Post {
         };
         let name = format!("{}/{}", taken.notice.id, taken.channel);
         delay(&policy, taken.tries, draw(0, &name, taken.tries)).max(self.pace.letter_again / 10)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use runward_store::MemoryLedger;
-
-    use super::*;
-    use crate::secrets::sealed::Store;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lane_that_breaks_is_begun_again_and_the_others_go_on() {
-        let sender = Sender {
-            host: "here".to_owned(),
-            secrets: crate::secrets::find::Place {
-                cwd: "/".into(),
-                sealed: Store { file: "/nowhere/sealed".into(), key_file: None },
-            },
-            http: Default::default(),
-        };
-        let outbox = Arc::new(MemoryLedger::default());
-        let mut postman = Postman::new(outbox, Directory::default(), sender, "me".to_owned(), Scope::All);
-        postman.busy.insert("ops".to_owned());
-        postman.begin("ops".to_owned(), async { panic!("a fault of ours") });
-        postman.finish(Duration::from_secs(60)).await.unwrap();
-        assert!(postman.busy.is_empty());
     }
 }

@@ -24,7 +24,9 @@ const PART_BYTES_MIN: usize = 8;
 /// Why it did not arrive, as far as anybody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failed {
-    /// Another time it may work.
+    /// It reached nobody, for a reason that holds for every message of this channel.
+    Away(String),
+    /// Its receiver does not take it now.
     Later(String),
     /// The receiver does not want it, or nobody can send it.
     Never(String),
@@ -51,6 +53,7 @@ pub fn send(taken: &Taken, channel: &Channel, sender: &Sender) -> Result<String,
     let shown = |text: String| secrets.hide(&text);
     match sent {
         Ok(answer) => Ok(shown(answer)),
+        Err(Failed::Away(why)) => Err(Failed::Away(shown(why))),
         Err(Failed::Later(why)) => Err(Failed::Later(shown(why))),
         Err(Failed::Never(why)) => Err(Failed::Never(shown(why))),
     }
@@ -68,9 +71,9 @@ impl Secrets<'_> {
     pub(super) fn get(&mut self, what: &str, provider: &Provider) -> Result<String, Failed> {
         let name = format!("`{what}` of the channel {}", self.channel);
         let wanted = Wanted { name: name.clone(), form: Form::Variable, provider: provider.clone() };
-        let given = find(&[wanted], self.place).map_err(Failed::Later)?;
+        let given = find(&[wanted], self.place).map_err(Failed::Away)?;
         let value = given.first().map(|given| given.value.line().to_vec()).unwrap_or_default();
-        let value = String::from_utf8(value).map_err(|_| Failed::Later(format!("the secret {name} is not UTF-8")))?;
+        let value = String::from_utf8(value).map_err(|_| Failed::Away(format!("the secret {name} is not UTF-8")))?;
         self.values.push(value.clone());
         Ok(value)
     }

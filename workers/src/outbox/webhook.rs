@@ -37,7 +37,7 @@ pub(super) fn send(
         headers.push(("x-runward-signature".to_owned(), signature(secret.as_bytes(), at, &body)));
     }
     match post(&url, headers, body, sender.http.clone(), ANSWER_MAX) {
-        Err(why) => Err(Failed::Later(why)),
+        Err(why) => Err(Failed::Away(why)),
         Ok((status @ 200..=299, _)) => Ok(format!("HTTP {status}")),
         Ok((status, answer)) => {
             // First hidden, then cut: what is left of a secret would not be known any more.
@@ -48,6 +48,8 @@ pub(super) fn send(
                 // A receiver that is being set up, or whose key is being changed, says so too.
                 401 | 403 | 404 | 408 | 425 | 429 => Err(Failed::Later(why)),
                 400..=499 => Err(Failed::Never(why)),
+                // What stands before a receiver says so while that is not there.
+                502..=504 => Err(Failed::Away(why)),
                 _ => Err(Failed::Later(why)),
             }
         }

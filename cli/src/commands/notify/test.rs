@@ -33,7 +33,7 @@ pub async fn run(config: &Config, name: &str, format: Format) -> Result<i32, Fai
     let sent = sent.unwrap_or_else(|error| Err(Failed::Never(error.to_string())));
     let (delivered, said) = match sent {
         Ok(answer) => (true, answer),
-        Err(Failed::Later(why) | Failed::Never(why)) => (false, why),
+        Err(Failed::Away(why) | Failed::Later(why) | Failed::Never(why)) => (false, why),
     };
     match (format, delivered) {
         (Format::Json, _) => print_json(&json!({"channel": name, "id": id, "delivered": delivered, "answer": said})),
