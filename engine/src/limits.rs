@@ -42,7 +42,7 @@ pub const OUTPUTS_BYTES_MAX: usize = 1024 * 1024;
 pub const VALUE_BYTES_MAX: usize = 120 * 1024;
 /// All values bound into one step together, in bytes.
 pub const VALUES_BYTES_MAX: usize = 1024 * 1024;
-/// What one filter of an expression may make of its values, in bytes.
+/// What the filters of one expression may make of its values, and what it may read of them, in bytes.
 pub const FILTERED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Output kept of one attempt, in bytes; beyond it the head and the tail are kept, half each.
 pub const LOG_BYTES_MAX: u64 = 128 * 1024 * 1024;

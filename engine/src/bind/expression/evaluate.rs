@@ -8,7 +8,8 @@ use tera::{Error, ErrorKind, Kwargs, State, Tera, TeraResult};
 
 use super::scan::{OUTCOMES, suggest};
 use super::{Context, EvalError, Expression, ExpressionError, Path, Reference, filters};
-use crate::limits::VALUE_BYTES_MAX;
+use crate::limits::{FILTERED_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::units::format_size;
 
 /// What stands before the source when Tera is asked about its syntax.
 const OPEN: &str = "{{ ";
@@ -148,9 +149,26 @@ fn render(expression: &Expression, context: &Context, filter: &str) -> Result<St
             return Err(undefined(expression, path, context));
         }
     }
+    // However often it is read, it is there as often: `~` and lists repeat it.
+    let read: usize = expression.paths.iter().filter_map(|path| lookup(path, context)).map(size).sum();
+    if read > FILTERED_BYTES_MAX {
+        let max = format_size(FILTERED_BYTES_MAX as u64);
+        let message = format!("is made of more than {max}: read less at once, or do it in a step");
+        return Err(EvalError::Refused { expression: expression.source.clone(), message });
+    }
     let template = format!("{{{{ ({}) | {filter} }}}}", expression.source);
-    TERA.render_str(&template, &tera_context(expression, context), false)
+    filters::together(|| TERA.render_str(&template, &tera_context(expression, context), false))
         .map_err(|error| failed(expression, message_of(&error)))
+}
+
+/// About so many bytes of memory.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(list) => list.iter().map(|item| size_of::<Value>() + size(item)).sum(),
+        Value::Object(map) => map.iter().map(|(key, item)| size_of::<Value>() + key.len() + size(item)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
 }
 
 /// Only what the expression reads: the whole context has up to 20,000 steps in it.

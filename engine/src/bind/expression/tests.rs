@@ -247,6 +247,31 @@ fn a_filter_makes_no_more_than_fits() {
         let why = value(source).unwrap_err();
         assert!(why.contains("would make more than 16.0 MiB"), "{why}");
     }
+    context
+        .set("params", json!({"text": text, "quotes": quotes, "long": "a".repeat(200_000), "lines": "a\n".repeat(50_000), "list": ["a", 1, true]}));
+    let value = |source: &str| Expression::parse(source).unwrap().evaluate(&context).map_err(|error| error.to_string());
+    let half = "(params.text | replace(from='a', to='12345678901234567890') | length)";
+    let often = format!("{half} + {half} + {half} + {half} + {half} + {half} + {half} + {half} + {half}");
+    for source in [
+        "params.lines | indent(width=1000) | length",
+        "params.lines | indent(width=1000, indentation='é') | length",
+        "params.text | replace(from='a', to='1234567890') | split(pat='') | length",
+        &often,
+    ] {
+        let why = value(source).unwrap_err();
+        assert!(why.contains("would make more than 16.0 MiB"), "{why}");
+    }
+    let repeated = ["params.long"; 90].join(" ~ ");
+    assert!(value(&repeated).unwrap_err().contains("is made of more than 16.0 MiB"));
+    assert!(value(&["params.long"; 80].join(" ~ ")).is_ok());
+    for (source, made) in [
+        ("'a\n\nb\n' | indent", "a\n\n    b\n"),
+        ("'a\n\nb' | indent(width=1, first=true, blank=true, indentation='>')", ">a\n>\n>b"),
+        ("'a,b' | split(pat=',') | json", "[\"a\",\"b\"]"),
+    ] {
+        assert_eq!(value(source).unwrap(), made, "{source}");
+    }
+    assert!(value("'a' | indent(indentation='ab')").unwrap_err().contains("one character"));
     let edge = crate::limits::FILTERED_BYTES_MAX / 100_000;
     let length = |to: usize| format!("params.text | replace(from='a', to='{}') | length", "b".repeat(to));
     assert_eq!(value(&length(edge)).unwrap(), edge * 100_000);
