@@ -86,7 +86,7 @@ impl<'a> Course<'a> {
     pub(super) fn run(mut self) -> (Answer, Option<Line>) {
         let mut pause = AGAIN_FIRST;
         loop {
-            let opened = Line::open(&self.order.host);
+            let opened = Line::open(&self.order.host, wire::Errand::Step);
             let (after, line) = match opened {
                 Ok(mut line) => {
                     let heard = self.started;

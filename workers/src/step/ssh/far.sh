@@ -2,6 +2,7 @@
 # step is given comes over standard input, in lines of letters, digits and \0ooo, which are read as data and never as code.
 #
 # connect: talks to whoever asked, starts an attempt or follows it. It may die at any time.
+# look:    says whether a step could start here, and leaves nothing.
 # run:     starts the step, keeps its output, its time and its end. It outlives the connection.
 #
 # host: a name that this machine, or rather this folder, gave itself once
@@ -50,10 +51,11 @@ call_off() { while born "$1" >/dev/null && kill "$1" 2>/dev/null; do sleep 0.01;
 
 # ---------------------------------------------------------------------------------------------------------------- connect
 
-connect() {
+# Greets, and sets $state and $attempts where this machine can carry out a step.
+greet() {
     say
     say 'runward far 1'
-    for tool in cat dd env grep head ln mkdir mkfifo mv rm setsid sleep tail touch tr wc; do
+    for tool in cat chmod date dd env grep head ln mkdir mkfifo mv rm setsid sleep tail touch tr wc; do
         command -v "$tool" >/dev/null || { say "unfit it has no \`$tool\`: install it there"; exit 0; }
     done
     dd if=/dev/null of=/dev/null bs=1 count=1 iflag=count_bytes 2>/dev/null ||
@@ -64,8 +66,26 @@ connect() {
     case $state in /*) ;; *) state=${HOME-}/.local/state ;; esac
     state=$state/runward
     attempts=$state/attempts
-    mkdir -p "$attempts" "$state/workspaces" 2>/dev/null && [ -w "$attempts" ] ||
-        { say "unfit the folder $attempts cannot be used: its user has to be able to write there"; exit 0; }
+}
+
+unusable() { say "unfit the folder $attempts cannot be used: its user has to be able to write there"; exit 0; }
+nameless() { say "unfit the file $state/host cannot be made: is the disk full? If it is there and empty, remove it"; exit 0; }
+
+# As far as it can be seen without making anything that stays.
+look() {
+    greet
+    made=$attempts
+    until [ -e "$made" ] || [ -z "$made" ]; do made=${made%/*}; done
+    [ -d "${made:-/}" ] && [ -w "${made:-/}" ] || unusable
+    [ ! -e "$state/host" ] || [ -s "$state/host" ] || nameless
+    { printf x >"$made/.runward-probe.$$"; } 2>/dev/null
+    if [ -s "$made/.runward-probe.$$" ]; then say "clock $(date +%s)"; else say "unfit nothing can be written to ${made:-/}: is its disk full?"; fi
+    rm -f "$made/.runward-probe.$$"
+}
+
+connect() {
+    greet
+    mkdir -p "$attempts" "$state/workspaces" 2>/dev/null && [ -w "$attempts" ] || unusable
     if [ ! -s "$state/host" ]; then
         # On the disk before it has its name; where there are no links, it is moved there.
         if dd if=/proc/sys/kernel/random/uuid of="$state/host.$$" conv=fsync 2>/dev/null && [ -s "$state/host.$$" ]; then
@@ -73,8 +93,7 @@ connect() {
         fi
         rm -f "$state/host.$$"
     fi
-    read -r host 2>/dev/null <"$state/host" && [ -n "$host" ] ||
-        { say "unfit the file $state/host cannot be made: is the disk full? If it is there and empty, remove it"; exit 0; }
+    read -r host 2>/dev/null <"$state/host" && [ -n "$host" ] || nameless
     exec 3<&0
     say "ready $host $this_boot $state"
     IFS=' ' read -r asked id unit <&3 || exit 0
@@ -86,11 +105,6 @@ connect() {
         if earlier; then say "busy $pid $ending"; exit 0; fi
         if mkdir "$folder" 2>/dev/null; then start
         elif [ ! -d "$folder" ]; then say "unfit the folder $folder cannot be made: is the disk full?"; exit 0; fi ;;
-    look)
-        { printf x >"$state/probe.$$"; } 2>/dev/null
-        if [ -s "$state/probe.$$" ]; then say "clock $(date +%s)"; else say "unfit nothing can be written to $state: is its disk full?"; fi
-        rm -f "$state/probe.$$"
-        exit 0 ;;
     follow)
         mkdir "$folder" 2>/dev/null
         [ -d "$folder" ] || { say "unfit the folder $folder cannot be made: is the disk full?"; exit 0; }
@@ -546,5 +560,6 @@ finish() {
 
 case ${1-} in
 run) run "$2" "$3" ;;
+look) look ;;
 *) connect ;;
 esac

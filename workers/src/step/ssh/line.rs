@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 
-use super::wire::{self, Garbled, Parser, Word};
+use super::wire::{self, Errand, Garbled, Parser, Word};
 
 /// The system's ssh, as a program that nobody watches has to call it. What the configuration says is kept, but for what would
 /// ask somebody, take a new host on trust, or change what is run there.
@@ -66,12 +66,12 @@ pub(super) enum Heard {
 }
 
 impl Line {
-    pub(super) fn open(host: &str) -> io::Result<Line> {
+    pub(super) fn open(host: &str, errand: Errand) -> io::Result<Line> {
         let mut command = Command::new("ssh");
         command.arg("-T");
         let newer = if is_since_8_7() { OPTIONS_SINCE_8_7 } else { &[] };
         OPTIONS.iter().chain(newer).for_each(|option| _ = command.args(["-o", option]));
-        command.args(["--", host, &wire::command()]).env_clear();
+        command.args(["--", host, &wire::command(errand)]).env_clear();
         let own = ENVIRONMENT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
         command.envs(own);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -6,7 +6,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::line::{Heard, Line};
-use super::wire::{self, Word};
+use super::wire::{Errand, Word};
 use super::words;
 
 /// Longer than ssh tries to connect.
@@ -19,19 +19,18 @@ pub struct Seen {
     pub ahead: i64,
 }
 
-/// Starts nothing there, and leaves what the first step of a host leaves: its folder. The error says what to do. Blocks.
+/// Starts nothing there, and leaves nothing. The error says what to do. Blocks.
 pub fn look(host: &str) -> Result<Seen, String> {
     let begun = Instant::now();
     let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
     let deaf =
         SignalFd::with_flags(&SigSet::empty(), flags).map_err(|error| format!("no signal can be heard: {error}"))?;
-    let mut line = Line::open(host).map_err(|error| words::no_ssh(&error))?;
+    let mut line = Line::open(host, Errand::Look).map_err(|error| words::no_ssh(&error))?;
     loop {
         match line.next(&deaf, begun + PATIENCE) {
-            Heard::Word(Word::Ready(_)) => line.send(wire::LOOK),
             Heard::Word(Word::Clock(there)) => {
                 let here = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-                return Ok(Seen { took: begun.elapsed(), ahead: there - here });
+                return Ok(Seen { took: begun.elapsed(), ahead: there.saturating_sub(here) });
             }
             Heard::Word(Word::Unfit(why)) => return Err(format!("it cannot carry out a step: {why}")),
             Heard::Word(_) | Heard::Stop { .. } => {}

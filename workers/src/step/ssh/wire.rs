@@ -17,9 +17,22 @@ const HELLO: &[u8] = b"runward far 1\n";
 const NOISE_BYTES_MAX: usize = 64 * 1024;
 const LINE_BYTES_MAX: usize = 16 * 1024;
 
+/// What is wanted of the far side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// An attempt, of which it is told more.
+    Step,
+    /// Only whether it is fit.
+    Look,
+}
+
 /// What ssh runs there. Every login shell reads it the same way: no backslash, no quote in a quote, one line.
-pub fn command() -> String {
-    format!("exec sh -c 'text=$(dd bs=1 count={} 2>/dev/null); eval \"$text\"'", FAR.len())
+pub fn command(errand: Errand) -> String {
+    let what = match errand {
+        Errand::Step => "",
+        Errand::Look => " sh look",
+    };
+    format!("exec sh -c 'text=$(dd bs=1 count={} 2>/dev/null); eval \"$text\"'{what}", FAR.len())
 }
 
 /// Bytes as a word that `printf %b` makes bytes of again.
@@ -73,9 +86,6 @@ pub(super) fn start(order: &Order, secrets: &[(String, Form, Value)], timeout_ms
     text.push_str("go\n");
     text.into_bytes()
 }
-
-/// Only whether it is fit.
-pub(super) const LOOK: &[u8] = b"look doctor\n";
 
 /// An attempt that was started before, or may have been.
 pub(super) fn follow(order: &Order) -> Vec<u8> {
@@ -321,10 +331,11 @@ mod tests {
 
     #[test]
     fn the_command_is_read_alike_by_every_login_shell() {
-        let command = command();
-        let inner = command.split('\'').nth(1).unwrap();
-        assert_eq!(command.matches('\'').count(), 2);
-        assert!(!command.contains(['\\', '!', '\n', '`']) && !inner.is_empty());
+        for command in [Errand::Step, Errand::Look].map(command) {
+            let inner = command.split('\'').nth(1).unwrap();
+            assert_eq!(command.matches('\'').count(), 2);
+            assert!(!command.contains(['\\', '!', '\n', '`']) && !inner.is_empty());
+        }
         assert!(FAR.is_ascii());
     }
 
