@@ -274,7 +274,7 @@ pub struct RunArgs {
     pub runbook: Option<String>,
     #[command(flatten)]
     pub params: ParamArgs,
-    /// Run exactly what was planned, or say what has moved on since; only sensitive parameters are given again
+    /// Run exactly what was planned, a drill as a drill, or say what has moved on since; only sensitive parameters are given again
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
     /// Run the drill of the runbook: with its scratch values, secrets and connections, and never the real ones

@@ -20,8 +20,10 @@ use crate::config::connections::variable;
 use crate::failure::Failure;
 
 mod closure;
+mod one_database;
 
 pub use closure::all;
+pub use one_database::refuse_one_database;
 
 /// A file below a folder of this name is named by its path there, wherever it is run from.
 const FOLDER: &str = "runbooks";

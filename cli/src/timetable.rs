@@ -13,19 +13,21 @@ use runward_engine::run::group::Priority;
 use runward_engine::schedule::entry::{Schedule, Tick};
 use runward_store::NewRun;
 use runward_store::timetable::Entry;
+use runward_workers::reach::connections::Connection;
 use runward_workers::scheduler::{NoRun, Runbooks};
 use tracing::{info, warn};
 
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::open::{new_run, new_seed, system_zone, zone_name};
-use crate::runbook_file::{self, As, Pinned, RunbookFile, all, load, pin, refuse_unbuilt};
+use crate::runbook_file::{self, As, Pinned, RunbookFile, all, load, pin, refuse_one_database, refuse_unbuilt};
 use crate::text;
 
 /// The files with schedules in them.
 pub struct Timetable {
     folders: Vec<PathBuf>,
     queued_max: u32,
+    connections: BTreeMap<String, Connection>,
     /// Of schedules that name none. It is part of what is posted: where another server's is another one, so is its schedule.
     zone: String,
     /// As they were when they were last read.
@@ -56,6 +58,7 @@ impl Timetable {
         Timetable {
             folders: settings.runbooks.clone(),
             queued_max: settings.queued_max,
+            connections: settings.connections.clone(),
             zone: zone_name(),
             read: None,
             known: BTreeMap::new(),
@@ -93,7 +96,9 @@ impl Timetable {
     /// The run that this schedule starts from a file, or what is in its way.
     fn prepare(&self, file: &RunbookFile, schedule: &Schedule) -> Result<NewRun, String> {
         let drill = if schedule.drill {
-            Some(As::Drill.load(&file.path, &self.folders).map_err(|it| words(&it))?)
+            let drill = As::Drill.load(&file.path, &self.folders).map_err(|it| words(&it))?;
+            refuse_one_database(&drill, &self.connections).map_err(|it| words(&it))?;
+            Some(drill)
         } else {
             None
         };

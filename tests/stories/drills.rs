@@ -213,11 +213,31 @@ fn what_is_agreed_to_for_a_drill_is_not_agreed_to_for_the_real_run() {
     assert!(drill["steps"][0]["command"].to_string().contains("the connection scratch"));
     assert!(drill["steps"][1]["command"].to_string().contains("SCRATCH_KEY"));
     scene.expect(0, &["plan", "--drill", "restore.yaml", "--out", "drill.plan"]);
-    let done = run(&scene, &["--plan", "drill.plan", "restore.yaml"]);
+    scene.expect(0, &["plan", "restore.yaml", "-p", &dir, "--out", "real.plan"]);
+    let done = run(&scene, &["--plan", "real.plan", "--drill"]);
     assert_eq!(done.code, 2, "{}{}", done.stdout, done.stderr);
-    let done = run(&scene, &["--plan", "drill.plan", "--drill", "restore.yaml"]);
+    // It is what was planned, whether that is said again or not.
+    let done = run(&scene, &["--plan", "drill.plan"]);
     assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
-    assert_eq!(told(&scene).0, "");
+    assert_eq!((told(&scene).0.as_str(), told(&scene).1.as_str()), ("", "scratch\n"));
+}
+
+#[test]
+fn a_real_database_is_no_scratch_one_by_another_name() {
+    let scene = scene();
+    let one = |name: &str, url: &str| format!("[connections.{name}]\nurl = \"sqlite:{url}\"\n");
+    scene.file("runward.toml", one("main", "main.db") + &one("scratch", "./main.db?mode=rwc"));
+    for command in [&["run", "--drill"][..], &["plan", "--drill"], &["validate"]] {
+        let done = scene.expect(2, &[command, &["restore.yaml"]].concat());
+        assert!(
+            done.stderr.contains("`main` (") && done.stderr.contains("real connection"),
+            "{command:?} {}",
+            done.stderr
+        );
+    }
+    assert_eq!((scene.runs_recorded(), told(&scene).0.as_str()), (0, ""));
+    let done = run(&scene, &["restore.yaml", "-p", &scene.dir()]);
+    assert_eq!(done.code, 0, "the real run is what it was: {}{}", done.stdout, done.stderr);
 }
 
 #[test]

@@ -18,7 +18,9 @@ use crate::args::{CommandIdArgs, PriorityName, ResumeArgs, RunArgs, RunFormat};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::{Opened, Seat, new_run, new_seed, open, system_zone, zone_name};
-use crate::runbook_file::{As, Pinned, all, locate, pin, refuse_unbuilt, refuse_unknown_connections};
+use crate::runbook_file::{
+    As, Pinned, all, locate, pin, refuse_one_database, refuse_unbuilt, refuse_unknown_connections,
+};
 use crate::text;
 use crate::view::{Showing, words};
 
@@ -26,9 +28,13 @@ pub async fn run(config: &Config, args: RunArgs) -> Result<i32, Failure> {
     let folders = &config.settings.runbooks;
     let plan = args.plan.as_deref().map(SavedPlan::read).transpose()?;
     let runbook = args.runbook.clone().or_else(|| plan.as_ref().map(SavedPlan::runbook)).unwrap_or_default();
-    let file = As::drill(args.drill).load(&locate(&runbook, folders)?, folders)?;
+    let is_drill = args.drill || plan.as_ref().is_some_and(SavedPlan::is_drill);
+    let file = As::drill(is_drill).load(&locate(&runbook, folders)?, folders)?;
     refuse_unbuilt(&file)?;
     refuse_unknown_connections(&file, &config.settings)?;
+    if is_drill {
+        refuse_one_database(&file, &config.settings.connections)?;
+    }
     let showing = Showing { file: Some(file.path.clone()), ..Showing::of(&args.showing)? };
     refuse_unseen_report(args.detach, &showing)?;
     let params = match &plan {

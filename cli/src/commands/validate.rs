@@ -8,7 +8,7 @@ use super::{print_json, print_line};
 use crate::args::{CheckFormat, ValidateArgs};
 use crate::config::Config;
 use crate::failure::{EXIT_USAGE, Failure};
-use crate::runbook_file::As;
+use crate::runbook_file::{As, refuse_one_database};
 use crate::view::github;
 use crate::{runbook_file, text};
 
@@ -21,7 +21,9 @@ pub fn run(config: &Config, args: &ValidateArgs) -> Result<i32, Failure> {
             let file = runbook_file::load(&path, folders)?;
             // What it calls has to be something in a drill, too.
             match file.runbook.drill {
-                Some(_) => As::Drill.load(&path, folders).map(|_| file),
+                Some(_) => {
+                    refuse_one_database(&As::Drill.load(&path, folders)?, &config.settings.connections).map(|()| file)
+                }
                 None => Ok(file),
             }
         });

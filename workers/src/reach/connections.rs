@@ -113,7 +113,49 @@ pub fn variable(name: &str, what: &str) -> String {
     format!("RUNWARD_CONNECTIONS_{}_{what}", name.to_ascii_uppercase())
 }
 
+impl Connection {
+    /// Whether both are one database, as far as that is written: host, port and name, or the file. What else a machine is
+    /// called, by its name server or behind a pooler, nobody knows here.
+    pub fn is_where(&self, other: &Connection) -> bool {
+        match (&self.url, &other.url) {
+            (Source::Plain(one), Source::Plain(other)) => match (parse(one), parse(other)) {
+                (Ok(one), Ok(other)) => one.address.identity() == other.address.identity(),
+                _ => false,
+            },
+            (Source::Secret(one), Source::Secret(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
 impl Address {
+    /// The same for every way to write it, whoever logs in.
+    fn identity(&self) -> String {
+        match self {
+            Address::Sqlite { path, .. } => {
+                let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+                let new = || Some(folder?.join(path.file_name()?));
+                path.canonicalize().ok().or_else(new).unwrap_or_else(|| path.clone()).display().to_string()
+            }
+            Address::Postgres { url, place } => {
+                let Ok(url) = Url::parse(url) else { return place.clone() };
+                let said = url.query_pairs().find(|(key, _)| key == "port").map(|(_, port)| port.into_owned());
+                let port =
+                    said.or_else(|| url.port().map(|port| port.to_string())).unwrap_or_else(|| "5432".to_owned());
+                // `user@host[:port]/database`, where the host may be a folder.
+                let (user, rest) = place.rsplit_once('@').unwrap_or(("", place));
+                let (host, database) = rest.rsplit_once('/').unwrap_or((rest, ""));
+                let host = host.strip_suffix(&format!(":{port}")).unwrap_or(host).to_ascii_lowercase();
+                let host = match host.trim_end_matches('.') {
+                    "" | "127.0.0.1" | "[::1]" | "::1" | "/run/postgresql" | "/var/run/postgresql" => "localhost",
+                    other => other,
+                };
+                let database = if database.is_empty() { user } else { database };
+                format!("{host}:{port}/{database}")
+            }
+        }
+    }
+
     /// For people.
     pub fn place(&self) -> String {
         match self {
@@ -209,6 +251,34 @@ mod tests {
         }
         let socket = parse("postgres:///app?host=/run/postgresql&user=ops").unwrap();
         assert_eq!(socket.address.place(), "ops@/run/postgresql/app");
+    }
+
+    #[test]
+    fn one_database_is_known_however_it_is_written() {
+        let written = |url: &str| Connection { url: Source::Plain(url.to_owned()), password: None, read_only: false };
+        let is = |one: &str, other: &str| written(one).is_where(&written(other));
+        for other in [
+            "postgresql://drill@DB.example.com/app?sslmode=require",
+            "postgres://db.example.com.:5432/app",
+            "postgres://x?host=db.example.com&dbname=app",
+            "postgres:///app?host=db.example.com&port=5432&user=x",
+        ] {
+            assert!(is("postgres://ops@db.example.com:5432/app", other), "{other}");
+        }
+        for other in ["ops@db.example.com:5433/app", "ops@db.example.com/scratch", "ops@db2.example.com/app"] {
+            assert!(!is("postgres://ops@db.example.com/app", &format!("postgres://{other}")), "{other}");
+        }
+        assert!(is("postgres://ops@127.0.0.1/", "postgres://localhost/ops"));
+        assert!(is("postgres://[::1]/app", "postgres:///app?host=/run/postgresql"));
+        assert!(!is("postgres:///app?host=/srv/a", "postgres:///app?host=/srv/b"));
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| format!("sqlite:{}/{name}", dir.path().display());
+        assert!(is(&at("a.db"), &(at("./a.db") + "?mode=rwc")), "it is not there yet");
+        std::fs::write(dir.path().join("a.db"), "").unwrap();
+        std::os::unix::fs::symlink("a.db", dir.path().join("b.db")).unwrap();
+        assert!(is(&at("a.db"), &at("b.db")) && !is(&at("a.db"), &at("c.db")));
+        let secret = |name: &str| Connection { url: Source::Secret(Provider::Env(name.into())), ..written("") };
+        assert!(secret("A").is_where(&secret("A")) && !secret("A").is_where(&secret("B")));
     }
 
     #[test]

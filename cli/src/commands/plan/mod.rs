@@ -28,7 +28,7 @@ use crate::args::{Format, PlanArgs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::open::open;
-use crate::runbook_file::{As, RunbookFile, locate, pin, refuse_unbuilt};
+use crate::runbook_file::{As, RunbookFile, locate, pin, refuse_one_database, refuse_unbuilt};
 use crate::text;
 use around::Around;
 use changes::Changes;
@@ -59,6 +59,9 @@ pub async fn run(config: &Config, args: &PlanArgs) -> Result<i32, Failure> {
     let folders = &config.settings.runbooks;
     let file = As::drill(args.drill).load(&locate(&args.runbook, folders)?, folders)?;
     refuse_unbuilt(&file)?;
+    if args.drill {
+        refuse_one_database(&file, &config.settings.connections)?;
+    }
     if let Some(out) = &args.out {
         saved::refuse_place(out)?;
     }

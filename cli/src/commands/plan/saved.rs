@@ -13,6 +13,7 @@ use runward_engine::plan::{Definition, PinnedFile, Seal, plan_hash};
 use runward_engine::run::RunId;
 use runward_engine::run::event::Planned;
 use runward_engine::run::rows::RunRow;
+use runward_engine::runbook::drill::SUFFIX;
 use runward_engine::units::format_size;
 use runward_store::{LastRun, Ledger, LedgerError, RunQuery};
 use serde::{Deserialize, Serialize};
@@ -151,6 +152,10 @@ impl SavedPlan {
     /// Where the runbook was when it was planned.
     pub fn runbook(&self) -> String {
         self.document.saved.path.display().to_string()
+    }
+
+    pub fn is_drill(&self) -> bool {
+        self.document.runbook.ends_with(SUFFIX)
     }
 
     pub fn planned(&self) -> Planned {
