@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use runward_services::{Postgres, Proxy, Redis, clock};
+use runward_services::{Disk, Postgres, Proxy, Redis, Signal as Stop, clock};
 use tempfile::TempDir;
 
 use crate::Plan;
-use crate::disk::Disk;
+use crate::leftovers::{Leftovers, PREFIX};
 use crate::points::Points;
 
 pub const DATABASE: &str = "chaos";
@@ -29,6 +29,7 @@ pub struct Cluster {
     pub to_redis: Proxy,
     pub members: Vec<Member>,
     pub points: Points,
+    leftovers: Leftovers,
     folder: Mutex<Option<TempDir>>,
     path: PathBuf,
     runward: PathBuf,
@@ -49,9 +50,9 @@ pub struct Member {
 }
 
 const MEMBERS: [(&str, &[&str], Option<&str>); 5] = [
-    ("host1", &["worker", "--labels", "db,web", "--concurrency", "8"], None),
-    ("host2", &["worker", "--labels", "db", "--concurrency", "8"], None),
-    ("host3", &["worker", "--labels", "web", "--concurrency", "8"], None),
+    ("host1", &["worker", "--name", "host1", "--labels", "db,web", "--concurrency", "8"], None),
+    ("host2", &["worker", "--name", "host2", "--labels", "db", "--concurrency", "8"], None),
+    ("host3", &["worker", "--name", "host3", "--labels", "web", "--concurrency", "8"], None),
     ("server1", &["server"], None),
     ("server2", &["server"], Some("+90s")),
 ];
@@ -66,8 +67,9 @@ impl Cluster {
 
     /// With this in `runward.toml`.
     pub fn start_with(plan: &Plan, configuration: &str) -> Cluster {
-        let folder = tempfile::Builder::new().prefix("runward-chaos-").tempdir().expect("a temporary folder");
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("a temporary folder");
         let path = folder.path().to_owned();
+        let leftovers = Leftovers::of(&path);
         let runbooks = path.join("runbooks");
         fs::create_dir(&runbooks).expect("a folder");
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks");
@@ -76,7 +78,7 @@ impl Cluster {
         }
         File::create(path.join("effects")).expect("a file");
         fs::write(path.join("runward.toml"), configuration).expect("a file");
-        let postgres = Postgres::start_with(&["max_connections=200"]);
+        let postgres = Postgres::start_on_disk(&["max_connections=200"]);
         postgres.database(DATABASE);
         let redis = Redis::start();
         let member = |(name, arguments, ahead): (&'static str, _, _)| Member {
@@ -95,6 +97,7 @@ impl Cluster {
             redis: Mutex::new(redis),
             members: MEMBERS.into_iter().map(member).collect(),
             points: Points::in_folder(path.join("points")),
+            leftovers,
             folder: Mutex::new(Some(folder)),
             path,
             runward: plan.runward.clone(),
@@ -154,10 +157,44 @@ impl Cluster {
             line.accept();
         }
         self.disk().clear();
+        self.make_room();
         for member in &self.members {
             member.signal_all(Signal::SIGCONT);
             member.start(self);
         }
+    }
+
+    /// No room for the database. False: somebody was just writing.
+    pub fn take_room(&self) -> bool {
+        locked(&self.postgres).disk().is_some_and(Disk::fill)
+    }
+
+    pub fn has_room(&self) -> bool {
+        locked(&self.postgres).disk().is_some_and(|disk| !disk.is_full())
+    }
+
+    /// There is room for the database again. Where it has given up, whoever looks after it starts it.
+    pub fn make_room(&self) {
+        let mut postgres = locked(&self.postgres);
+        postgres.disk().expect("it has one").clear();
+        let until = Instant::now() + COMMAND_MAX;
+        while let Err(error) = postgres.ask("postgres", "SELECT 1") {
+            assert!(Instant::now() < until, "Postgres does not recover: {error}\n{}", postgres.log());
+            if postgres.is_gone() {
+                postgres.stop(Stop::Kill);
+                postgres.start_again();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Everything that runs for it, but the guards.
+    pub fn processes(&self) -> Vec<Pid> {
+        let servers = [locked(&self.postgres).process(), locked(&self.redis).process()];
+        let servers = servers.into_iter().flatten().map(Pid::from_raw);
+        let disks = [locked(&self.postgres).disk().map(Disk::keeper), Some(self.disk().keeper())];
+        let members = self.members.iter().flat_map(Member::processes);
+        members.chain(servers).chain(disks.into_iter().flatten()).collect()
     }
 
     /// Ends everything, and sees that it is gone.
@@ -180,6 +217,7 @@ impl Cluster {
     pub fn keep(&self) {
         let _ = Command::new("cp").arg("-aT").arg(self.disk().seen()).arg(self.path.join(SMALL)).status();
         if let Some(folder) = locked(&self.folder).take() {
+            self.leftovers.keep();
             eprintln!("left for you in {}", folder.keep().display());
         }
     }

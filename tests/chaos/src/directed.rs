@@ -5,6 +5,7 @@
 //! and of the processes below them: a step may be lost with its keeper, and that is all. Last, what cares for the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,6 +67,7 @@ const FROZEN: Duration = Duration::from_secs(40);
 const SILENT: Duration = Duration::from_secs(30);
 /// A point that is not reached by then never is, however slow the machine.
 const REACHED_IN: Duration = Duration::from_secs(600);
+const FOUND_OUT_IN: Duration = Duration::from_secs(5);
 const ENDS_IN: Duration = Duration::from_secs(120);
 /// What a minute brings, spread over it.
 const SCHEDULES: usize = 20;
@@ -117,6 +119,7 @@ pub fn run(cases: &Cases) -> Directed {
     let open = People::new(&cluster, cases.seed).still_open();
     let mut violations = check::check(&record, &effects, &people, &striker.faults, &open);
     violations.extend(cost(&calm));
+    violations.extend(lost_while_well(&calm, &striker.unheard));
     violations.extend(untold(&cluster, &receiver));
     striker.care(care);
     violations.extend(std::mem::take(&mut striker.found));
@@ -170,6 +173,23 @@ fn cost(record: &Record) -> Vec<String> {
     found
 }
 
+/// Attempts that were lost although somebody heard of their host: neither it nor its worker was down or stood still.
+fn lost_while_well(record: &Record, unheard: &[(&'static str, RangeInclusive<i64>)]) -> Vec<String> {
+    let lost = record.attempts.iter().filter(|(_, row)| row["status"] == "lost");
+    let strange = lost.filter(|(_, row)| {
+        let (host, at) = (row["host"].as_str().unwrap_or_default(), row["ended_at"].as_i64().unwrap_or_default());
+        !unheard.iter().any(|(name, when)| *name == host && when.contains(&at))
+    });
+    strange.map(|(start, row)| format!("{start:?} was lost, and nothing was wrong with its host: {row}")).collect()
+}
+
+/// And a little longer: who was not heard has to be found out.
+fn from_now(lasts: Duration) -> RangeInclusive<i64> {
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock that is not before 1970");
+    now.as_millis() as i64..=(now + lasts + FOUND_OUT_IN).as_millis() as i64
+}
+
 /// Whether the `undo` of this run is to fail.
 fn breaks(row: &serde_json::Value) -> bool {
     !row["params"].as_str().unwrap_or_default().contains("\"breaks\":false")
@@ -218,6 +238,8 @@ struct Striker<'a> {
     frozen: Vec<(Instant, Pid)>,
     /// A member that is not started again before that.
     down: Option<(&'static str, Instant)>,
+    /// Hosts that nobody heard, by the clock of the machine.
+    unheard: Vec<(&'static str, RangeInclusive<i64>)>,
     faults: Faults,
     /// What took longest to be reached.
     slowest: (Duration, &'static str),
@@ -234,6 +256,7 @@ impl<'a> Striker<'a> {
             armed: BTreeMap::new(),
             frozen: Vec::new(),
             down: None,
+            unheard: Vec::new(),
             faults: Faults::default(),
             slowest: (Duration::ZERO, "none"),
             found: Vec::new(),
@@ -304,6 +327,7 @@ impl<'a> Striker<'a> {
                     if let Some(host) = host.filter(|_| OF_KEEPERS.contains(&hit.point)) {
                         self.faults.frozen.insert(host.name);
                     }
+                    self.unheard.extend(host.map(|host| (host.name, from_now(FROZEN / self.pace))));
                 }
                 Action::Delay | Action::Fail => {}
             }
@@ -351,6 +375,7 @@ impl<'a> Striker<'a> {
                 Point::AfterVoid | Point::VoidMarked => self.kill_after_a_claim(),
                 Point::AfterBury | Point::AfterLose if self.down.is_none() => {
                     self.down = self.kill_a_worker().map(|name| (name, now + silent * 3 / 2));
+                    self.unheard.extend(self.down.map(|(name, _)| (name, from_now(silent * 3 / 2))));
                 }
                 _ => continue,
             }
@@ -413,5 +438,16 @@ mod tests {
         assert_eq!(cost_of("undo", "failed", "done"), 0);
         assert_eq!(cost_of("undo", "failed", "partial"), 1);
         assert_eq!(cost_of("undo", "succeeded", "none"), 1, "it breaks on purpose");
+    }
+
+    #[test]
+    fn a_step_that_is_lost_on_a_host_that_is_well_is_seen() {
+        let start = crate::effects::Start { run: "r".to_owned(), unit: "a".to_owned(), number: 1 };
+        let row = json!({"status": "lost", "host": "host1", "ended_at": 50});
+        let record = Record { attempts: [(start, row)].into(), ..Record::default() };
+        let found = |unheard: &[_]| lost_while_well(&record, unheard).len();
+        assert_eq!(found(&[("host1", 40..=60)]), 0);
+        assert_eq!(found(&[("host1", 51..=60)]), 1, "before it was down");
+        assert_eq!(found(&[("host2", 40..=60)]), 1, "another one was");
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! Which faults come when follows from the seed; what they hit is real, so no two runs are the same.
 //!
-//! - [`cluster`]: the processes; [`disk`]: of one of the hosts; [`nemesis`]: what is done to them; [`people`]: who uses runward meanwhile
+//! - [`cluster`]: the processes; [`leftovers`]: none; [`nemesis`]: what is done to them; [`people`]: who uses runward meanwhile
 //! - [`directed`]: each point at which a death hurts most, hit on purpose; [`points`], [`receiver`],
 //!   [`care`]: what it needs
 //! - [`effects`], [`record`]: what happened, and what runward says; [`check`]: whether both fit
@@ -13,8 +13,8 @@ pub mod care;
 pub mod check;
 pub mod cluster;
 pub mod directed;
-pub mod disk;
 pub mod effects;
+pub mod leftovers;
 pub mod nemesis;
 pub mod people;
 pub mod points;

@@ -31,6 +31,8 @@ pub enum Fault {
     SwallowCommit,
     FreezePostgres,
     SlowPostgres,
+    /// Its disk is full, for a while.
+    FullPostgres,
     FlushRedis,
     FreezeRedis,
     RestartRedis,
@@ -43,7 +45,7 @@ pub enum Fault {
 }
 
 /// A share of each in the faults that come.
-const SHARES: [(Fault, u32); 21] = [
+const SHARES: [(Fault, u32); 22] = [
     (Fault::KillWorker, 30),
     (Fault::LoseWorker, 4),
     (Fault::KillSupervisor, 12),
@@ -58,6 +60,7 @@ const SHARES: [(Fault, u32); 21] = [
     (Fault::SwallowCommit, 6),
     (Fault::FreezePostgres, 2),
     (Fault::SlowPostgres, 2),
+    (Fault::FullPostgres, 3),
     (Fault::FlushRedis, 4),
     (Fault::FreezeRedis, 2),
     (Fault::RestartRedis, 2),
@@ -113,8 +116,13 @@ impl<'a> Nemesis<'a> {
         let mut coming: Vec<(Duration, Fault)> =
             (0..count).map(|_| (Duration::from_secs_f64(rng.f64() * lasts), all[rng.usize(..all.len())])).collect();
         // Of those that the shares may leave out.
-        let least =
-            [(Fault::RestartPostgres, 3), (Fault::FlushRedis, 2), (Fault::FreezeWorker, 12), (Fault::FullDisk, 3)];
+        let least = [
+            (Fault::RestartPostgres, 3),
+            (Fault::FlushRedis, 2),
+            (Fault::FreezeWorker, 12),
+            (Fault::FullDisk, 3),
+            (Fault::FullPostgres, 3),
+        ];
         for (fault, least) in least {
             coming
                 .extend((0..least).map(|n| (Duration::from_secs_f64(lasts * (n as f64 + 0.5) / least as f64), fault)));
@@ -163,6 +171,8 @@ impl<'a> Nemesis<'a> {
             Fault::FreezeWorker => self.freeze(true),
             Fault::FreezeServer => self.freeze(false),
             Fault::FreezeHost => self.freeze_host(),
+            // One that has no room may not come up again before it has.
+            Fault::RestartPostgres if !cluster.has_room() => false,
             Fault::RestartPostgres => {
                 let mut postgres = locked(&cluster.postgres);
                 postgres.stop(Stop::Quit);
@@ -186,6 +196,9 @@ impl<'a> Nemesis<'a> {
             Fault::SlowPostgres => {
                 cluster.to_postgres.delay(Duration::from_millis(150));
                 self.later(1.0, 5.0, |cluster| cluster.to_postgres.delay(Duration::ZERO))
+            }
+            Fault::FullPostgres => {
+                cluster.has_room() && cluster.take_room() && self.later(1.0, 6.0, |cluster| cluster.make_room())
             }
             Fault::FlushRedis => locked(&cluster.redis).ask(&["flushall"]).is_ok(),
             Fault::FreezeRedis => {

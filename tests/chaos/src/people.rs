@@ -31,6 +31,11 @@ const RUNBOOKS: [&str; 9] = ["chain", "chain", "fan", "again", "labels", "undo",
 /// Exit codes of commands that were given up because the cluster was away, or somebody was faster.
 const EXPECTED: [i32; 7] = [0, 2, 3, 5, 8, 9, 124];
 
+const HELD: &str = "steps.status = 'held'";
+/// What was lost with its worker twice in a row is not started again by itself. Held for anything else, a run does not come to
+/// its end.
+const QUARANTINED: &str = "steps.status = 'held' AND steps.error LIKE '%lost with its worker twice in a row%'";
+
 pub struct Someone<'a> {
     cluster: &'a Cluster,
     rng: Rng,
@@ -84,8 +89,7 @@ impl Someone<'_> {
             for run in self.runs("waits LIKE '%approval%'") {
                 self.say("approve", &["approve", &run, "agree", "--comment", "chaos"]);
             }
-            // What was lost with its worker twice in a row is not started again by itself.
-            self.resolve("retry");
+            self.resolve("retry", QUARANTINED);
             std::thread::sleep(Duration::from_millis(200));
         }
         self.did
@@ -134,7 +138,7 @@ impl Someone<'_> {
                 ),
                 3 => self.change_one("status = 'running'", "pause", &["pause"]),
                 4 | 5 => self.change_one("status = 'paused'", "unpause", &["unpause"]),
-                6 => self.resolve("failed"),
+                6 => self.resolve("failed", HELD),
                 _ => {}
             }
         }
@@ -150,7 +154,7 @@ impl Someone<'_> {
                 return open;
             }
             self.approve();
-            self.resolve("failed");
+            self.resolve("failed", HELD);
             self.change_one("status = 'paused'", "unpause", &["unpause"]);
             std::thread::sleep(Duration::from_millis(500));
         }
@@ -163,10 +167,11 @@ impl Someone<'_> {
         }
     }
 
-    fn resolve(&mut self, word: &str) {
-        let sql = "SELECT run_id || ' ' || unit FROM steps JOIN runs ON runs.id = run_id WHERE steps.status = 'held' \
-                   AND finished_at IS NULL";
-        let held = self.cluster.ask(sql).unwrap_or_default();
+    fn resolve(&mut self, word: &str, which: &str) {
+        let sql = format!(
+            "SELECT run_id || ' ' || unit FROM steps JOIN runs ON runs.id = run_id WHERE {which} AND finished_at IS NULL"
+        );
+        let held = self.cluster.ask(&sql).unwrap_or_default();
         for (run, unit) in held.lines().filter_map(|line| line.split_once(' ')) {
             self.say("resolve", &["resolve", run, unit, "--as", word, "--reason", "chaos"]);
         }

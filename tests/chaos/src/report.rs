@@ -18,8 +18,9 @@ pub struct Report {
     pub freezes: u32,
     pub restarts: u32,
     pub flushes: u32,
-    /// How often the disk of a host was full, and a point of the program was hit.
+    /// How often the disk of a host was full, that of Postgres was, and a point of the program was hit.
     pub full: u32,
+    pub starved: u32,
     pub points: u32,
     lines: Vec<(&'static str, String)>,
 }
@@ -59,6 +60,7 @@ impl Report {
             restarts: count(&[Fault::RestartPostgres]),
             flushes: count(&[Fault::FlushRedis, Fault::RestartRedis]),
             full: count(&[Fault::FullDisk]),
+            starved: count(&[Fault::FullPostgres]),
             points: faults.points,
             violations,
             lines,

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 
 use crate::ground::done;
 use crate::postgres::{SUPERUSER, as_owner, ask, own, owner_name, program};
+use crate::proxy::{Proxy, Target};
 
 pub struct Cluster {
     data: PathBuf,
@@ -92,6 +93,21 @@ impl Cluster {
         standby.set(&[&format!("port = {port}")]);
         standby.start();
         standby
+    }
+
+    /// Makes a standby the one that is written.
+    pub fn promote(&self) {
+        let mut command = as_owner(&program("pg_ctl"));
+        done(command.args(["promote", "-w", "-t", "600", "-D"]).arg(&self.data).current_dir("/"));
+    }
+
+    /// Of a database, through a proxy for which [`Cluster::target`] is the target.
+    pub fn url_through(proxy: &Proxy, database: &str) -> String {
+        format!("postgres://{SUPERUSER}@{}/{database}", proxy.address())
+    }
+
+    pub fn target(&self) -> Target {
+        Target::Unix(self.sockets.join(format!(".s.PGSQL.{}", self.port)))
     }
 
     /// Executes SQL as `psql` does; the rows come back as lines.

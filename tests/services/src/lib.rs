@@ -6,8 +6,10 @@
 
 mod clock;
 mod cluster;
+mod disk;
 mod ground;
 mod guard;
+mod pair;
 mod pooler;
 mod postgres;
 mod proxy;
@@ -17,8 +19,10 @@ mod template;
 
 pub use clock::{clock, clock_of};
 pub use cluster::Cluster;
+pub use disk::Disk;
 pub use ground::Ground;
 pub use guard::{Guard, Signal};
+pub use pair::Pair;
 pub use pooler::Pooler;
 pub use postgres::Postgres;
 pub use proxy::{Proxy, Reaches, Target};

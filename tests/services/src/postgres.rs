@@ -8,6 +8,7 @@ use std::process::Command;
 use nix::unistd::{User, getuid};
 use tempfile::TempDir;
 
+use crate::disk::Disk;
 use crate::guard::{Guard, Signal};
 use crate::proxy::{Proxy, Target};
 use crate::{template, until_up};
@@ -17,11 +18,15 @@ pub(crate) const SUPERUSER: &str = "runward";
 const OWNER: &str = "postgres";
 /// In the name of its socket only.
 const PORT: u16 = 5432;
+/// Where a disk of its own is mounted, in its folder.
+const DISK: &str = "disk";
 /// One call for the whole file system, instead of one for each of a thousand files.
 const AFTER_A_CRASH: &str = "recovery_init_sync_method=syncfs";
 
 pub struct Postgres {
     guard: Option<Guard>,
+    /// Of its data, where it may be full.
+    disk: Option<Disk>,
     folder: TempDir,
     settings: Vec<String>,
     /// Its clock, where it is not that of the machine.
@@ -40,11 +45,21 @@ impl Postgres {
 
     /// With a clock of its own, see [`crate::clock`].
     pub fn start_by(clock: Vec<(String, String)>, settings: &[&str]) -> Postgres {
-        let folder = tempfile::Builder::new().prefix("runward-postgres-").tempdir().expect("a temporary folder");
-        own(folder.path());
-        template::copy_to(&folder.path().join("data"));
+        Postgres::new(None, new_folder(), clock, settings)
+    }
+
+    /// With its data on a [`Disk`] of its own.
+    pub fn start_on_disk(settings: &[&str]) -> Postgres {
+        let folder = new_folder();
+        let disk = Disk::at(&folder.path().join(DISK));
+        Postgres::new(Some(disk), folder, Vec::new(), settings)
+    }
+
+    fn new(disk: Option<Disk>, folder: TempDir, clock: Vec<(String, String)>, settings: &[&str]) -> Postgres {
+        let seen = disk.as_ref().map_or(folder.path().to_owned(), Disk::seen);
+        template::copy_to(&seen.join("data"));
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut postgres = Postgres { guard: None, folder, settings, clock };
+        let mut postgres = Postgres { guard: None, disk, folder, settings, clock };
         postgres.start_again();
         postgres
     }
@@ -53,12 +68,15 @@ impl Postgres {
     pub fn start_again(&mut self) {
         let folder = self.folder.path();
         // Only the server itself has the other clock: what it shares with its processes is its user's.
-        let owner = as_owner(Path::new("env"));
-        let mut command: Vec<OsString> = vec![owner.get_program().to_owned()];
-        command.extend(owner.get_args().map(OsStr::to_owned));
+        let (owner, enters) = (as_owner(Path::new("env")), self.disk.as_ref().map(|disk| disk.enter(folder)));
+        let words = |command: &Command| -> Vec<OsString> {
+            [command.get_program()].into_iter().chain(command.get_args()).map(OsStr::to_owned).collect()
+        };
+        let mut command: Vec<OsString> = enters.iter().chain([&owner]).flat_map(words).collect();
         command.extend(self.clock.iter().map(|(name, value)| format!("{name}={value}").into()));
         command.push(program("postgres").into());
-        command.extend(["-D".into(), folder.join("data").into(), "-k".into(), folder.into()]);
+        let data = if self.disk.is_some() { folder.join(DISK).join("data") } else { folder.join("data") };
+        command.extend(["-D".into(), data.into(), "-k".into(), folder.into()]);
         let own = ["listen_addresses=", "fsync=on", AFTER_A_CRASH, "shared_buffers=16MB", "max_connections=60"];
         let own = own.map(str::to_owned);
         for setting in own.iter().chain(&self.settings) {
@@ -81,6 +99,16 @@ impl Postgres {
         if let Some(guard) = self.guard.take() {
             guard.end(signal);
         }
+    }
+
+    /// Whether it has ended by itself.
+    pub fn is_gone(&self) -> bool {
+        self.guard.as_ref().is_none_or(Guard::is_alone)
+    }
+
+    /// Where its data is, if it has a disk of its own.
+    pub fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
     }
 
     /// A new, empty database.
@@ -118,7 +146,7 @@ impl Postgres {
         self.guard.as_ref().map(|guard| guard.server().as_raw())
     }
 
-    /// Where its `data` is, and its `log`.
+    /// Where its `data` is, unless that is on a disk of its own, and its `log`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -126,6 +154,12 @@ impl Postgres {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
+}
+
+fn new_folder() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("runward-postgres-").tempdir().expect("a temporary folder");
+    own(folder.path());
+    folder
 }
 
 /// What a server by this socket says to SQL.

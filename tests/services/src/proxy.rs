@@ -47,6 +47,7 @@ struct Shared {
 /// What becomes of the bytes. Nothing, at first.
 #[derive(Default)]
 struct Rules {
+    target: Option<Target>,
     delay: Duration,
     bytes_per_second: Option<u32>,
     frozen: bool,
@@ -66,8 +67,15 @@ impl Proxy {
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared::default());
         let accepting = Arc::clone(&shared);
-        std::thread::spawn(move || accept(&listener, &target, &accepting));
-        Proxy { address, shared }
+        std::thread::spawn(move || accept(&listener, &accepting));
+        let proxy = Proxy { address, shared };
+        proxy.lead_to(target);
+        proxy
+    }
+
+    /// New connections go there from now on, as behind an address that moves from one machine to another.
+    pub fn lead_to(&self, target: Target) {
+        self.shared.change(|rules| rules.target = Some(target));
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -162,11 +170,11 @@ impl Shared {
     }
 }
 
-fn accept(listener: &TcpListener, target: &Target, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     for (number, client) in (0..).zip(listener.incoming().flatten()) {
-        let (over, refusing) = {
+        let (over, refusing, target) = {
             let rules = shared.rules();
-            (rules.over, rules.refusing)
+            (rules.over, rules.refusing, rules.target.clone())
         };
         if over {
             return;
@@ -175,7 +183,7 @@ fn accept(listener: &TcpListener, target: &Target, shared: &Arc<Shared>) {
             continue;
         }
         // A server that is not there is a connection that ends at once.
-        let Ok(server) = Line::to(target) else { continue };
+        let Some(Ok(server)) = target.as_ref().map(Line::to) else { continue };
         let client = Line::from(client);
         shared.lines().insert(number, [client.clone(), server.clone()]);
         pump::start(number, client, server, shared);

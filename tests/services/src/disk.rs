@@ -1,16 +1,18 @@
-//! A disk of its own for a host, which is full whenever the test says so: a small file system in a mount namespace that
-//! lives as long as its keeper and those who entered it.
+//! A disk of its own for a host or a server, which is full whenever the test says so: a small file system in a mount
+//! namespace that lives as long as its keeper and those who entered it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{Pid, getuid};
-use runward_services::{Guard, Signal};
 use tempfile::TempDir;
+
+use crate::guard::{Guard, Signal};
 
 /// The keeper says that it is mounted by a file in it. Where, it reads in a file: whoever has the folder in its command line is
 /// on the host, and dies with it.
@@ -24,6 +26,7 @@ pub struct Disk {
     /// Of the keeper.
     _folder: TempDir,
     path: PathBuf,
+    full: AtomicBool,
 }
 
 impl Disk {
@@ -37,7 +40,7 @@ impl Disk {
         let words = ["unshare", unshare, "sh", "-c", MOUNT, "disk"].map(OsStr::new);
         let command: Vec<&OsStr> = words.into_iter().chain([folder.path().as_os_str(), OsStr::new(SIZE)]).collect();
         let keeper = Guard::start(folder.path(), Signal::Kill, &command);
-        let disk = Disk { keeper, _folder: folder, path: path.to_owned() };
+        let disk = Disk { keeper, _folder: folder, path: path.to_owned(), full: AtomicBool::new(false) };
         let until = Instant::now() + PATIENCE;
         while !disk.seen().join("mounted").exists() {
             assert!(
@@ -75,14 +78,21 @@ impl Disk {
 
     /// No room for anything that is not there yet. False: somebody was just writing.
     pub fn fill(&self) -> bool {
-        statvfs(&self.seen()).is_ok_and(|all| {
+        let filled = statvfs(&self.seen()).is_ok_and(|all| {
             let used = (all.blocks() - all.blocks_free()) * all.fragment_size();
             self.resize(&used.max(1).to_string())
-        })
+        });
+        self.full.fetch_or(filled, Ordering::Relaxed);
+        filled
     }
 
     pub fn clear(&self) {
         assert!(self.resize(SIZE), "it cannot be made large again");
+        self.full.store(false, Ordering::Relaxed);
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     fn resize(&self, size: &str) -> bool {
