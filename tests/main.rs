@@ -52,6 +52,8 @@ mod command_ids;
 mod configuration;
 #[path = "stories/database.rs"]
 mod database;
+#[path = "stories/database_line.rs"]
+mod database_line;
 #[path = "stories/deploy.rs"]
 mod deploy;
 #[path = "stories/docs.rs"]
@@ -62,6 +64,8 @@ mod doctor;
 mod drills;
 #[path = "stories/examples.rs"]
 mod examples;
+#[path = "stories/failover.rs"]
+mod failover;
 #[path = "stories/findings.rs"]
 mod findings;
 #[path = "stories/flow.rs"]

@@ -4,7 +4,7 @@
 //! run that was removed by the rules from one that somebody made disappear.
 
 use runward_engine::retention::Retention;
-use runward_engine::run::RunId;
+use runward_engine::run::{ClaimId, HomeId, RunId};
 use serde::{Deserialize, Serialize};
 
 use crate::chain;
@@ -58,6 +58,29 @@ pub enum AdminEvent {
     SecretsRotated {
         secrets: u64,
     },
+    /// Everything that was acknowledged is there, on this timeline of the database, as far as anybody can know
+    /// ([`crate::timeline`]).
+    TimelineAccepted {
+        timeline: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A worker has looked for what it started and the ledger on this timeline does not know.
+    JournalsCompared {
+        timeline: String,
+        home: HomeId,
+        host: String,
+        unknown: Vec<UnknownStart>,
+    },
+}
+
+/// An attempt that has started and is not on the record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownStart {
+    pub run: RunId,
+    pub claim: ClaimId,
+    /// Its run is paused because of it.
+    pub held: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +170,8 @@ impl AdminEvent {
             AdminEvent::DeliveriesRetried { .. } => "deliveries_retried",
             AdminEvent::SecretChanged { .. } => "secret_changed",
             AdminEvent::SecretsRotated { .. } => "secrets_rotated",
+            AdminEvent::TimelineAccepted { .. } => "timeline_accepted",
+            AdminEvent::JournalsCompared { .. } => "journals_compared",
         }
     }
 

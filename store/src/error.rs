@@ -34,6 +34,9 @@ pub enum LedgerError {
     /// The record of a run does not fit its hashes, or cannot be read.
     #[error("run {run}, event {seq}: {message}")]
     Tampered { run: RunId, seq: u64, message: String },
+    /// What was acknowledged is not there: a standby that lacked it was promoted, or a backup was restored (F23).
+    #[error("the ledger has gone back: event {known} of run {run} was recorded, and its last one is {seq} now")]
+    GoneBack { run: RunId, known: u64, seq: u64 },
     /// The record of what was done to the ledger itself does not fit its hashes.
     #[error("the ledger's own record, entry {seq}: {message}")]
     Record { seq: u64, message: String },
@@ -71,6 +74,7 @@ impl LedgerError {
             NoSuchRun(_)
                 | NoSuchDefinition(_)
                 | Tampered { .. }
+                | GoneBack { .. }
                 | Definition { .. }
                 | ChangedFile { .. }
                 | Unreadable { .. }
@@ -79,8 +83,8 @@ impl LedgerError {
 
     /// Whether the same, asked a little later, may well be answered: the server restarts, or the line is down.
     pub fn passes(&self) -> bool {
-        use Trouble::{Busy, Unanswered, Unreachable};
-        matches!(self, LedgerError::Server(error) if matches!(error.trouble, Unreachable | Busy | Unanswered))
+        use Trouble::{Busy, Promoted, Unanswered, Unreachable};
+        matches!(self, LedgerError::Server(error) if matches!(error.trouble, Unreachable | Busy | Unanswered | Promoted))
     }
 
     /// What the person in front of it can do.
@@ -114,6 +118,9 @@ impl LedgerError {
             LedgerError::Tampered { .. } | LedgerError::Unreadable { .. } | LedgerError::ChangedFile { .. } => {
                 Some("this run is not continued; `runward audit verify` checks the whole ledger")
             }
+            LedgerError::GoneBack { .. } => Some(
+                "a standby was promoted that lacked it, or a backup was restored: `runward doctor` says what that means here",
+            ),
             LedgerError::Record { .. } => Some(
                 "somebody changed the ledger by other means than runward; `runward audit verify` checks the whole of it",
             ),

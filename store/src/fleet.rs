@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
+use crate::timeline::Timeline;
 
 /// A run in which something can be done, for those who listen to this call (`engine::run::place`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +133,12 @@ pub trait Fleet: Ledger {
 
     /// Every running attempt that has a home.
     async fn attended(&self) -> Result<Vec<Attended>, LedgerError>;
+
+    /// On which history of its database the ledger is, and was left. None: on none of its own, because it is a standby.
+    async fn timeline(&self) -> Result<Option<Timeline>, LedgerError>;
+
+    /// Which of these attempts are neither on the record nor pruned.
+    async fn unknown(&self, started: &[(RunId, ClaimId)]) -> Result<Vec<(RunId, ClaimId)>, LedgerError>;
 
     /// Adds what an attempt printed. A part that is there already, or that begins before the end of what is there,
     /// changes nothing: it was shipped twice. `complete`: nothing more comes.

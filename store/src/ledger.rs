@@ -1,5 +1,6 @@
 //! The trait, and what goes in and out of it.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -221,6 +222,16 @@ pub trait Ledger: Send + Sync {
     async fn administration(&self) -> Result<Vec<AdminEntry>, LedgerError>;
 }
 
+/// How what somebody knows of a run stands to what the ledger has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compared {
+    Same,
+    /// The ledger has more, which has to follow on what is known.
+    Behind,
+    /// The ledger lacks what it has acknowledged, or has something else in its place.
+    Ahead,
+}
+
 /// The runbook of a definition that is on the record. `run`: for the error.
 pub(crate) fn parsed(run: &RunId, definition: &Definition) -> Result<Arc<Runbook>, LedgerError> {
     definition.runbook().map(Arc::new).map_err(|report| LedgerError::Definition {
@@ -278,6 +289,21 @@ impl RunView {
         }
         self.state.take_touched();
         Ok(())
+    }
+
+    /// How it stands to a ledger whose last event of the run is this one.
+    pub(crate) fn compared_with(&self, seq: u64, head: &str) -> Compared {
+        match seq.cmp(&self.state.seq) {
+            Ordering::Greater => Compared::Behind,
+            Ordering::Equal if head == self.head => Compared::Same,
+            Ordering::Equal | Ordering::Less => Compared::Ahead,
+        }
+    }
+
+    /// What it knows is not believed any more: it is read anew.
+    pub(crate) fn ahead_of(&mut self, seq: u64) -> LedgerError {
+        self.stale = true;
+        LedgerError::GoneBack { run: self.state.id.clone(), known: self.state.seq, seq }
     }
 
     /// Decides commands one after the other; the events come back with their bodies and hashes, ready to be stored.

@@ -22,9 +22,10 @@ mod memory;
 pub mod outbox;
 mod postgres;
 mod sqlite;
+pub mod timeline;
 pub mod timetable;
 
-pub use administration::{AdminEntry, AdminEvent, DeliveryRef, PrunedRun, SecretChange, SkippedTicks};
+pub use administration::{AdminEntry, AdminEvent, DeliveryRef, PrunedRun, SecretChange, SkippedTicks, UnknownStart};
 pub use error::LedgerError;
 pub use fleet::Fleet;
 pub use ledger::{
@@ -33,6 +34,6 @@ pub use ledger::{
 };
 pub use memory::{Fate, MemoryLedger, Surroundings};
 pub use outbox::Outbox;
-pub use postgres::{PostgresLedger, PostgresStats, ServerError, ServerHealth, ServerStatus, Trouble};
+pub use postgres::{Line, PostgresLedger, PostgresStats, ServerError, ServerHealth, ServerStatus, Standbys, Trouble};
 pub use sqlite::{Examined, SqliteLedger, Stats, examine};
 pub use timetable::Timetable;

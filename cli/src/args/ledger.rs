@@ -57,6 +57,18 @@ pub enum DbCommand {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// Let steps start again after a failover, although not every worker has compared its journals with the database
+    ///
+    /// Only for a Postgres that was promoted or restored, where `runward doctor` says whom it waits for: a host that is gone for
+    /// good, or steps in runs of which the ledger knows nothing. What they did meanwhile nobody else will find out: look, then
+    /// say why. It is on the record.
+    Accept {
+        /// Why nothing starts twice
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
     /// Compare the ledger, every folder and all output with the record; exit code 1 if anything is not as it should be
     Check {
         #[arg(long, value_enum, default_value = "text")]

@@ -11,6 +11,7 @@ use runward_workers::queue::redis::{RedisStatus, examine};
 use runward_workers::worker::PREFIX;
 
 use super::check::Check;
+use super::database;
 use crate::cluster::{Cluster, Members, waits_for_worker};
 use crate::config::{DatabaseUrl, Settings};
 use crate::failure::Failure;
@@ -51,6 +52,7 @@ pub async fn examine_cluster(database: &DatabaseUrl, settings: &Settings) -> Vec
     match (&cluster, &members) {
         (Ok(cluster), Ok(members)) => {
             checks.push(judge_workers(members));
+            checks.push(database::timeline(&cluster.ledger, &members.sessions).await);
             checks.extend(waiting(cluster, members).await);
         }
         (_, Err(why)) | (Err(why), _) => checks.push(Check::unknown("workers", why)),
@@ -90,7 +92,8 @@ async fn server(cluster: &Cluster) -> Vec<Check> {
         Ok(health) => judge_health(&health),
         Err(error) => Check::unknown("database load", error.to_string()),
     };
-    vec![clock, load]
+    let [line, standbys] = database::look(&cluster.ledger).await;
+    vec![clock, load, line, standbys]
 }
 
 /// The server was asked between two looks at the clock of this host.
@@ -318,7 +321,7 @@ fn judge_logs(missing: &[(String, usize)]) -> Check {
     Check::warn("output", says, "start `runward worker` there, with the same state folder: it sends the rest by itself")
 }
 
-fn some(all: impl Iterator<Item = String>) -> String {
+pub(super) fn some(all: impl Iterator<Item = String>) -> String {
     let all: Vec<String> = all.collect();
     let more = all.len().saturating_sub(NAMED);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };

@@ -6,6 +6,7 @@
 mod check;
 mod cluster;
 mod connections;
+mod database;
 mod hosts;
 mod ledger;
 mod notify;

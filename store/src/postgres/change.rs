@@ -21,7 +21,7 @@ use crate::sql::ReadError;
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 /// The server's clock, in epoch milliseconds: hosts may disagree about theirs.
 pub(super) const NOW: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-const LOCK_RUN: &str = "SELECT seq, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM runs \
+const LOCK_RUN: &str = "SELECT seq, head, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM runs \
                         WHERE id = $1 FOR NO KEY UPDATE";
 /// A pruning, or a look through everything, may take longer than a step's commit.
 const AT_LEISURE: &str = "SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '10s'";
@@ -82,12 +82,12 @@ async fn look(
     news: &mut Vec<Recorded>,
 ) -> Result<(i64, Option<Vec<Member>>), ReadError> {
     let id = view.state.id.clone();
-    let row: Option<(i64, i64)> = sqlx::query_as(LOCK_RUN).bind(&id.0).fetch_optional(&mut *connection).await?;
-    let (seq, now) = row.ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
+    let row: Option<(i64, String, i64)> = sqlx::query_as(LOCK_RUN).bind(&id.0).fetch_optional(&mut *connection).await?;
+    let (seq, head, now) = row.ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
     if view.stale {
         *view = read::load(connection, &id).await?;
     } else {
-        news.extend(read::tail(connection, view, seq).await?);
+        news.extend(read::tail(connection, view, seq as u64, &head).await?);
     }
     let members = match view.asks() {
         Some(group) => {

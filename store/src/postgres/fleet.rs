@@ -8,10 +8,11 @@ use runward_engine::run::{ClaimId, HomeId, RunId, SessionId};
 
 use super::pool::answered;
 use super::tries::Tries;
-use super::{PostgresLedger, logs, ready, sessions};
+use super::{PostgresLedger, logs, ready, sessions, timeline};
 use crate::error::LedgerError;
 use crate::fleet::{Attended, Fleet, LogPart, NewSession, Ready, Session, Shipped, Unshipped};
 use crate::sql::ReadError;
+use crate::timeline::Timeline;
 
 #[async_trait]
 impl Fleet for PostgresLedger {
@@ -49,6 +50,14 @@ impl Fleet for PostgresLedger {
 
     async fn attended(&self) -> Result<Vec<Attended>, LedgerError> {
         ask!(self, |connection| sessions::attended(&mut connection))
+    }
+
+    async fn timeline(&self) -> Result<Option<Timeline>, LedgerError> {
+        ask!(self, |connection| timeline::read(&mut connection))
+    }
+
+    async fn unknown(&self, started: &[(RunId, ClaimId)]) -> Result<Vec<(RunId, ClaimId)>, LedgerError> {
+        ask!(self, |connection| timeline::unknown(&mut connection, started))
     }
 
     async fn ship(&self, run: &RunId, claim: &ClaimId, part: &LogPart, complete: bool) -> Result<(), LedgerError> {

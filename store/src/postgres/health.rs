@@ -23,7 +23,32 @@ pub struct ServerHealth {
     pub checksums: bool,
 }
 
+/// Who else gets what is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Standbys {
+    pub streaming: u64,
+    /// Nothing is acknowledged before some of them have it.
+    pub waited_for: bool,
+}
+
+/// The way to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    Local,
+    Encrypted,
+    Clear,
+}
+
 impl PostgresLedger {
+    pub async fn standbys(&self) -> Result<Standbys, LedgerError> {
+        ask!(self, |connection| standbys(&mut connection))
+    }
+
+    pub async fn line(&self) -> Result<Line, LedgerError> {
+        ask!(self, |connection| way(&mut connection))
+    }
+
     /// The server's clock, in epoch milliseconds: that of every time on the record.
     pub async fn now(&self) -> Result<i64, LedgerError> {
         ask!(self, |connection| sqlx::query_scalar(change::NOW).fetch_one(&mut *connection))
@@ -32,6 +57,25 @@ impl PostgresLedger {
     pub async fn health(&self) -> Result<ServerHealth, LedgerError> {
         ask!(self, |connection| health(&mut connection))
     }
+}
+
+/// As seen by this session, whose `synchronous_commit` may be another one than the server's.
+async fn standbys(connection: &mut PgConnection) -> Result<Standbys, sqlx::Error> {
+    let sql = "SELECT (SELECT count(*) FROM pg_stat_replication) AS streaming, \
+               current_setting('synchronous_standby_names') <> '' \
+               AND current_setting('synchronous_commit') NOT IN ('off', 'local') AS waited_for";
+    let row = sqlx::query(sql).fetch_one(connection).await?;
+    Ok(Standbys { streaming: row.try_get::<i64, _>("streaming")? as u64, waited_for: row.try_get("waited_for")? })
+}
+
+async fn way(connection: &mut PgConnection) -> Result<Line, sqlx::Error> {
+    let sql = "SELECT coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false), \
+               coalesce(inet_client_addr() <<= '127.0.0.0/8' OR inet_client_addr() = '::1', true)";
+    Ok(match sqlx::query_as(sql).fetch_one(connection).await? {
+        (true, _) => Line::Encrypted,
+        (false, true) => Line::Local,
+        (false, false) => Line::Clear,
+    })
 }
 
 async fn health(connection: &mut PgConnection) -> Result<ServerHealth, sqlx::Error> {

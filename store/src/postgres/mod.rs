@@ -103,6 +103,7 @@ mod text;
 mod tick_audit;
 #[path = "../sql/ticks.rs"]
 mod ticks;
+mod timeline;
 mod timetable;
 mod tries;
 mod trouble;
@@ -136,7 +137,7 @@ use crate::ledger::{Announced, Committed, Ledger, NewRun, Next, RunQuery, RunVie
 use crate::sql::ReadError;
 
 pub use care::PostgresStats;
-pub use health::ServerHealth;
+pub use health::{Line, ServerHealth, Standbys};
 pub use schema::ServerStatus;
 pub use trouble::{ServerError, Trouble};
 

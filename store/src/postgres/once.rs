@@ -8,16 +8,17 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use runward_engine::run::{Command, RunState};
+use runward_engine::run::{Command, Event, RunState};
 use tracing::debug;
 
 use super::change::{self, Unrecorded};
 use super::errors::is_definite;
 use super::pool::{NotCommitted, answered};
+use super::trouble::{ServerError, Trouble};
 use super::{PostgresLedger, read, ready, write};
 use crate::error::LedgerError;
 use crate::failpoint;
-use crate::ledger::{Committed, Next, RunView};
+use crate::ledger::{Committed, Linked, Next, RunView};
 
 /// So many commits of a view are made in small steps after somebody else has recorded something in its run.
 const CROWDED: u32 = 64;
@@ -69,6 +70,12 @@ struct Tried {
     unanswered: Option<String>,
 }
 
+/// Whether something starts, or may start something, because of them.
+fn claims(events: &[Linked]) -> bool {
+    let starts = |event: &Event| matches!(event, Event::AttemptClaimed { .. } | Event::ChildStarted { .. });
+    events.iter().any(|(event, _)| starts(&event.recorded.event))
+}
+
 impl PostgresLedger {
     pub(super) async fn commit(
         &self,
@@ -99,7 +106,7 @@ impl PostgresLedger {
         // Before the time is guessed: it may take a while until one is free.
         let lent: Result<_, sqlx::Error> = answered(self.pool.lend()).await;
         let (Ok(mut loan), Some(now)) = (lent, self.clock.guess()) else { return Tried::default() };
-        let (known, mut commands) = (view.state.seq, Vec::new());
+        let (known, after, mut commands) = (view.state.seq, view.head.clone(), Vec::new());
         let mut said = |state: &RunState| {
             let command = next(state)?;
             commands.push(command.clone());
@@ -112,11 +119,15 @@ impl PostgresLedger {
             return Tried { commands, known, ..Tried::default() };
         }
         view.stale = true;
+        if claims(&events) && !loan.admits() {
+            loan.end().await;
+            return Tried { commands, known, ..Tried::default() };
+        }
         let asked = Instant::now();
         let mut unanswered = None;
         let written = answered(async {
             failpoint::before_commit(&events)?;
-            let written = write::at_once(&mut loan, view, &events, now).await?;
+            let written = write::at_once(&mut loan, view, &after, &events, now).await?;
             if written.1 {
                 failpoint::after_commit(&events)?;
             }
@@ -166,7 +177,7 @@ impl PostgresLedger {
         // From here on the view runs ahead of the ledger until the commit is acknowledged.
         view.stale = true;
         let permit = view.state.permit();
-        let now = locked.now;
+        let (now, after) = (locked.now, view.head.clone());
         let mut commands = kept.into_iter();
         let mut said = |state: &RunState| commands.next().or_else(|| next(state));
         let (replies, events) = view.advance(&mut said, &view.env(now, locked.members), actor);
@@ -176,12 +187,17 @@ impl PostgresLedger {
             loan.roll_back().await;
             return Err(self.unrecorded(Unrecorded::Unanswered(sqlx::Error::Protocol(error)), &what));
         }
+        if claims(&events) && !loan.admits() {
+            loan.roll_back().await;
+            let message = format!("nothing starts in run {} until that is known", view.state.id);
+            return Err(ServerError { place: self.place.clone(), trouble: Trouble::Promoted, message }.into());
+        }
         if events.is_empty() {
             loan.roll_back().await;
         } else {
             let written = answered(async {
                 failpoint::before_commit(&events).map_err(sqlx::Error::from)?;
-                write::changes(&mut loan, view, &events, now).await?;
+                write::changes(&mut loan, view, &after, &events, now).await?;
                 ready::pass_on(&mut loan, permit, &view.state).await
             });
             written.await.map_err(|error| self.error(error))?;

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::errors::is_definite;
+use super::timeline;
 
 /// Connections of one process.
 const CONNECTIONS_MAX: usize = 4;
@@ -24,13 +25,20 @@ const LONG_PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) struct Pool {
     options: PgConnectOptions,
-    idle: Mutex<Vec<PgConnection>>,
+    idle: Mutex<Vec<Open>>,
     lent: Semaphore,
+}
+
+struct Open {
+    connection: PgConnection,
+    /// Known to lead to the ledger on the timeline on which it was left. A connection never comes to another one, but from that
+    /// of a standby to its own.
+    admits: bool,
 }
 
 /// A connection, for as long as a piece of work takes.
 pub(super) struct Loan<'a> {
-    connection: Option<PgConnection>,
+    open: Option<Open>,
     pool: &'a Pool,
     transaction: bool,
     _permit: SemaphorePermit<'a>,
@@ -59,22 +67,25 @@ impl Pool {
     /// With one that is open already.
     pub(super) fn with(options: PgConnectOptions, connection: PgConnection) -> Pool {
         let pool = Pool::new(options);
-        pool.keep(connection);
+        pool.keep(Open { connection, admits: false });
         pool
     }
 
-    fn keep(&self, connection: PgConnection) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+    fn keep(&self, open: Open) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(open);
     }
 
     pub(super) async fn lend(&self) -> Result<Loan<'_>, sqlx::Error> {
         let permit = self.lent.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.options.connect().await?,
+        let mut open = match idle {
+            Some(open) => open,
+            None => Open { connection: self.options.connect().await?, admits: false },
         };
-        Ok(Loan { connection: Some(connection), pool: self, transaction: false, _permit: permit })
+        if !open.admits {
+            open.admits = timeline::admits(&mut open.connection).await?;
+        }
+        Ok(Loan { open: Some(open), pool: self, transaction: false, _permit: permit })
     }
 
     /// With a transaction. `how` begins it.
@@ -87,14 +98,19 @@ impl Pool {
 }
 
 impl Loan<'_> {
+    /// Whether steps may be claimed on it.
+    pub(super) fn admits(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.admits)
+    }
+
     /// What was only asked has been answered.
     pub(super) async fn end(self) {
         if self.transaction { self.roll_back().await } else { self.give_back() }
     }
 
     fn give_back(mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.pool.keep(connection);
+        if let Some(open) = self.open.take() {
+            self.pool.keep(open);
         }
     }
 
@@ -122,13 +138,15 @@ impl Deref for Loan<'_> {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
-        self.connection.as_ref().expect("it is there until it is given back, and then the loan is gone")
+        let open = self.open.as_ref();
+        &open.expect("it is there until it is given back, and then the loan is gone").connection
     }
 }
 
 impl DerefMut for Loan<'_> {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        self.connection.as_mut().expect("it is there until it is given back, and then the loan is gone")
+        let open = self.open.as_mut();
+        &mut open.expect("it is there until it is given back, and then the loan is gone").connection
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Trouble {
     LosesCommits,
     NotMigrated,
     NewerSchema,
+    /// It is not on the timeline on which the ledger was left.
+    Promoted,
     Busy,
     Unanswered,
 }
@@ -45,6 +47,7 @@ impl fmt::Display for ServerError {
             Trouble::LosesCommits => write!(out, "the Postgres {place} may lose what it has acknowledged: {message}"),
             Trouble::NotMigrated => write!(out, "the database {place} is not ready for this runward: {message}"),
             Trouble::NewerSchema => write!(out, "the database {place} was made ready for a newer runward: {message}"),
+            Trouble::Promoted => write!(out, "the Postgres {place} may lack what was acknowledged: {message}"),
             Trouble::Busy => write!(out, "the Postgres {place} is busy: {message}"),
             Trouble::Unanswered => write!(out, "the Postgres {place} did not answer: {message}"),
         }
@@ -81,6 +84,10 @@ impl ServerError {
                  can take back steps that have run"
             }
             Trouble::NotMigrated => "run `runward db migrate`, once for all hosts",
+            Trouble::Promoted => {
+                "a standby was promoted, or a backup restored: the workers compare their journals with it, and \
+                 `runward doctor` says what they found and whom they wait for"
+            }
             Trouble::NewerSchema => "use the newer runward on this host, too",
             Trouble::Busy => {
                 "repeat the command; if it stays so, `SELECT * FROM pg_stat_activity WHERE application_name = 'runward'` \

@@ -74,12 +74,13 @@ macro_rules! rows_of_a_run {
     };
 }
 
-/// What changes of a run itself, from `$37` on; `$48` is the event that it follows.
+/// What changes of a run itself, from `$37` on; `$48` is the hash of the event that it follows: a number alone could be that
+/// of another event, in a database that has lost some.
 macro_rules! head_of_a_run {
     () => {
         "UPDATE runs SET status = $37, generation = $38, held = $39, permit = $40, permit_at = $41, waits = $42, \
                          rollback = $43, started_at = $44, finished_at = $45, seq = $46, head = $47 \
-         WHERE id = $1 AND seq = $48"
+         WHERE id = $1 AND head = $48"
     };
 }
 
@@ -224,15 +225,16 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Events of a run that exists, and what they change.
+/// Events of a run that exists, and what they change. `after`: the hash of the event before them.
 pub(super) async fn changes(
     connection: &mut PgConnection,
     view: &mut RunView,
+    after: &str,
     events: &[Linked],
     now: i64,
 ) -> Result<(), ReadError> {
     let (row, told) = (rows::run_row(&view.state), Told::of(view, events));
-    let statement = head(below(told.statement(CHANGES), view, events, now), &row, view).bind(before(&row, events));
+    let statement = head(below(told.statement(CHANGES), view, events, now), &row, view).bind(after.to_owned());
     if told.bind(statement).execute(connection).await?.rows_affected() != 1 {
         let message = format!("run {} moved on while its row was locked", row.id);
         return Err(LedgerError::Other(message).into());
@@ -244,18 +246,14 @@ pub(super) async fn changes(
 pub(super) async fn at_once(
     connection: &mut PgConnection,
     view: &mut RunView,
+    after: &str,
     events: &[Linked],
     now: i64,
 ) -> Result<(i64, bool), sqlx::Error> {
     let (row, told) = (rows::run_row(&view.state), Told::of(view, events));
     let statement = head(below(told.statement(CHANGES_AT_ONCE), view, events, now), &row, view);
-    let answer = told.bind(statement.bind(before(&row, events))).fetch_one(connection).await?;
+    let answer = told.bind(statement.bind(after.to_owned())).fetch_one(connection).await?;
     Ok((answer.try_get(0)?, answer.try_get(1)?))
-}
-
-/// The event that these follow.
-fn before(row: &RunRow, events: &[Linked]) -> i64 {
-    events.first().map_or(row.seq, |(event, _)| event.recorded.seq) as i64 - 1
 }
 
 /// `$37` to `$47`: what changes of a run.

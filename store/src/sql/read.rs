@@ -13,7 +13,7 @@ use sqlx::Row as _;
 use super::{Connection, Row, shown, stored};
 use crate::anchor::Head;
 use crate::error::LedgerError;
-use crate::ledger::{RunQuery, RunView, StoredEvent};
+use crate::ledger::{Compared, RunQuery, RunView, StoredEvent};
 use crate::sql::ReadError;
 
 const RUN_COLUMNS: &str = "SELECT id, name, status, generation, held, waits, rollback, trigger, actor, key, parent, \
@@ -39,26 +39,33 @@ pub(super) async fn catch_up(connection: &mut Connection, view: &mut RunView) ->
         *view = load(connection, &id).await?;
         return Ok(Vec::new());
     }
-    let seq: Option<i64> =
-        sqlx::query_scalar("SELECT seq FROM runs WHERE id = $1").bind(&id.0).fetch_optional(&mut *connection).await?;
-    let seq = seq.ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
-    tail(connection, view, seq).await
+    let last: Option<(i64, String)> =
+        sqlx::query_as("SELECT seq, head FROM runs WHERE id = $1").bind(&id.0).fetch_optional(&mut *connection).await?;
+    let (seq, head) = last.ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
+    tail(connection, view, seq as u64, &head).await
 }
 
-/// As [`catch_up`], of a view that is not stale, where the last event is known to be `seq`.
+/// As [`catch_up`], of a view that is not stale, where the last event is known to be `seq`, with the hash `head`.
 pub(super) async fn tail(
     connection: &mut Connection,
     view: &mut RunView,
-    seq: i64,
+    seq: u64,
+    head: &str,
 ) -> Result<Vec<Recorded>, ReadError> {
     let id = view.state.id.clone();
-    if seq as u64 == view.state.seq {
-        return Ok(Vec::new());
+    match view.compared_with(seq, head) {
+        Compared::Same => return Ok(Vec::new()),
+        Compared::Behind => {}
+        Compared::Ahead => return Err(view.ahead_of(seq).into()),
     }
     let (events, bodies) = events(connection, &id, view.state.seq).await?;
     let news = events.iter().map(|event| event.recorded.clone()).collect();
-    view.fold(events, &bodies)?;
-    Ok(news)
+    let next = view.state.seq + 1;
+    match view.fold(events, &bodies) {
+        // What is known is not what is before it there. If that was changed by hand, whoever reads all of it finds it.
+        Err(LedgerError::Tampered { seq: at, .. }) if at == next => Err(view.ahead_of(seq).into()),
+        done => Ok(done.map(|()| news)?),
+    }
 }
 
 pub(super) async fn events(

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod failover;
 mod letters;
 mod lines;
 mod logs;

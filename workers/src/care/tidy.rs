@@ -52,7 +52,7 @@ fn goes(home: &Home, run: &RunId) -> bool {
 }
 
 /// The runs that have a folder here.
-pub(super) fn run_folders(home: &Home) -> Vec<RunId> {
+pub(crate) fn run_folders(home: &Home) -> Vec<RunId> {
     let entries = fs::read_dir(home.root().join("runs")).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).map(RunId).collect()
 }

@@ -8,7 +8,7 @@
 //! - `session`: the signs of life; `reaper`: what the silence of others means
 //! - `sweep`: finds what is ready; `visits`: drives it; `tend`: looks after children; `tell`: says what has changed
 //! - `schedule`: fires schedules, in a server
-//! - `strays`: ends what the ledger has given up; `tidy`: removes what pruned runs have left; `keeper`: keeps the supervisor
+//! - `strays`: ends what the ledger has given up; `timeline`: compares the journals with a ledger that may have lost something; `tidy`: removes what pruned runs have left; `keeper`: keeps the supervisor
 //! - `health`, `http`, `notify`: says how it is
 
 mod announce;
@@ -26,8 +26,10 @@ mod tell;
 mod tend;
 mod term;
 mod tidy;
+mod timeline;
 mod visits;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -134,6 +136,8 @@ struct Post {
     /// Of a worker.
     slots: Option<Slots>,
     health: Health,
+    /// The ledger is not on the timeline on which it was left: no step starts.
+    shut: Cell<bool>,
     /// Carries away what the steps of this state folder print.
     shipper: Shipper,
     stop: watch::Receiver<Stop>,
@@ -147,7 +151,7 @@ impl Post {
             None => (Offer::Nothing, None),
         };
         let shipper = Shipper::new(member.home.clone(), place.home.clone(), Arc::clone(&member.ledger));
-        Ok(Post { member, place, offer, slots, health: Health::default(), shipper, stop })
+        Ok(Post { member, place, offer, slots, health: Health::default(), shut: Cell::new(false), shipper, stop })
     }
 
     fn ledger(&self) -> &dyn Fleet {
@@ -190,6 +194,7 @@ pub async fn run(
             () = http::serve(listener, &post) => {}
             done = sessions(&post) => done?,
             () = tidy::now_and_then(&post) => {}
+            () = timeline::now_and_then(&post) => {}
             () = anchor::now_and_then(post.member.anchoring.as_ref(), post.ledger()) => {}
             () = schedule::fire(&post, scheduling) => {}
             () = tell_people(postman) => {}

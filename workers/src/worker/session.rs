@@ -126,6 +126,7 @@ fn confirmed(term: &Term, sent: &Sent) {
     term.leases.extend(sent.until(lease));
     if let Some(slots) = term.slots()
         && !term.draining.get()
+        && !term.post.shut.get()
     {
         slots.set_open(Open::Until(sent.at + lease));
     }

@@ -12,7 +12,7 @@ use runward_engine::run::place::ENGINE;
 use runward_engine::run::todo::{Todo, todo_for};
 use runward_engine::run::{ClaimId, Offer, RunId, RunState};
 use runward_store::fleet::Ready;
-use runward_store::{Fleet, Ledger, LedgerError, RunView};
+use runward_store::{Fleet, Ledger, LedgerError, RunView, Trouble};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
@@ -203,6 +203,10 @@ impl Visit {
         match done {
             Ok(true) => return term.vain.borrow_mut().forget(&self.run, &self.call),
             Ok(false) => {}
+            // Said once, where the timeline is watched.
+            Err(DriveError::Ledger(LedgerError::Server(error))) if error.trouble == Trouble::Promoted => {
+                debug!("{error}")
+            }
             Err(DriveError::Ledger(error)) => term.post.health.ledger_failed("a run cannot be carried on", &error),
             Err(error) => warn!(run = %self.run, "it cannot be carried on here: {error}; it is tried again"),
         }

@@ -1,5 +1,6 @@
 //! `runward db`: looking after the ledger and the folders beside it. One file per subcommand.
 
+mod accept;
 mod check;
 mod migrate;
 mod prune;
@@ -17,6 +18,7 @@ pub async fn run(config: &Config, command: DbCommand) -> Result<i32, Failure> {
             None => status::run(config, format).await,
         },
         DbCommand::Migrate { format } => migrate::run(config, format).await,
+        DbCommand::Accept { reason, format } => accept::run(config, reason, format).await,
         DbCommand::Check { format } => check::run(config, format).await,
         DbCommand::Prune(args) => prune::run(config, args).await,
     }
