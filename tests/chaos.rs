@@ -1,6 +1,8 @@
 //! The short tiers: a real cluster under faults for five minutes, and one that is hit at each point where that hurts most, on
 //! a seed of their own each time.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

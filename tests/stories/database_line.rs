@@ -80,9 +80,8 @@ fn a_database_is_reached_encrypted_and_a_server_that_cannot_prove_who_it_is_is_r
     ] {
         let refused = who.run(&["runs"]);
         assert_eq!(refused.code, 9, "{why}: {}{}", refused.stdout, refused.stderr);
-        println!("{why}: {}", refused.stderr);
         assert!(
-            refused.stderr.contains(&who.url["postgres://".len()..].split('/').next().unwrap()),
+            refused.stderr.contains(who.url["postgres://".len()..].split('/').next().unwrap()),
             "{}",
             refused.stderr
         );
