@@ -120,8 +120,9 @@ async fn round(term: &Rc<Term>, observed: &mut Observed) -> Result<(), LedgerErr
     see_to_own(term, &attended);
     let heard = sessions.clone();
     for (session, beat) in observed.sessions(look, &sessions, pace) {
+        // After a failover who died before it is told from who died with it by this: nobody is taken for dead meanwhile.
         // Whoever looks is there, whatever became of its beats.
-        if session != term.session && ledger.bury(&session, beat).await? {
+        if !term.post.shut.get() && session != term.session && ledger.bury(&session, beat).await? {
             warn!(%session, "a member was not heard for {} s: it is taken for dead", pace.silent.as_secs_f32());
             sessions.retain(|known| known.new.id != session);
         }
