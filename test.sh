@@ -10,6 +10,7 @@ need python3 python3
 need nginx nginx-light
 need openssl openssl
 need setpriv util-linux
+need strace strace
 need flock util-linux
 need curl curl
 need cmark-gfm cmark-gfm

@@ -92,6 +92,8 @@ mod hostile_values;
 mod http;
 #[path = "stories/http_addresses.rs"]
 mod http_addresses;
+#[path = "stories/http_hostile.rs"]
+mod http_hostile;
 #[path = "stories/http_server.rs"]
 mod http_server;
 #[path = "stories/import.rs"]

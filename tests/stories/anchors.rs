@@ -196,3 +196,38 @@ fn a_ledger_in_postgres_is_anchored_as_well() {
     let found = runward(&["audit", "verify"]);
     assert!(found.code == 1 && found.stdout.contains("is gone"), "{}", found.stdout);
 }
+
+#[test]
+fn anchors_that_take_nothing_hold_up_no_run() {
+    let machine = Machine::new();
+    machine.runbook("backup", "    - {id: often, cron: \"* * * * *\"}\n");
+    nix::unistd::mkfifo(&machine.scene.path(FILE), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    machine.scene.file("runward.toml", format!("[audit]\nanchors = \"{FILE}\"\nanchor-every = \"1s\"\n"));
+    let server = machine.server_at("2026-03-02 11:58:57");
+    machine.wait_for_ticks("backup/often", 1);
+    wait("its run", || {
+        let runs = finish(machine.runward().args(["runs", "--format", "json"])).stdout;
+        runs.contains("\"succeeded\"")
+    });
+    assert_eq!(server.end(), 0);
+    let said = finish(machine.runward().args(["audit", "anchor"]));
+    assert!(said.code != 0 && said.stderr.contains("it is not a regular file"), "{} {}", said.code, said.stderr);
+    let found = finish(machine.runward().args(["audit", "verify"]));
+    assert!(found.code == 1 && found.stdout.contains("the anchors cannot be read"), "{}{}", found.stdout, found.stderr);
+}
+
+#[test]
+fn what_is_pruned_meanwhile_is_no_contradiction() {
+    let scene = anchored();
+    let rounds = |args: &[&str], code: i32| (0..6).for_each(|_| drop(scene.expect(code, args)));
+    std::thread::scope(|all| {
+        all.spawn(|| rounds(&["run", "book.yaml"], 1));
+        all.spawn(|| rounds(&["db", "prune", "--keep", "0", "--older-than", "0s"], 0));
+        all.spawn(|| rounds(&["audit", "anchor"], 0));
+        all.spawn(|| rounds(&["audit", "verify"], 0));
+    });
+    scene.expect(0, &["audit", "anchor"]);
+    let verified = scene.json(&["audit", "verify"]);
+    assert!(verified["anchors"]["anchors"].as_u64().unwrap() > 1, "{verified}");
+    assert!(scene.read(FILE).lines().count() > 1);
+}

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::harness::{Scene, children, finish, processes, step_of, wait};
+use crate::notify::{receiver, webhook};
 
 const SECRET: &str = "c4n4ry/ö?'\"&+ w0rd\n  the second line of <it>\n";
 
@@ -185,4 +186,66 @@ fn a_secret_is_in_nothing_that_is_kept_or_shown_in_a_cluster() {
         assert_eq!(found(&[done.stdout_bytes, done.stderr.into_bytes()].concat()), [""; 0], "{args:?}");
     }
     is_masked(&show);
+}
+
+/// What a run and its drill say to programs, to people and to whoever looks later: with a secret, and with the same text as a
+/// parameter, which nobody hides.
+fn told(is_secret: bool) -> Vec<(&'static str, Vec<u8>)> {
+    let (scene, ops) = (Scene::new(), receiver("200 OK"));
+    let word = |name: &str| {
+        let path = scene.file(name, SECRET);
+        fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+        path.display().to_string()
+    };
+    let (real, scratch, text) = (word("real"), word("scratch"), Value::from(SECRET));
+    let forms = scene.file("forms", forms(SECRET.as_bytes()).join(&b'\n'));
+    let (declared, drill, received) = match is_secret {
+        true => (
+            format!("params: {{n: {{type: int, default: 1}}}}\nsecrets: {{WORD: {{file: '{real}'}}}}\n"),
+            format!("with: {{n: 2}}, secrets: {{WORD: {{file: '{scratch}'}}}}"),
+            "secrets: [WORD]\n    env: {N: '${{ params.n }}'}",
+        ),
+        false => (
+            format!("params: {{word: {{default: {text}}}}}\n"),
+            format!("with: {{word: {text}}}"),
+            "env: {WORD: '${{ params.word }}'}",
+        ),
+    };
+    let (prints, first) = (format!("cat {0}; cat {0} >&2", forms.display()), "$(printf %s \"$WORD\" | head -n 1)");
+    scene.file(
+        "s.yaml",
+        format!(
+            "name: s\n{declared}drill: {{{drill}}}\nsteps:\n  - id: tell\n    {received}\n    run: |\n      {prints}\n      echo \"word={first}\" >> \"$RUNWARD_OUTPUT\"\n  \
+             - {{id: say, notify: {{channel: ops, text: 'it said ${{{{ steps.tell.outputs.word }}}}'}}}}\n  - id: fails\n    {received}\n    run: |\n      {prints}\n      exit 3\n"
+        ),
+    );
+    scene.file("runward.toml", webhook("ops", &ops.base()));
+    let github = scene.expect(1, &["run", "s.yaml", "--format", "github", "--report", "junit.xml"]);
+    let drill = scene.expect(1, &["run", "--drill", "s.yaml", "--format", "junit"]);
+    let said = |args: &[&str]| scene.expect(0, args).stdout_bytes;
+    scene.expect(0, &["plan", "--drill", "s.yaml", "--out", "drill.plan"]);
+    let letters: Vec<String> = ops.asked().into_iter().map(|asked| asked.head + &asked.body).collect();
+    assert_eq!(letters.len(), 4, "two runs, and two letters of each: {letters:?}");
+    vec![
+        ("run --format github", [github.stdout_bytes, github.stderr.into_bytes()].concat()),
+        ("run --report", fs::read(scene.path("junit.xml")).unwrap()),
+        ("run --drill --format junit", [drill.stdout_bytes, drill.stderr.into_bytes()].concat()),
+        ("report", said(&["report", "last"])),
+        ("report --format html", said(&["report", "last", "--format", "html"])),
+        ("report --format json", said(&["report", "last", "--format", "json"])),
+        ("plan --drill", said(&["plan", "--drill", "s.yaml"])),
+        ("plan --drill --format json", said(&["plan", "--drill", "s.yaml", "--format", "json"])),
+        ("plan --drill --out", fs::read(scene.path("drill.plan")).unwrap()),
+        ("letters", letters.concat().into_bytes()),
+    ]
+}
+
+#[test]
+fn a_secret_is_in_no_report_no_plan_of_a_drill_and_no_letter() {
+    for (place, bytes) in told(true) {
+        assert_eq!(found(&bytes), [""; 0], "{place}");
+    }
+    for (place, bytes) in told(false) {
+        assert_ne!(found(&bytes), [""; 0], "what is no secret is not in {place}: so nothing is proved there");
+    }
 }

@@ -142,6 +142,7 @@ fn all_arrive(scene: &Scene, together: &str, single: &str, kept: impl Fn() -> St
     run_with(scene, &values);
     let kept: Vec<String> = serde_json::from_str(&kept()).unwrap();
     assert_eq!(kept, values);
+    println!("{} values, each byte for byte, in a table", RUNS as usize * VALUES + SINGLE);
 }
 
 /// What was put down, each with a NUL behind it.
@@ -192,6 +193,7 @@ fn every_value_arrives_in_a_shell_and_in_a_program_as_it_is() {
             assert!(arrived == values, "seed {seed}, {name}: {other:?}");
         }
     }
+    println!("{} values, each byte for byte, in bash, in sh and in a program", 3 * RUNS as usize * VALUES);
     let pwned = Command::new("find").arg(scene.path(".")).args(["-name", "pwned"]).output().unwrap().stdout;
     assert_eq!(String::from_utf8_lossy(&pwned), "");
 }
@@ -258,6 +260,7 @@ fn every_value_arrives_at_a_server_as_it_is() {
         assert_eq!((rest, &asked.body), (format!("n={n} HTTP/1.1").as_str(), value));
     }
     assert_eq!(server.asked().len() - before, SINGLE);
+    println!("{} values, each byte for byte, at a server", RUNS as usize * VALUES + SINGLE);
 }
 
 #[test]

@@ -331,3 +331,32 @@ fn a_runbook_with_secrets_that_cannot_be_meant_is_refused() {
         assert!(said.contains(words) || done.stdout.contains(words), "{runbook}\n{}{}", done.stdout, done.stderr);
     }
 }
+
+/// As often as it writes, syncs, renames or removes anything.
+#[test]
+fn a_rotation_that_is_killed_anywhere_leaves_secrets_that_are_read() {
+    let scene =
+        scene("secrets: {D: {sealed: db}}\nsteps:\n  - {id: a, secrets: [D], run: 'test \"$D\" = opensesame'}\n");
+    assert_eq!(set(&scene, "db", "opensesame\n").code, 0);
+    let mut kills = 0;
+    for call in ["rename", "fsync", "unlink"] {
+        for nth in 1.. {
+            let own = scene.runward();
+            let mut strace = std::process::Command::new("sh");
+            strace.args(["-c", "strace \"$@\"; echo \"ended $?\"", "sh", "-f", "-qq", "-o", "trace"]);
+            strace.args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:signal=SIGKILL:when={nth}")]);
+            strace.args([own.get_program(), "secret".as_ref(), "rotate".as_ref()]).current_dir(scene.path(""));
+            strace.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            let rotated = finish(strace.env("RUNWARD_SECRETS_KEY_FILE", scene.path("secrets.key")));
+            let read = runward(&scene, &["run", "s.yaml"], &[]);
+            assert_eq!(read.code, 0, "{call} {nth}: {}{}", read.stdout, read.stderr);
+            match rotated.stdout.lines().last() {
+                Some("ended 137") => kills += 1,
+                Some("ended 0") => break,
+                _ => panic!("{call} {nth}: {}{}", rotated.stdout, rotated.stderr),
+            }
+        }
+    }
+    println!("{kills} kills inside of `secret rotate`: the secret was read after each");
+    assert!(kills >= 9, "three files, each of which is written, synced and renamed: {kills}");
+}

@@ -117,6 +117,7 @@ steps:
         .collect();
     assert_eq!(done, ["check db1", "upgrade db1", "check db2", "upgrade db2", "undo db1"], "{told}");
     assert_eq!(step_of(&scene.last(), "upgrade[2]")["status"], "skipped", "{told}");
+    println!("3 hosts, of which the second fails: {}", done.join(", "));
 }
 
 #[test]
@@ -130,6 +131,7 @@ fn the_effect_on_the_host_stands_once_when_the_driver_is_killed_in_the_middle() 
     assert_eq!(scene.read("effects"), "start\nend\n");
     let log = scene.expect(0, &["logs", "last", "--raw"]).stdout;
     assert_eq!(log, "it is up\nit is done\n");
+    println!("a driver killed in the middle: {} start on the host", scene.read("effects").matches("start").count());
 }
 
 #[test]
@@ -220,6 +222,7 @@ steps:
         for pid in hidden {
             assert!(!is_alive(pid), "{keys}: {pid} lives: {}", scene.read("started.out"));
         }
+        println!("{}: 0 of {} hidden processes are left", stop.map_or("timeout", |args| args[0]), hidden.len());
         let folder = scene.path("far/db1").display().to_string();
         wait("the runner to be gone", || with_command(&folder).is_empty());
     }
@@ -468,4 +471,5 @@ steps:
         assert_eq!(arrived.next().map(String::from_utf8_lossy).as_deref(), Some(value.as_str()), "value {n}");
     }
     assert!(!scene.path("pwned").exists());
+    println!("{} values, each byte for byte, on a host", values.len());
 }

@@ -263,6 +263,23 @@ fn on_a_small_disk(scene: &Scene, script: &str) -> Done {
 }
 
 #[test]
+fn a_full_disk_below_the_anchors_is_said_and_holds_up_no_run() {
+    let scene = scene(ONE);
+    let done = on_a_small_disk(
+        &scene,
+        "export RUNWARD_STATE=\"$PWD/state\" RUNWARD_AUDIT_ANCHORS=\"$M/anchors\"\n\
+         fill\n\
+         $RUNWARD run -q book.yaml -p \"$DIR\" || exit 10\n\
+         $RUNWARD audit anchor; echo \"code $?\"\n\
+         free\n\
+         $RUNWARD audit anchor && $RUNWARD audit verify || exit 11\n",
+    );
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    assert!(!done.stdout.contains("code 0") && done.stderr.contains("No space left"), "{}{}", done.stdout, done.stderr);
+    assert!(done.stdout.contains("anchor 1: the first"), "{}", done.stdout);
+}
+
+#[test]
 fn a_full_disk_is_said_and_what_was_recorded_stays() {
     let scene = scene(ONE);
     let done = on_a_small_disk(
