@@ -79,8 +79,10 @@ look() {
     [ -d "${made:-/}" ] && [ -w "${made:-/}" ] || unusable
     [ ! -e "$state/host" ] || [ -s "$state/host" ] || nameless
     { printf x >"$made/.runward-probe.$$"; } 2>/dev/null
-    if [ -s "$made/.runward-probe.$$" ]; then say "clock $(date +%s)"; else say "unfit nothing can be written to ${made:-/}: is its disk full?"; fi
-    rm -f "$made/.runward-probe.$$"
+    taken=
+    [ ! -s "$made/.runward-probe.$$" ] || taken=yes
+    rm -f "$made/.runward-probe.$$" # before anything is said: who has heard it hangs up
+    if [ -n "$taken" ]; then say "clock $(date +%s)"; else say "unfit nothing can be written to ${made:-/}: is its disk full?"; fi
 }
 
 connect() {
