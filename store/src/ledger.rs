@@ -114,6 +114,8 @@ pub struct RunView {
     pub head: String,
     /// A commit failed and nobody knows whether it took effect: the next use reads everything again.
     pub stale: bool,
+    /// The last event that the ledger is known to have, and its hash: those after it may never have been recorded.
+    pub(crate) acknowledged: (u64, String),
     /// Somebody else records in the run as well: so many commits are made with that in mind.
     pub(crate) crowded: u32,
 }
@@ -263,7 +265,8 @@ impl RunView {
 
     pub(crate) fn of(run: &RunId, runbook: Arc<Runbook>) -> RunView {
         let state = RunState::new(run.clone(), runbook);
-        RunView { state, head: chain::GENESIS.to_owned(), stale: false, crowded: 0 }
+        let head = chain::GENESIS.to_owned();
+        RunView { state, head: head.clone(), stale: false, acknowledged: (0, head), crowded: 0 }
     }
 
     /// Applies events read from the ledger, each checked against the chain.
@@ -308,6 +311,7 @@ impl RunView {
 
     /// Decides commands one after the other; the events come back with their bodies and hashes, ready to be stored.
     pub(crate) fn advance(&mut self, next: &mut Next<'_>, env: &Env, actor: &str) -> (Vec<Reply>, Vec<Linked>) {
+        self.acknowledged = (self.state.seq, self.head.clone());
         let mut stored = Vec::new();
         let mut replies = Vec::new();
         while let Some(command) = next(&self.state) {

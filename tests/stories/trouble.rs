@@ -210,6 +210,46 @@ fn every_other_change_of_the_record_is_found_too() {
 }
 
 #[test]
+fn each_event_and_each_entry_that_was_changed_or_removed_is_named() {
+    let scene = tampered("");
+    let value = scene.file("value", "opensesame");
+    for name in ["a", "b", "c"] {
+        let mut set = scene.runward();
+        set.env("RUNWARD_SECRETS_KEY_FILE", scene.path("key")).args(["secret", "set", name]);
+        assert_eq!(finish(set.stdin(fs::File::open(&value).unwrap())).code, 0);
+    }
+    let ledger = scene.path("state/ledger.db");
+    with_ledger(&scene, "db.execute('pragma wal_checkpoint(truncate)')");
+    let whole = fs::read(&ledger).unwrap();
+    let events = scene.json(&["show", "last", "--events"])["events"].as_array().unwrap().len();
+    assert_eq!(events, 7);
+    let mut changes = Vec::new();
+    for (table, what, last) in [("events", "event", events), ("administration", "entry", 3)] {
+        for n in 1..=last {
+            for set in ["actor = 'somebody else'", "body = replace(body, '}', ' }')"] {
+                changes.push((format!("update {table} set {set} where seq = {n}"), format!("{what} {n}: it, or")));
+            }
+            if n < last {
+                changes.push((format!("delete from {table} where seq = {n}"), format!("{what} {}: ", n + 1)));
+            }
+        }
+    }
+    changes.extend(
+        (2..=events).map(|n| (format!("delete from events where seq >= {n}"), format!("event {n}: it was removed"))),
+    );
+    for (change, says) in &changes {
+        for rest in ["-wal", "-shm"] {
+            let _ = fs::remove_file(scene.path(&format!("state/ledger.db{rest}")));
+        }
+        fs::write(&ledger, &whole).unwrap();
+        with_ledger(&scene, &format!("db.execute(\"{change}\")"));
+        let found = scene.expect(1, &["audit", "verify"]).stdout;
+        assert!(found.contains(says.as_str()), "{change}: {found}");
+    }
+    println!("{} changes of {events} events and 3 entries, each found at its place", changes.len());
+}
+
+#[test]
 fn a_changed_definition_is_never_run() {
     let scene = tampered("db.execute(\"update definitions set body = replace(body, 'exit 1', 'exit 0')\")");
     let done = scene.run(&["resume", "last"]);

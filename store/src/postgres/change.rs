@@ -85,7 +85,7 @@ async fn look(
     let row: Option<(i64, String, i64)> = sqlx::query_as(LOCK_RUN).bind(&id.0).fetch_optional(&mut *connection).await?;
     let (seq, head, now) = row.ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
     if view.stale {
-        *view = read::load(connection, &id).await?;
+        read::reload(connection, view).await?;
     } else {
         news.extend(read::tail(connection, view, seq as u64, &head).await?);
     }

@@ -36,13 +36,29 @@ pub(super) async fn load(connection: &mut Connection, run: &RunId) -> Result<Run
 pub(super) async fn catch_up(connection: &mut Connection, view: &mut RunView) -> Result<Vec<Recorded>, ReadError> {
     let id = view.state.id.clone();
     if view.stale {
-        *view = load(connection, &id).await?;
+        reload(connection, view).await?;
         return Ok(Vec::new());
     }
     let last: Option<(i64, String)> =
         sqlx::query_as("SELECT seq, head FROM runs WHERE id = $1").bind(&id.0).fetch_optional(&mut *connection).await?;
     let (seq, head) = last.ok_or_else(|| LedgerError::NoSuchRun(id.clone()))?;
     tail(connection, view, seq as u64, &head).await
+}
+
+/// What the ledger has, for a view that may be ahead of it. What it had acknowledged has to be in there.
+pub(super) async fn reload(connection: &mut Connection, view: &mut RunView) -> Result<(), ReadError> {
+    let run = view.state.id.clone();
+    let (known, head) = view.acknowledged.clone();
+    *view = load(connection, &run).await?;
+    let hash: Option<String> = sqlx::query_scalar("SELECT hash FROM events WHERE run_id = $1 AND seq = $2")
+        .bind(&run.0)
+        .bind(known as i64)
+        .fetch_optional(connection)
+        .await?;
+    if known > 0 && hash.as_ref() != Some(&head) {
+        return Err(LedgerError::GoneBack { run, known, seq: view.state.seq }.into());
+    }
+    Ok(())
 }
 
 /// As [`catch_up`], of a view that is not stale, where the last event is known to be `seq`, with the hash `head`.

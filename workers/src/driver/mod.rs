@@ -264,6 +264,10 @@ impl<'a> Driver<'a> {
                 next => self.carry_out(next, &mut children, asks, observer).await,
             };
             if let Err(error) = done {
+                // It knows of what is not on the record any more: whoever comes next begins with what is.
+                if matches!(error, DriveError::Ledger(LedgerError::GoneBack { .. })) {
+                    return Err(error);
+                }
                 self.course.failed();
                 trouble = Some(error);
             }
