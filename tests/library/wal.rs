@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use runward_services::{Cluster, Ground};
 
@@ -161,6 +163,7 @@ fn older_bases_go_with_what_only_they_need() {
     let first = place.backup(0, &[]);
     place.insert(1, 5000);
     let oldest = names(&place.ground.path("backup/wal"));
+    thread::sleep(Duration::from_secs(1)); // a base is named by its second
     let second = place.backup(0, &[("base_every", "1ms"), ("keep_bases", "1")]);
     assert_eq!(second.output("prune", "deleted"), "1");
     let kept = names(&place.ground.path("backup/base"));

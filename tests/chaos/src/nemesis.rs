@@ -117,15 +117,18 @@ impl<'a> Nemesis<'a> {
             (0..count).map(|_| (Duration::from_secs_f64(rng.f64() * lasts), all[rng.usize(..all.len())])).collect();
         // Of those that the shares may leave out.
         let least = [
-            (Fault::RestartPostgres, 3),
+            (Fault::RestartPostgres, 6),
             (Fault::FlushRedis, 2),
             (Fault::FreezeWorker, 12),
             (Fault::FullDisk, 3),
             (Fault::FullPostgres, 3),
         ];
-        for (fault, least) in least {
+        let kinds = least.len() as f64;
+        // Not all at the same moment, where one would keep the other from happening.
+        for (place, (fault, least)) in least.into_iter().enumerate() {
+            let part = (place as f64 + 0.5) / kinds;
             coming
-                .extend((0..least).map(|n| (Duration::from_secs_f64(lasts * (n as f64 + 0.5) / least as f64), fault)));
+                .extend((0..least).map(|n| (Duration::from_secs_f64(lasts * (n as f64 + part) / least as f64), fault)));
         }
         coming.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         Nemesis { cluster, rng, began: Instant::now(), coming, ending: Vec::new(), faults: Faults::default() }
@@ -159,6 +162,11 @@ impl<'a> Nemesis<'a> {
         }
     }
 
+    fn put_off(&mut self, fault: Fault) {
+        self.coming.push((self.began.elapsed() + Duration::from_secs(1), fault));
+        self.coming.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    }
+
     fn strike(&mut self, fault: Fault) {
         let cluster = self.cluster;
         let hit = match fault {
@@ -172,7 +180,7 @@ impl<'a> Nemesis<'a> {
             Fault::FreezeServer => self.freeze(false),
             Fault::FreezeHost => self.freeze_host(),
             // One that has no room may not come up again before it has.
-            Fault::RestartPostgres if !cluster.has_room() => false,
+            Fault::RestartPostgres if !cluster.has_room() => return self.put_off(fault),
             Fault::RestartPostgres => {
                 let mut postgres = locked(&cluster.postgres);
                 postgres.stop(Stop::Quit);
