@@ -2,7 +2,7 @@
 """Measures what a bad night costs in a cluster: workers killed, a host gone, Redis and Postgres taken away.
 
 Times are read off the ledger, in whole milliseconds; what steps did, off a file of theirs that runward never reads.
-It takes about eight minutes, and as long again to trigger the 10,000 runs.
+It takes about five minutes.
 
   bench/nights.py [--hints 10000] [--only adopt,gone,redis,postgres,hints] [--save] [--binary target/release/runward]
 """
