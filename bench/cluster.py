@@ -286,6 +286,16 @@ def resident(pid):
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
 
 
+def tell(title, head, rows, page, before):
+    """Prints the table, and writes it into a page of bench/ if there is to be one."""
+    text = "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *rows])
+    print(text)
+    if page:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+        note = f"{datetime.date.today().isoformat()}, {commit.stdout.strip()}. {before}."
+        (ROOT / "bench" / page).write_text(f"# {title}\n\n{note}\n\n{text}\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200)
@@ -310,13 +320,7 @@ def main():
             rows.append(["Redis afterwards", cluster.redis.memory(), "", "a few MB"])
         finally:
             cluster.stop()
-    head = ["work", "runward", "beside it", "target"]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * 4, *rows])
-    print(text)
-    if args.save:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-        note = f"{datetime.date.today().isoformat()}, {commit.stdout.strip()}. {before}."
-        (ROOT / "bench/CLUSTER.md").write_text(f"# A cluster on one machine\n\n{note}\n\n{text}\n")
+    tell("A cluster on one machine", ["work", "runward", "beside it", "target"], rows, args.save and "CLUSTER.md", before)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,9 @@ It takes about five minutes.
 import argparse
 import collections
 import concurrent.futures
-import datetime
 import os
 import pathlib
 import signal
-import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,7 +20,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from bench import ROOT, machine  # noqa: E402
-from cluster import Cluster, Redis, runbook, until  # noqa: E402
+from cluster import Cluster, Redis, runbook, tell, until  # noqa: E402
 
 
 def now():
@@ -248,13 +245,8 @@ def main():
                 cluster.stop()
         for row in rows[seen:]:
             print(" | ".join(row), file=sys.stderr)
-    head = ["what happens", "runward", "beside it", "target"]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * 4, *rows])
-    print(text)
-    if args.save:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-        note = f"{datetime.date.today().isoformat()}, {commit.stdout.strip()}. {before}."
-        (ROOT / "bench/NIGHTS.md").write_text(f"# Bad nights in a cluster on one machine\n\n{note}\n\n{text}\n")
+    title, head = "Bad nights in a cluster on one machine", ["what happens", "runward", "beside it", "target"]
+    tell(title, head, rows, args.save and "NIGHTS.md", before)
 
 
 if __name__ == "__main__":
