@@ -82,10 +82,13 @@ fn lose(scene: &Scene, driver: &mut std::process::Child) -> Option<i32> {
     driver.wait().unwrap().code()
 }
 
+/// A step that takes effect and then hangs, or ends at once where `go` is there. It says `start` when all that it does is
+/// done and decided, so that whoever has read that may kill it and lay `go` down.
 fn risky(check: &str) -> Scene {
     scene(&format!(
         "steps:\n  - id: risky\n    check: '{check}'\n    retry: {{attempts: 2, delay: 10ms}}\n    \
-         run: 'echo start >> \"$DIR/effects\"; test -e \"$DIR/go\" || {{ touch \"$DIR/done\"; exec sleep 600; }}'\n"
+         run: 'then=\"sleep 600\"; if test -e \"$DIR/go\"; then then=true; else touch \"$DIR/done\"; fi; \
+         echo start >> \"$DIR/effects\"; exec $then'\n"
     ))
 }
 
@@ -140,7 +143,8 @@ fn a_probe_survives_its_driver_and_is_not_asked_twice() {
 #[test]
 fn a_probe_that_was_lost_is_asked_again_for_it_changes_nothing() {
     let scene = scene(
-        "steps:\n  - id: slow\n    check: 'echo start >> \"$DIR/effects\"; test -e \"$DIR/go\" || exec sleep 600'\n    \
+        "steps:\n  - id: slow\n    check: 'then=\"sleep 600\"; test -e \"$DIR/go\" && then=true; \
+         echo start >> \"$DIR/effects\"; exec $then'\n    \
          run: 'touch \"$DIR/started\"'\n",
     );
     let mut driver = scene.start_book();
