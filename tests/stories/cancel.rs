@@ -13,10 +13,12 @@ const HANGS: &str = "steps:\n  \
 
 #[test]
 fn a_cancel_from_elsewhere_ends_the_steps_and_finally_runs() {
-    let scene = scene(HANGS);
+    // The run does not end before whoever cancels it has been told who carries it out.
+    let scene = scene(&HANGS.replace("run: 'echo", "run: 'until test -e \"$DIR/go\"; do sleep 0.02; done; echo"));
     let mut driver = scene.start_book();
     wait("the first step", || scene.path("began").exists());
     let said = scene.expect(0, &["cancel", "last", "--reason", "wrong database"]);
+    scene.file("go", "");
     assert!(said.stdout.contains(&format!("process {}", driver.id())), "{}", said.stdout);
     assert_eq!(driver.wait().unwrap().code(), Some(4));
     let show = scene.last();

@@ -1,5 +1,6 @@
 //! A notice as a mail. Its Message-ID is made of the id of the notice, so that one that comes twice can be told.
 
+use std::io;
 use std::time::Duration;
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
@@ -23,13 +24,9 @@ const ACCEPTED_MAX: Duration = Duration::from_secs(240);
 
 pub(super) fn send(mail: &Mail, taken: &Taken, words: &Words, secrets: &mut Secrets<'_>) -> Result<String, Failed> {
     let message = message(mail, taken, words).map_err(Failed::Never)?;
-    match hand_over(mail, &message, secrets)? {
-        Ok(answer) => Ok(answer
-            .message()
-            .next()
-            .map_or_else(|| answer.code().to_string(), |line| format!("{} {line}", answer.code()))),
-        Err(error) => Err(explain(mail, &error)),
-    }
+    let answer = hand_over(mail, &message, secrets)?;
+    let line = answer.message().next();
+    Ok(line.map_or_else(|| answer.code().to_string(), |line| format!("{} {line}", answer.code())))
 }
 
 /// What of an address is wrong, if anything.
@@ -65,8 +62,8 @@ fn message(mail: &Mail, taken: &Taken, words: &Words) -> Result<Message, String>
     message.body(words.text.clone()).map_err(|error| error.to_string())
 }
 
-/// What the server said, or how it failed.
-fn hand_over(mail: &Mail, message: &Message, secrets: &mut Secrets<'_>) -> Result<Result<Response, Error>, Failed> {
+/// What the server said when it took the mail.
+fn hand_over(mail: &Mail, message: &Message, secrets: &mut Secrets<'_>) -> Result<Response, Failed> {
     let tls = match mail.tls {
         Tls::None => None,
         _ => Some(TlsParameters::new(mail.server.clone()).map_err(|error| Failed::Away(error.to_string()))?),
@@ -78,7 +75,7 @@ fn hand_over(mail: &Mail, message: &Message, secrets: &mut Secrets<'_>) -> Resul
         }
         None => None,
     };
-    Ok(converse(mail, message, tls.as_ref(), login.as_ref()))
+    converse(mail, message, tls.as_ref(), login.as_ref(), ANSWER_MAX)
 }
 
 fn converse(
@@ -86,19 +83,25 @@ fn converse(
     message: &Message,
     tls: Option<&TlsParameters>,
     login: Option<&Credentials>,
-) -> Result<Response, Error> {
+    answer_max: Duration,
+) -> Result<Response, Failed> {
+    let failed = |error| explain(mail, &error);
     let (server, me) = ((mail.server.as_str(), mail.port.unwrap_or(mail.tls.port())), me());
     let wrapper = tls.filter(|_| mail.tls == Tls::Implicit);
-    let mut connection = SmtpConnection::connect(server, Some(ANSWER_MAX), &me, wrapper, None)?;
+    let mut connection = SmtpConnection::connect(server, Some(answer_max), &me, wrapper, None).map_err(failed)?;
     if let Some(tls) = tls.filter(|_| mail.tls == Tls::Starttls) {
-        connection.starttls(tls, &me)?;
+        connection.starttls(tls, &me).map_err(failed)?;
     }
     if let Some(login) = login {
-        connection.auth(DEFAULT_MECHANISMS, login)?;
+        connection.auth(DEFAULT_MECHANISMS, login).map_err(|error| match failed(error) {
+            // It says nothing of the mail, and the password may be right tomorrow.
+            Failed::Never(why) | Failed::Later(why) => Failed::Later(format!("the login was refused: {why}")),
+            Failed::Away(why) => Failed::Away(why),
+        })?;
     }
     // A server that scans a mail before it accepts it takes its time, and whoever hangs up before that sends it again.
     let _ = connection.set_timeout(Some(ACCEPTED_MAX));
-    let answer = connection.send(message.envelope(), &message.formatted())?;
+    let answer = connection.send(message.envelope(), &message.formatted()).map_err(failed)?;
     // It is accepted: whether the server says goodbye does not matter any more.
     let _ = connection.set_timeout(Some(GOODBYE));
     let _ = connection.quit();
@@ -117,7 +120,10 @@ fn explain(mail: &Mail, error: &Error) -> Failed {
     let mut said = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
-        let text = inner.to_string();
+        let text = match inner.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => "it did not answer in time".to_owned(),
+            _ => inner.to_string(),
+        };
         if !said.contains(&text) {
             said = format!("{said}: {text}");
         }
@@ -128,5 +134,34 @@ fn explain(mail: &Mail, error: &Error) -> Failed {
         _ if error.is_permanent() => Failed::Never(why),
         Some(_) => Failed::Later(why),
         None => Failed::Away(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_says_nothing_did_not_answer_in_time() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mail = Mail {
+            server: "127.0.0.1".to_owned(),
+            port: Some(silent.local_addr().unwrap().port()),
+            from: "a@example.com".to_owned(),
+            to: vec!["b@example.com".to_owned()],
+            tls: Tls::None,
+            login: None,
+        };
+        let message = Message::builder()
+            .from(mail.from.parse().unwrap())
+            .to(mail.to[0].parse().unwrap())
+            .body(String::new())
+            .unwrap();
+        match converse(&mail, &message, None, None, Duration::from_millis(50)) {
+            Err(Failed::Away(why)) => assert!(why.ends_with("it did not answer in time"), "{why}"),
+            other => panic!("{other:?}"),
+        }
     }
 }
