@@ -141,7 +141,7 @@ fn a_server_is_asked_until_it_is_ready_and_the_log_says_only_what_changes() {
 fn an_answer_that_never_comes_right_fails_and_says_what_came() {
     let server = Server::start(|_, stream| reply(stream, "500 Internal Server Error", "", "disk \u{1b}[31mfull"));
     let scene = Scene::new();
-    let (step, said) = ask(&scene, "{url: '${{ params.base }}/x', until: 300ms, every: 100ms}", &server, "a", 1);
+    let (step, said) = ask(&scene, "{url: '${{ params.base }}/x', until: 1s, every: 100ms}", &server, "a", 1);
     let error = step["error"].as_str().unwrap();
     assert!(error.contains("/x: not as expected after ") && error.contains("expected status 2xx, got 500"), "{error}");
     let (step, said_once) = ask(&scene, "{url: '${{ params.base }}/x', expect: {status: [200, 204]}}", &server, "a", 1);

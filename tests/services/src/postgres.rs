@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use nix::unistd::{User, getuid};
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use crate::disk::Disk;
 use crate::guard::{Guard, Signal};
 use crate::proxy::{Proxy, Target};
-use crate::{template, until_up};
+use crate::{PATIENCE, comes_up, template};
 
 pub(crate) const SUPERUSER: &str = "runward";
 /// Postgres refuses to run as root; the packages make this user.
@@ -22,6 +23,8 @@ const PORT: u16 = 5432;
 const DISK: &str = "disk";
 /// One call for the whole file system, instead of one for each of a thousand files.
 const AFTER_A_CRASH: &str = "recovery_init_sync_method=syncfs";
+/// What it says while processes of one that was killed are not gone yet.
+const STILL_ENDING: &str = "pre-existing shared memory block";
 
 pub struct Postgres {
     guard: Option<Guard>,
@@ -83,9 +86,18 @@ impl Postgres {
             command.extend(["-c".into(), setting.into()]);
         }
         let command: Vec<&OsStr> = command.iter().map(OsString::as_os_str).collect();
-        let guard = Guard::start(folder, Signal::Quit, &command);
-        until_up(&guard, || self.log(), || self.ask("postgres", "SELECT 1"));
-        self.guard = Some(guard);
+        let started = Instant::now();
+        while self.guard.is_none() {
+            let before = self.log().len();
+            let guard = Guard::start(folder, Signal::Quit, &command);
+            match comes_up(&guard, || self.ask("postgres", "SELECT 1")) {
+                Ok(()) => self.guard = Some(guard),
+                Err(_) if started.elapsed() < PATIENCE && self.log()[before..].contains(STILL_ENDING) => {
+                    guard.end(Signal::Quit);
+                }
+                Err(error) => panic!("the server did not come up: {error}\n{}", self.log()),
+            }
+        }
     }
 
     /// As [`Postgres::start_again`], with other settings.

@@ -33,6 +33,25 @@ fn a_postgres_keeps_what_it_has_through_a_crash() {
 }
 
 #[test]
+fn a_postgres_comes_up_again_while_a_process_of_the_one_before_is_still_ending() {
+    let mut postgres = Postgres::start();
+    let writer = postgres.sql("postgres", "SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'");
+    let tell = |signal: &str| assert!(Command::new("kill").args(["-s", signal, &writer]).status().unwrap().success());
+    tell("STOP");
+    postgres.stop(Signal::Kill);
+    std::thread::scope(|scope| {
+        let refused = postgres.folder().join("log");
+        let tell = &tell;
+        scope.spawn(move || {
+            until(|| std::fs::read_to_string(&refused).unwrap().contains("is still in use"));
+            tell("CONT");
+        });
+        postgres.start_again();
+    });
+    assert_eq!(postgres.sql("postgres", "SELECT 1"), "1");
+}
+
+#[test]
 fn a_redis_freezes_and_comes_back_empty() {
     let mut redis = Redis::start_with(&["--maxmemory", "4mb"]);
     redis.command(&["set", "a", "1"]);

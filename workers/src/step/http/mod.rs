@@ -82,6 +82,7 @@ fn poll(request: &HttpRequest, client: &Client, mask: &Hidden, until: Duration) 
     let (start, every) = (Instant::now(), Duration::from_millis(request.every_ms));
     let last_try = LAST_TRY.min(until / 10);
     let (mut tries, mut told, mut told_at) = (0u64, String::new(), None::<Instant>);
+    let mut before = None::<String>;
     loop {
         let left = until.saturating_sub(start.elapsed());
         tries += 1;
@@ -104,8 +105,12 @@ fn poll(request: &HttpRequest, client: &Client, mask: &Hidden, until: Duration) 
         let pause = every.min(until.saturating_sub(start.elapsed()).saturating_sub(last_try));
         if pause.is_zero() {
             let tried = count(tries, start.elapsed());
-            return Err(format!("not as expected after {tried}: {why}"));
+            // The last try has what time is left: what came before it may say more.
+            let before =
+                before.filter(|it| *it != why).map(|it| format!(" (the try before: {it})")).unwrap_or_default();
+            return Err(format!("not as expected after {tried}: {why}{before}"));
         }
+        before = Some(why);
         std::thread::sleep(pause);
     }
 }
