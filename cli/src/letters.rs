@@ -65,6 +65,11 @@ async fn say(opened: &Opened, run: &RunId) {
                 text::safe(&row.channel),
                 why.as_ref().map(|why| format!(": {}", text::safe(why))).unwrap_or_default()
             ),
+            (DeliveryState::Delivered, Some(missed)) => eprintln!(
+                "! a notification by {} reached some of its receivers, but not {}",
+                text::safe(&row.channel),
+                text::safe(missed)
+            ),
             _ => {}
         }
     }
@@ -76,7 +81,8 @@ pub fn progress(row: &DeliveryRow) -> String {
     let why = row.error.as_ref().map(|why| format!(": {}", text::safe(why))).unwrap_or_default();
     match row.state {
         DeliveryState::Delivered => {
-            format!("{channel}: delivered at {}", text::time(row.ended_at.unwrap_or(row.due_at)))
+            let missed = row.error.as_ref().map(|why| format!(", but not to {}", text::safe(why))).unwrap_or_default();
+            format!("{channel}: delivered at {}{missed}", text::time(row.ended_at.unwrap_or(row.due_at)))
         }
         DeliveryState::Dead => format!("{channel}: dead after {}{why}", text::count(u64::from(row.tries), "attempt")),
         DeliveryState::Waiting if row.tries == 0 => format!("{channel}: queued"),

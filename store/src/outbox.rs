@@ -59,7 +59,10 @@ pub struct Taken {
 /// What came of a try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
-    Delivered,
+    Delivered {
+        /// Whom it did not reach all the same, and why.
+        missed: Option<String>,
+    },
     /// Again after this time, unless that is too late.
     Later {
         after: Duration,
@@ -68,9 +71,7 @@ pub enum Settled {
         away: bool,
     },
     /// Never again by itself.
-    Dead {
-        error: String,
-    },
+    Dead { error: String },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +106,7 @@ pub struct DeliveryRow {
     /// When it is given up.
     pub until: i64,
     pub ended_at: Option<i64>,
-    /// What the last try came to.
+    /// What the last try came to; of one that was delivered, whom it did not reach.
     pub error: Option<String>,
     /// Whether that reached nobody.
     pub away: bool,
@@ -174,6 +175,8 @@ impl Unrouted {
 }
 
 impl Settled {
+    pub const DELIVERED: Settled = Settled::Delivered { missed: None };
+
     pub(crate) fn is_away(&self) -> bool {
         matches!(self, Settled::Later { away: true, .. })
     }
@@ -200,7 +203,7 @@ impl DeliveryState {
 /// What is written of a try at `now`, of a delivery that is given up at `until`: its state, when it is due again, and why.
 pub(crate) fn outcome(settled: &Settled, now: i64, until: i64) -> (DeliveryState, i64, Option<String>) {
     match settled {
-        Settled::Delivered => (DeliveryState::Delivered, now, None),
+        Settled::Delivered { missed } => (DeliveryState::Delivered, now, missed.clone()),
         Settled::Dead { error } => (DeliveryState::Dead, now, Some(error.clone())),
         Settled::Later { after, error, .. } => {
             let due = now.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX));

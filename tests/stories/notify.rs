@@ -351,6 +351,40 @@ fn a_mail_says_it_in_the_subject_and_no_value_makes_a_header() {
 }
 
 #[test]
+fn an_address_that_is_gone_keeps_a_mail_from_nobody_else() {
+    let scene = Scene::new();
+    let mail = mail_sink(&scene, &[]);
+    let channel = |to: &str| smtp("ops", mail.1, to, "tls = \"none\"");
+    scene.file("f.yaml", FAILS);
+    // One who left the company, and one whose mailbox is full: the third is told at once of the first, and soon of the second.
+    scene.file("runward.toml", channel("nobody@example.com\", \"oncall@example.com"));
+    let done = scene.expect(1, &["run", "f.yaml"]);
+    assert_eq!(scene.read("mails").matches("=== oncall@example.com\n").count(), 1, "{}", scene.read("mails"));
+    assert!(
+        done.stderr.contains("reached some of its receivers, but not nobody@example.com: 127.0.0.1"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(states(&scene), ["ops delivered"]);
+    let listed = scene.expect(0, &["notify", "list"]).stdout;
+    assert!(listed.contains(", but not to nobody@example.com: ") && listed.contains("no such user here"), "{listed}");
+    let tried = scene.expect(1, &["notify", "test", "ops"]).stderr.replace("\n  │ ", " ");
+    assert!(tried.contains("some of its receivers, but not nobody@example.com"), "{tried}");
+    scene.file("runward.toml", channel("later@example.com\", \"oncall@example.com"));
+    fast(&scene, &["run", "f.yaml"]);
+    let told = || scene.read("mails").matches("FAILED: nightly").count();
+    wait("the other one to be told without it", || {
+        fast(&scene, &["notify", "deliver"]);
+        told() == 2
+    });
+    assert_eq!(states(&scene), ["ops delivered"; 2]);
+    // Where all are refused, nobody is told, and that is known.
+    scene.file("runward.toml", channel("nobody@example.com\", \"nobody.else@example.com"));
+    scene.expect(1, &["run", "f.yaml"]);
+    assert_eq!((told(), states(&scene).pop().as_deref()), (2, Some("ops dead")));
+}
+
+#[test]
 fn a_mail_goes_through_tls_with_a_login_whose_password_is_nowhere() {
     let scene = Scene::new();
     scene.file(

@@ -173,8 +173,8 @@ pub async fn a_delivery_is_one_senders_until_its_lease_is_over(ledger: Letters) 
     };
     assert_eq!((second.tries, &second.notice), (2, &first.notice));
     assert!(take(&*ledger, "ops", LEASE).await.is_empty());
-    assert!(!ledger.settle(&first, "me", &Settled::Delivered).await.unwrap(), "it is not mine any more");
-    assert!(ledger.settle(&second, "you", &Settled::Delivered).await.unwrap());
+    assert!(!ledger.settle(&first, "me", &Settled::DELIVERED).await.unwrap(), "it is not mine any more");
+    assert!(ledger.settle(&second, "you", &Settled::DELIVERED).await.unwrap());
     assert!(!ledger.settle(&second, "you", &Settled::Dead { error: "x".into() }).await.unwrap());
     let row = ledger.notices(&NoticeQuery::default()).await.unwrap().remove(0).deliveries.remove(0);
     assert_eq!((row.state, row.tries, row.error), (DeliveryState::Delivered, 2, None));
@@ -218,9 +218,9 @@ pub async fn what_waits_for_a_receiver_that_answers_again_is_due_at_once(ledger:
     assert_eq!(ledger.work().await.unwrap().channels, ["ops"]);
     let again = take(&*ledger, "ops", LEASE).await;
     assert_eq!(again.iter().map(|it| it.tries).collect::<Vec<_>>(), [2, 2]);
-    assert!(ledger.settle(&taken[2], "me", &Settled::Delivered).await.unwrap());
+    assert!(ledger.settle(&taken[2], "me", &Settled::DELIVERED).await.unwrap());
     assert!(ledger.settle(&again[0], "me", &later(false)).await.unwrap());
-    assert!(ledger.settle(&again[1], "me", &Settled::Delivered).await.unwrap());
+    assert!(ledger.settle(&again[1], "me", &Settled::DELIVERED).await.unwrap());
     assert_eq!(ledger.hurry("ops").await.unwrap(), 0, "its receiver was there, and did not take it");
 }
 
@@ -249,7 +249,7 @@ pub async fn notices_go_with_their_runs_once_they_are_settled(ledger: Letters) {
     }
     let taken = take(&*ledger, "ops", LEASE).await;
     let first = taken.iter().find(|it| it.notice.run == Some("run-1".into())).unwrap();
-    assert!(ledger.settle(first, "me", &Settled::Delivered).await.unwrap());
+    assert!(ledger.settle(first, "me", &Settled::DELIVERED).await.unwrap());
     for id in ["run-1", "run-2"] {
         let run = PrunedRun::of(&ledger.load(&id.into()).await.unwrap());
         assert_eq!(prune(&*ledger, vec![run]).await.len(), 1);
@@ -271,7 +271,7 @@ pub async fn of_many_senders_each_delivery_has_one(ledger: Letters) {
             let (sender, mut had) = (format!("sender {n}"), Vec::new());
             for _ in 0..MANY {
                 for taken in ledger.take("ops", &sender, 1, LEASE).await.unwrap() {
-                    assert!(ledger.settle(&taken, &sender, &Settled::Delivered).await.unwrap());
+                    assert!(ledger.settle(&taken, &sender, &Settled::DELIVERED).await.unwrap());
                     had.push(taken.notice.id);
                 }
             }

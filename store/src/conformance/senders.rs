@@ -76,17 +76,17 @@ impl World {
         let Some((sender, taken)) = self.held.remove(&letter) else { return };
         let error = "HTTP 503".to_owned();
         let settled = match self.draw(5) {
-            0 | 1 => Settled::Delivered,
+            0 | 1 => Settled::DELIVERED,
             2 => Settled::Later { after: Duration::ZERO, error, away: true },
             3 => Settled::Later { after: LEASE, error, away: true },
             _ => Settled::Dead { error },
         };
         let other = SENDERS[(sender + 1) % SENDERS.len()];
-        assert!(!ledger.settle(&taken, other, &Settled::Delivered).await.unwrap(), "it is not his");
+        assert!(!ledger.settle(&taken, other, &Settled::DELIVERED).await.unwrap(), "it is not his");
         assert!(ledger.settle(&taken, SENDERS[sender], &settled).await.unwrap());
-        assert!(!ledger.settle(&taken, SENDERS[sender], &Settled::Delivered).await.unwrap(), "it was settled");
+        assert!(!ledger.settle(&taken, SENDERS[sender], &Settled::DELIVERED).await.unwrap(), "it was settled");
         let state = match settled {
-            Settled::Delivered => DeliveryState::Delivered,
+            Settled::Delivered { .. } => DeliveryState::Delivered,
             Settled::Dead { .. } => DeliveryState::Dead,
             Settled::Later { .. } => DeliveryState::Waiting,
         };
@@ -168,7 +168,7 @@ pub async fn whatever_becomes_of_senders_each_message_arrives_or_is_counted_as_d
         ledger.hurry(channel).await.unwrap();
         for taken in ledger.take(channel, "last", 1000, LEASE).await.unwrap() {
             let letter = (taken.notice.id.clone(), taken.channel.clone());
-            assert!(ledger.settle(&taken, "last", &Settled::Delivered).await.unwrap());
+            assert!(ledger.settle(&taken, "last", &Settled::DELIVERED).await.unwrap());
             world.came.insert(letter.clone());
             world.letters.insert(letter, DeliveryState::Delivered);
         }

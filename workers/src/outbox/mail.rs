@@ -8,25 +8,25 @@ use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{SmtpConnection, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::transport::smtp::response::Response;
+use lettre::transport::smtp::commands::{Data, Mail as From, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use runward_store::outbox::Taken;
 
 use super::directory::{Mail, Tls};
 use super::message::Words;
-use super::send::{ANSWER_MAX, Failed, Secrets};
+use super::send::{ANSWER_MAX, Failed, Secrets, Sent};
 
 /// Whom a mail is from when it is not from this machine's name.
 const DOMAIN: &str = "runward.invalid";
 const GOODBYE: Duration = Duration::from_secs(1);
 /// What a server may take to accept a mail. (RFC 5321 asks for more, and a dead server is to be noticed.)
 const ACCEPTED_MAX: Duration = Duration::from_secs(240);
+/// For so many tries all wait for one who is refused for now; then those who are accepted are told without.
+const TRIES_FOR_ALL: u32 = 4;
 
-pub(super) fn send(mail: &Mail, taken: &Taken, words: &Words, secrets: &mut Secrets<'_>) -> Result<String, Failed> {
+pub(super) fn send(mail: &Mail, taken: &Taken, words: &Words, secrets: &mut Secrets<'_>) -> Result<Sent, Failed> {
     let message = message(mail, taken, words).map_err(Failed::Never)?;
-    let answer = hand_over(mail, &message, secrets)?;
-    let line = answer.message().next();
-    Ok(line.map_or_else(|| answer.code().to_string(), |line| format!("{} {line}", answer.code())))
+    hand_over(mail, &message, taken.tries, secrets)
 }
 
 /// What of an address is wrong, if anything.
@@ -62,8 +62,7 @@ fn message(mail: &Mail, taken: &Taken, words: &Words) -> Result<Message, String>
     message.body(words.text.clone()).map_err(|error| error.to_string())
 }
 
-/// What the server said when it took the mail.
-fn hand_over(mail: &Mail, message: &Message, secrets: &mut Secrets<'_>) -> Result<Response, Failed> {
+fn hand_over(mail: &Mail, message: &Message, tries: u32, secrets: &mut Secrets<'_>) -> Result<Sent, Failed> {
     let tls = match mail.tls {
         Tls::None => None,
         _ => Some(TlsParameters::new(mail.server.clone()).map_err(|error| Failed::Away(error.to_string()))?),
@@ -75,16 +74,17 @@ fn hand_over(mail: &Mail, message: &Message, secrets: &mut Secrets<'_>) -> Resul
         }
         None => None,
     };
-    converse(mail, message, tls.as_ref(), login.as_ref(), ANSWER_MAX)
+    converse(mail, message, tries, tls.as_ref(), login.as_ref(), ANSWER_MAX)
 }
 
 fn converse(
     mail: &Mail,
     message: &Message,
+    tries: u32,
     tls: Option<&TlsParameters>,
     login: Option<&Credentials>,
     answer_max: Duration,
-) -> Result<Response, Failed> {
+) -> Result<Sent, Failed> {
     let failed = |error| explain(mail, &error);
     let (server, me) = ((mail.server.as_str(), mail.port.unwrap_or(mail.tls.port())), me());
     let wrapper = tls.filter(|_| mail.tls == Tls::Implicit);
@@ -101,11 +101,56 @@ fn converse(
     }
     // A server that scans a mail before it accepts it takes its time, and whoever hangs up before that sends it again.
     let _ = connection.set_timeout(Some(ACCEPTED_MAX));
-    let answer = connection.send(message.envelope(), &message.formatted()).map_err(failed)?;
+    let missed = address(mail, message, tries, &mut connection)?;
+    connection.command(Data).map_err(failed)?;
+    let answer = connection.message(&message.formatted()).map_err(failed)?;
     // It is accepted: whether the server says goodbye does not matter any more.
     let _ = connection.set_timeout(Some(GOODBYE));
     let _ = connection.quit();
-    Ok(answer)
+    let line = answer.message().next();
+    let answer = line.map_or_else(|| answer.code().to_string(), |line| format!("{} {line}", answer.code()));
+    Ok(Sent { answer, missed })
+}
+
+/// Says whom it is from and for. Returns who is not to get it, and why: one address that is gone must not keep an alarm from
+/// all others.
+fn address(
+    mail: &Mail,
+    message: &Message,
+    tries: u32,
+    connection: &mut SmtpConnection,
+) -> Result<Option<String>, Failed> {
+    let failed = |error| explain(mail, &error);
+    let envelope = message.envelope();
+    let addresses = envelope.from().into_iter().chain(envelope.to());
+    let mut international = addresses.filter(|address| !address.to_string().is_ascii());
+    let parameters = match international.next() {
+        Some(address) if !connection.server_info().supports_feature(Extension::SmtpUtfEight) => {
+            return Err(Failed::Never(format!("{}: it knows no addresses like {address} (SMTPUTF8)", mail.server)));
+        }
+        Some(_) => vec![MailParameter::SmtpUtfEight],
+        None => Vec::new(),
+    };
+    connection.command(From::new(envelope.from().cloned(), parameters)).map_err(failed)?;
+    let (mut refused, mut for_now) = (Vec::new(), false);
+    for to in envelope.to() {
+        match connection.command(Rcpt::new(to.clone(), Vec::new())).map_err(failed) {
+            Ok(_) => {}
+            Err(Failed::Away(why)) => return Err(Failed::Away(why)),
+            Err(Failed::Later(why)) => {
+                for_now = true;
+                refused.push(format!("{to}: {why}"));
+            }
+            Err(Failed::Never(why)) => refused.push(format!("{to}: {why}")),
+        }
+    }
+    let nobody = refused.len() == envelope.to().len();
+    match (refused.is_empty(), refused.join("; ")) {
+        (true, _) => Ok(None),
+        (_, why) if for_now && (nobody || tries < TRIES_FOR_ALL) => Err(Failed::Later(why)),
+        (_, why) if nobody => Err(Failed::Never(why)),
+        (_, why) => Ok(Some(why)),
+    }
 }
 
 /// The name of this machine, as it introduces itself.
@@ -159,7 +204,7 @@ mod tests {
             .to(mail.to[0].parse().unwrap())
             .body(String::new())
             .unwrap();
-        match converse(&mail, &message, None, None, Duration::from_millis(50)) {
+        match converse(&mail, &message, 1, None, None, Duration::from_millis(50)) {
             Err(Failed::Away(why)) => assert!(why.ends_with("it did not answer in time"), "{why}"),
             other => panic!("{other:?}"),
         }

@@ -14,21 +14,19 @@ use runward_engine::runbook::model::{Jitter, Retry};
 use runward_store::LedgerError;
 use runward_store::failpoint::{self, Point};
 use runward_store::outbox::{Outbox, Route, Settled, Taken};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::directory::Directory;
-use super::send::{Failed, Sender, send};
+use super::send::{Failed, Sender, Sent, send};
 use crate::worker::Pace;
 
 /// Notices routed in one transaction.
 const ROUTED_AT_ONCE: u32 = 200;
 /// Deliveries of one channel under way at the same time.
 const SENT_AT_ONCE: u32 = 4;
-/// What a request may take, secrets and all, before nobody waits for it any more: less than its lease.
-const TRY_MAX: Duration = Duration::from_secs(60);
 /// Between two tries at a ledger that does not answer.
 const AGAIN: Duration = Duration::from_secs(2);
 
@@ -330,10 +328,18 @@ impl Post {
 
     async fn deliver(&self, taken: Taken) -> Result<(), LedgerError> {
         let settled = match self.send(&taken).await {
-            Ok(answer) => {
+            Ok(Sent { answer, missed }) => {
                 failpoint::reach(Point::LetterSent);
                 info!(id = taken.notice.id, channel = taken.channel, answer, "delivered");
-                Settled::Delivered
+                if let Some(missed) = &missed {
+                    warn!(
+                        id = taken.notice.id,
+                        channel = taken.channel,
+                        missed,
+                        "a notification did not reach all of its receivers"
+                    );
+                }
+                Settled::Delivered { missed }
             }
             Err(Failed::Away(error)) => self.later(&taken, error, true),
             Err(Failed::Later(error)) => self.later(&taken, error, false),
@@ -343,7 +349,7 @@ impl Post {
             }
         };
         self.outbox.settle(&taken, &self.session, &settled).await?;
-        if settled == Settled::Delivered && self.may_hurry(&taken.channel) {
+        if matches!(settled, Settled::Delivered { .. }) && self.may_hurry(&taken.channel) {
             match self.outbox.hurry(&taken.channel).await {
                 Ok(hurried) => {
                     debug!(channel = taken.channel, hurried, "its receiver is there: what waited for it is due")
@@ -372,25 +378,16 @@ impl Post {
         may
     }
 
-    async fn send(&self, taken: &Taken) -> Result<String, Failed> {
+    async fn send(&self, taken: &Taken) -> Result<Sent, Failed> {
         let Some(channel) = self.directory.channels.get(&taken.channel).cloned() else {
             return Err(Failed::Later(format!("no channel `{}` is configured on {}", taken.channel, self.sender.host)));
         };
-        let slowness = channel.way.slowness();
-        let (tell, told) = oneshot::channel();
-        let (it, sender) = (taken.clone(), self.sender.clone());
-        // Not a thread of the runtime, which would keep this process from ending.
-        let thread = std::thread::Builder::new().name("notify".to_owned());
-        let spawned = thread.spawn(move || tell.send(send(&it, &channel, &sender)));
-        if let Err(error) = spawned {
-            return Err(Failed::Away(format!("no thread can be started: {error}")));
-        }
-        let away = |why: &str| Err(Failed::Away(why.to_owned()));
         let mut over = self.over.subscribe();
         tokio::select! {
-            sent = told => sent.unwrap_or_else(|_| away("sending it ended without an answer")),
-            () = tokio::time::sleep(TRY_MAX * slowness) => away("it did not end in time"),
-            _ = over.wait_for(|over| *over) => away("no answer as long as the command that sent it waited"),
+            sent = send(taken.clone(), channel, self.sender.clone()) => sent,
+            _ = over.wait_for(|over| *over) => {
+                Err(Failed::Away("no answer as long as the command that sent it waited".to_owned()))
+            }
         }
     }
 

@@ -1,10 +1,12 @@
-//! One delivery: the secrets of its channel, the message, and what came back. Blocks; runs in a thread of its own.
+//! One delivery: the secrets of its channel, the message, and what came back.
 
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use runward_engine::runbook::secrets::{Form, Provider};
+use runward_engine::units::format_duration;
 use runward_store::outbox::Taken;
+use tokio::sync::oneshot;
 use url::{Position, Url};
 
 use super::directory::{Channel, Given, Way};
@@ -16,10 +18,21 @@ use crate::secrets::find::{Place, Wanted, find};
 
 /// What a receiver may take, from the first byte to the last.
 pub const ANSWER_MAX: Duration = Duration::from_secs(20);
+/// What a request may take, secrets and all, before nobody waits for it any more: less than its lease.
+const TRY_MAX: Duration = Duration::from_secs(60);
 /// Of what went wrong, in characters.
 const ERROR_CHARS_MAX: usize = 500;
 /// A shorter part of a secret URL is a word like `hooks`, and no secret.
 const PART_BYTES_MIN: usize = 8;
+
+/// It arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// What the receiver said.
+    pub answer: String,
+    /// Of several receivers those that did not take it, and why.
+    pub missed: Option<String>,
+}
 
 /// Why it did not arrive, as far as anybody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +55,26 @@ pub struct Sender {
     pub http: Http,
 }
 
-/// Sends it, and returns what the receiver said. `taken.channel` is the name of `channel`.
-pub fn send(taken: &Taken, channel: &Channel, sender: &Sender) -> Result<String, Failed> {
+/// Sends it, and waits for no longer than anything may take. `taken.channel` is the name of `channel`.
+pub async fn send(taken: Taken, channel: Channel, sender: Sender) -> Result<Sent, Failed> {
+    let patience = TRY_MAX * channel.way.slowness();
+    let (tell, told) = oneshot::channel();
+    // Not a thread of the runtime, which would keep this process from ending.
+    let thread = std::thread::Builder::new().name("notify".to_owned());
+    let spawned = thread.spawn(move || tell.send(converse(&taken, &channel, &sender)));
+    if let Err(error) = spawned {
+        return Err(Failed::Away(format!("no thread can be started: {error}")));
+    }
+    match tokio::time::timeout(patience, told).await {
+        Ok(Ok(sent)) => sent,
+        Ok(Err(_)) => Err(Failed::Away("sending it ended without an answer".to_owned())),
+        Err(_) => {
+            Err(Failed::Away(format!("its receiver did not come to an end within {}", format_duration(patience))))
+        }
+    }
+}
+
+fn converse(taken: &Taken, channel: &Channel, sender: &Sender) -> Result<Sent, Failed> {
     let mut secrets = Secrets { place: &sender.secrets, channel: &taken.channel, values: Vec::new() };
     let words = words_at_any_rate(&taken.notice, channel, &sender.host);
     let sent = match &channel.way {
@@ -52,7 +83,7 @@ pub fn send(taken: &Taken, channel: &Channel, sender: &Sender) -> Result<String,
     };
     let shown = |text: String| secrets.hide(&text);
     match sent {
-        Ok(answer) => Ok(shown(answer)),
+        Ok(Sent { answer, missed }) => Ok(Sent { answer: shown(answer), missed: missed.map(shown) }),
         Err(Failed::Away(why)) => Err(Failed::Away(shown(why))),
         Err(Failed::Later(why)) => Err(Failed::Later(shown(why))),
         Err(Failed::Never(why)) => Err(Failed::Never(shown(why))),

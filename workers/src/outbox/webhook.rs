@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 use super::directory::{Given, Webhook};
 use super::message::{Words, plain};
-use super::send::{ANSWER_MAX, Failed, Secrets, Sender};
+use super::send::{ANSWER_MAX, Failed, Secrets, Sender, Sent};
 use crate::step::http::post;
 
 /// Of an answer that refuses, in characters.
@@ -22,7 +22,7 @@ pub(super) fn send(
     words: &Words,
     sender: &Sender,
     secrets: &mut Secrets<'_>,
-) -> Result<String, Failed> {
+) -> Result<Sent, Failed> {
     let url = secrets.given("url", &hook.url)?;
     secrets.hide_parts(&url, matches!(hook.url, Given::Secret(_)));
     let body = body(taken, words, &sender.host);
@@ -38,7 +38,7 @@ pub(super) fn send(
     }
     match post(&url, headers, body, sender.http.clone(), ANSWER_MAX) {
         Err(why) => Err(Failed::Away(why)),
-        Ok((status @ 200..=299, _)) => Ok(format!("HTTP {status}")),
+        Ok((status @ 200..=299, _)) => Ok(Sent { answer: format!("HTTP {status}"), missed: None }),
         Ok((status, answer)) => {
             // First hidden, then cut: what is left of a secret would not be known any more.
             let answer: String = secrets.mask(&answer).chars().take(ANSWER_CHARS_MAX).collect();

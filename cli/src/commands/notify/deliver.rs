@@ -11,8 +11,8 @@ use crate::failure::{EXIT_FAILED, Failure};
 use crate::open::{home, open};
 use crate::{letters, text};
 
-/// Longer than any one try.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Longer than any one try: whoever hangs up while a mail is being accepted sends it again.
+const PATIENCE: Duration = Duration::from_secs(330);
 
 pub async fn run(config: &Config, format: Format) -> Result<i32, Failure> {
     let opened = open(config).await?;

@@ -5,7 +5,7 @@ use runward_engine::run::notice::Kind;
 use runward_engine::runbook::notify::Severity;
 use runward_engine::runbook::report::did_you_mean;
 use runward_store::outbox::Taken;
-use runward_workers::outbox::send::{Failed, send};
+use runward_workers::outbox::send::{Failed, Sent, send};
 use serde_json::json;
 
 use crate::actor::actor;
@@ -29,17 +29,18 @@ pub async fn run(config: &Config, name: &str, format: Format) -> Result<i32, Fai
     let sender = letters::sender(&config.settings, &home(&config.settings)?);
     let taken = Taken { notice: notice(), channel: name.to_owned(), tries: 1 };
     let id = taken.notice.id.clone();
-    let sent = tokio::task::spawn_blocking(move || send(&taken, &channel, &sender)).await;
-    let sent = sent.unwrap_or_else(|error| Err(Failed::Never(error.to_string())));
-    let (delivered, said) = match sent {
-        Ok(answer) => (true, answer),
-        Err(Failed::Away(why) | Failed::Later(why) | Failed::Never(why)) => (false, why),
+    let (delivered, said) = match send(taken, channel, sender).await {
+        Ok(Sent { answer, missed: None }) => (true, answer),
+        Ok(Sent { missed: Some(missed), .. }) => (false, format!("it reached some of its receivers, but not {missed}")),
+        Err(Failed::Away(why) | Failed::Later(why) | Failed::Never(why)) => {
+            (false, format!("nothing was delivered: {why}"))
+        }
     };
     match (format, delivered) {
         (Format::Json, _) => print_json(&json!({"channel": name, "id": id, "delivered": delivered, "answer": said})),
         (Format::Text, true) => print_line(&format!("delivered by {name}: {}", text::safe(&said))),
         (Format::Text, false) => {
-            return Err(Failure::new(EXIT_FAILED, format!("nothing was delivered by `{name}`: {}", text::safe(&said)))
+            return Err(Failure::new(EXIT_FAILED, format!("`{name}`: {}", text::safe(&said)))
                 .help(format!("correct `[notify.channels.{name}]`, or the receiver, and repeat this")));
         }
     }
