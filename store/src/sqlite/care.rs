@@ -32,21 +32,21 @@ pub struct Stats {
 
 impl SqliteLedger {
     pub async fn stats(&self) -> Result<Stats, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         stats(&mut connection).await.map_err(|error| self.error(error))
     }
 
     /// SQLite's own check of the file and of the references in it, and whether the pruned runs are those that the
     /// ledger's record names. `Ok` holds what is wrong, nothing if all is well.
     pub async fn integrity(&self) -> Result<Vec<String>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         complaints(&mut connection).await.map_err(|error| self.error(error))
     }
 
     /// Gives free pages back to the file system, a few at a time, so that runs under way do not wait. A ledger made
     /// by an earlier version is written anew once. Returns the bytes given back.
     pub async fn reclaim(&self) -> Result<u64, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         reclaim(&mut connection).await.map_err(|error| self.error(error))
     }
 }

@@ -14,7 +14,7 @@ use crate::outbox::{Backlog, NoticeQuery, NoticeRow, Outbox, Route, Settled, Tak
 /// One transaction that writes.
 macro_rules! write {
     ($ledger:ident, |$tx:ident| $work:expr) => {{
-        let mut connection = $ledger.connection.lock().await;
+        let mut connection = $ledger.connection().await?;
         let written = async {
             let mut $tx = connection.begin_with("BEGIN IMMEDIATE").await?;
             let answer = $work.await?;
@@ -28,7 +28,7 @@ macro_rules! write {
 #[async_trait]
 impl Outbox for SqliteLedger {
     async fn work(&self) -> Result<Work, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         outbox::work(&mut connection, now_ms()).await.map_err(|error| self.error(error))
     }
 
@@ -37,7 +37,7 @@ impl Outbox for SqliteLedger {
     }
 
     async fn unrouted(&self, of: Option<&[RunId]>, limit: u32) -> Result<Vec<Notice>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         outbox::unrouted(&mut connection, of, limit).await.map_err(|error| self.error(error))
     }
 
@@ -59,13 +59,13 @@ impl Outbox for SqliteLedger {
     }
 
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let mut tx = connection.begin().await.map_err(|error| self.error(error))?;
         outbox::notices(&mut tx, query).await.map_err(|error| self.error(error))
     }
 
     async fn backlog(&self) -> Result<Backlog, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         outbox::backlog(&mut connection).await.map_err(|error| self.error(error))
     }
 }

@@ -73,7 +73,7 @@ use runward_engine::run::group::Member;
 use runward_engine::run::rows::{AttemptRow, RunRow, StepRow};
 use runward_engine::run::{Recorded, RunId};
 use sqlx::{Connection as _, SqliteConnection};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use self::pace::Pace;
 use crate::administration::{self, AdminEntry, AdminEvent};
@@ -125,6 +125,20 @@ impl SqliteLedger {
         Ok(SqliteLedger { path: path.to_owned(), connection: Mutex::new(connection) })
     }
 
+    /// The connection, in no transaction. One that SQLite itself took back, because the disk was full, is still counted by
+    /// the library, which begins no other on that connection: then it is a new one.
+    async fn connection(&self) -> Result<MutexGuard<'_, SqliteConnection>, LedgerError> {
+        let mut connection = self.connection.lock().await;
+        if connection.is_in_transaction() {
+            // One that was dropped is being taken back; that is done before this is answered.
+            connection.ping().await.map_err(|error| self.error(error))?;
+        }
+        if connection.is_in_transaction() {
+            *connection = open::connect(&self.path, false).await?;
+        }
+        Ok(connection)
+    }
+
     fn error(&self, error: sqlx::Error) -> LedgerError {
         errors::translate(&self.path, error)
     }
@@ -133,7 +147,7 @@ impl SqliteLedger {
 #[async_trait]
 impl Ledger for SqliteLedger {
     async fn trigger(&self, new: NewRun) -> Result<Triggered, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let mut pace = Pace::start();
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))?;
         pace.locked(&new.id);
@@ -175,18 +189,18 @@ impl Ledger for SqliteLedger {
     }
 
     async fn load(&self, run: &RunId) -> Result<RunView, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let mut tx = connection.begin().await.map_err(|error| self.error(error))?;
         read::load(&mut tx, run).await.map_err(|error| errors::at(&self.path, error))
     }
 
     async fn refresh(&self, view: &mut RunView) -> Result<Vec<Recorded>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         read::catch_up(&mut connection, view).await.map_err(|error| errors::at(&self.path, error))
     }
 
     async fn commit(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Result<Committed, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let mut pace = Pace::start();
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))?;
         pace.locked(&view.state.id);
@@ -211,61 +225,61 @@ impl Ledger for SqliteLedger {
     }
 
     async fn past(&self, name: &str, runs: u32) -> Result<Vec<PastRun>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let mut tx = connection.begin().await.map_err(|error| self.error(error))?;
         past::past(&mut tx, name, runs).await.map_err(|error| self.error(error))
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         read::runs(&mut connection, query).await.map_err(|error| self.error(error))
     }
 
     async fn rows(&self, run: &RunId) -> Result<(RunRow, Vec<StepRow>, Vec<AttemptRow>), LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let mut tx = connection.begin().await.map_err(|error| self.error(error))?;
         read::rows(&mut tx, run).await.map_err(|error| errors::at(&self.path, error))
     }
 
     async fn group(&self, name: &str) -> Result<Vec<Member>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         read::members(&mut connection, name).await.map_err(|error| self.error(error))
     }
 
     async fn events(&self, run: &RunId, after: u64) -> Result<Vec<StoredEvent>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let (events, _) =
             read::events(&mut connection, run, after).await.map_err(|error| errors::at(&self.path, error))?;
         Ok(events)
     }
 
     async fn heads(&self) -> Result<BTreeMap<RunId, Head>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         read::heads(&mut connection).await.map_err(|error| self.error(error))
     }
 
     async fn find(&self, part: &str) -> Result<Vec<RunId>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         read::find(&mut connection, part).await.map_err(|error| self.error(error))
     }
 
     async fn definition(&self, hash: &str) -> Result<Definition, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         read::definition(&mut connection, hash).await.map_err(|error| errors::at(&self.path, error))
     }
 
     async fn blob(&self, sha256: &str) -> Result<Vec<u8>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         read::blob(&mut connection, sha256).await.map_err(|error| errors::at(&self.path, error))
     }
 
     async fn seal(&self) -> Result<Seal, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         read::seal(&mut connection).await.map_err(|error| self.error(error))
     }
 
     async fn administer(&self, event: AdminEvent, actor: &str) -> Result<AdminEvent, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(error))?;
         let event = prune::administer(&mut tx, event, now_ms(), actor).await;
         let event = event.map_err(|error| errors::at(&self.path, error))?;
@@ -274,7 +288,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn administration(&self) -> Result<Vec<AdminEntry>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let stored = prune::entries(&mut connection).await.map_err(|error| self.error(error))?;
         administration::verified(stored)
     }

@@ -74,7 +74,7 @@ fn migrate_error(path: &Path, error: &MigrateError) -> LedgerError {
     }
 }
 
-async fn connect(path: &Path, create: bool) -> Result<SqliteConnection, LedgerError> {
+pub(super) async fn connect(path: &Path, create: bool) -> Result<SqliteConnection, LedgerError> {
     if create {
         // SQLite would create it with the umask's mode; the ledger holds parameters, which are nobody else's business.
         let created = OpenOptions::new().create(true).append(true).mode(0o600).open(path);

@@ -25,49 +25,49 @@ impl Timetable for SqliteLedger {
         entries: &[Entry],
         actor: &str,
     ) -> Result<Vec<Standing>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         post(&mut connection, home, host, entries, actor).await.map_err(|error| self.error(error))
     }
 
     async fn posted(&self, home: &HomeId) -> Result<Vec<Standing>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         ticks::posted(&mut connection, home).await.map_err(|error| self.error(error))
     }
 
     async fn undecided(&self, ticks: &[(Entry, Tick)]) -> Result<Vec<bool>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         ticks::undecided(&mut connection, ticks).await.map_err(|error| self.error(error))
     }
 
     async fn decide(&self, home: &HomeId, orders: Vec<Order>, actor: &str) -> Result<Vec<Decided>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let decided = decide(&mut connection, home, orders, actor).await;
         decided.map_err(|error| errors::at(&self.path, error))
     }
 
     async fn passed(&self, entries: &[(Entry, i64)]) -> Result<(), LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         passed(&mut connection, entries).await.map_err(|error| self.error(error))
     }
 
     async fn waiting(&self, home: &HomeId) -> Result<Vec<Waiting>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         ticks::waiting(&mut connection, home).await.map_err(|error| self.error(error))
     }
 
     async fn unfinished(&self) -> Result<Vec<RunId>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         ticks::unfinished(&mut connection).await.map_err(|error| self.error(error))
     }
 
     async fn schedules(&self) -> Result<Vec<ScheduleRow>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         let mut tx = connection.begin().await.map_err(|error| self.error(error))?;
         ticks::schedules(&mut tx).await.map_err(|error| self.error(error))
     }
 
     async fn ticks(&self, schedule: Option<&str>, limit: u32) -> Result<Vec<TickRow>, LedgerError> {
-        let mut connection = self.connection.lock().await;
+        let mut connection = self.connection().await?;
         ticks::ticks(&mut connection, schedule, limit).await.map_err(|error| self.error(error))
     }
 }
