@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 
 use runward_services::{Cluster, Ground};
 
-use crate::harness::{finish, repository};
+use crate::harness::{finish, repository, wait};
 use crate::operator::{Operator, Run};
 
 struct Old {
@@ -40,6 +42,18 @@ impl Old {
     }
 
     fn upgrade(&self, code: i32, more: &[(&str, &str)]) -> Run {
+        let run = self.run(more);
+        assert_eq!(run.code, code, "{more:?}\n{}", run.text);
+        run
+    }
+
+    fn run(&self, more: &[(&str, &str)]) -> Run {
+        let params = self.params(more);
+        let params: Vec<(&str, &str)> = params.iter().map(|(name, value)| (&**name, &**value)).collect();
+        self.operator.run("upgrade_database", &params)
+    }
+
+    fn params(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
         let paths = [
             ("data", self.server.data()),
             ("into", &*self.ground.path("new")),
@@ -52,7 +66,7 @@ impl Old {
         params.extend([("port", "7001"), ("user", Cluster::superuser()), ("as", &owner)]);
         params.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
         params.extend(more);
-        self.operator.expect(code, "upgrade_database", &params)
+        params.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     fn bin(&self) -> PathBuf {
@@ -68,8 +82,27 @@ impl Old {
 fn a_server_becomes_one_of_the_next_version_with_every_row() {
     let old = Old::new();
     let before = old.version();
-    let run = old.upgrade(0, &[]);
+    // Somebody who writes whenever a server lets them in.
+    old.server.sql("app", "create table visits (version text)");
+    let over = AtomicBool::new(false);
+    let (run, visits) = thread::scope(|scope| {
+        let visitor = scope.spawn(|| {
+            let visit = "insert into visits values (current_setting('server_version_num'))";
+            let mut visits = 0;
+            while !over.load(Relaxed) {
+                visits += u32::from(old.server.ask("app", visit).is_ok());
+            }
+            visits
+        });
+        let run = old.run(&[]);
+        over.store(true, Relaxed);
+        (run, visitor.join().unwrap())
+    });
+    assert_eq!(run.code, 0, "{}", run.text);
     let new = old.ground.attach("new", 7001);
+    let counts =
+        "select count(*) >= VISITS, count(distinct version) from visits".replace("VISITS", &visits.to_string());
+    assert_eq!(new.sql("app", &counts), "t|2", "no visit is lost, neither of before nor of afterwards");
     assert_eq!((before.parse::<u32>().unwrap() < 18, old.version().as_str()), (true, "18"));
     assert_eq!(new.sql("app", "select count(*), sum(n) from items"), "5000|12502500");
     assert_eq!(new.sql("odd name", "select count(*) from t"), "100");
@@ -113,8 +146,38 @@ fn what_cannot_be_upgraded_serves_on_or_again() {
     old.server.start();
     let failed = old.upgrade(6, &[]);
     assert_eq!((failed.status("quiet"), failed.status("init")), ("undone".into(), "undone".into()), "{}", failed.text);
-    assert_eq!((old.version(), old.server.sql("app", "select count(*) from items")), (before, "5000".to_owned()));
+    assert_eq!(
+        (old.version(), old.server.sql("app", "select count(*) from items")),
+        (before.clone(), "5000".to_owned())
+    );
     assert!(!old.ground.path("new").exists());
+    old.server.sql("postgres", "alter system reset shared_preload_libraries");
+    old.server.stop("fast");
+    old.server.start();
+
+    // Somebody thinks better of it while the new one serves already, and its statistics take long.
+    old.server.sql(
+        "app",
+        "create function slow(n int) returns int immutable language plpgsql as $$ begin
+           if current_setting('application_name') = 'vacuumdb' then perform pg_sleep(3600); end if; return n; end $$;
+         create index on items (slow(n))",
+    );
+    let params = old.params(&[]);
+    let params: Vec<(&str, &str)> = params.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let (mut driver, name) = old.operator.start("upgrade_database", &params);
+    let busy =
+        "select count(*) > 0 from pg_stat_activity where application_name = 'vacuumdb' and wait_event = 'PgSleep'";
+    wait("the statistics", || {
+        let ended = driver.try_wait().unwrap().map(|_| old.operator.look(&name).show.to_string());
+        assert_eq!(ended, None);
+        old.server.ask("postgres", busy).as_deref() == Ok("t")
+    });
+    assert_eq!(old.version(), "18");
+    assert_eq!(old.operator.scene.run(&["cancel", &name, "--rollback"]).code, 0);
+    driver.wait().unwrap();
+    let back = old.operator.look(&name);
+    assert_eq!((back.status("quiet"), back.status("init")), ("undone".into(), "undone".into()), "{}", back.show);
+    assert_eq!((old.version(), old.server.sql("app", "select count(*) from items")), (before, "5000".to_owned()));
 
     let same = Cluster::program("postgres")
         .get_args()
