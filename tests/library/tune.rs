@@ -168,4 +168,18 @@ fn settings_are_in_force_or_as_they_were() {
     let taken_back = place.tune(6, &[("settings", r#"{"work_mem": "5MB"}"#)]);
     assert!(taken_back.text.contains("a setting of its own"), "{}", taken_back.text);
     assert_eq!(place.app("show work_mem"), "16MB");
+
+    // A list of names is no name with a comma in it, and back it is what it was.
+    place.tune(0, &[("settings", r#"{"search_path": "\"$user\", app, public", "temp_tablespaces": ""}"#)]);
+    assert_eq!(place.app("show search_path"), "\"$user\", app, public");
+    place.tune(0, &[("settings", r#"{"session_preload_libraries": "auto_explain, plpgsql"}"#)]);
+    assert_eq!(place.app("show session_preload_libraries"), "auto_explain, plpgsql");
+    let refused = place.tune(6, &[("settings", r#"{"search_path": "app", "work_mem": "5MB"}"#)]);
+    assert!(refused.text.contains("a setting of its own"), "{}", refused.text);
+    assert_eq!(place.app("show search_path"), "\"$user\", app, public");
+
+    // With a library that is not there nobody could connect any more, not even who takes it back.
+    let locked = place.tune(1, &[("settings", r#"{"session_preload_libraries": "auto_explian"}"#)]);
+    assert!(locked.text.contains("nobody could connect any more"), "{}", locked.text);
+    assert_eq!(place.app("show session_preload_libraries"), "auto_explain, plpgsql");
 }
