@@ -175,6 +175,15 @@ fn copies_that_changed_are_told_of_and_only_old_ones_go() {
     assert_eq!([&paused, &run].map(|run| run.output("prune", "deleted")), ["0", "0"]);
     assert_eq!(vault.copies(), ["kept.age", "new.age"]);
 
+    // Another folder, with a file of the same name: it would be taken for one that was sent already.
+    let elsewhere = vault.place.operator.scene.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("new"), "another").unwrap();
+    let taken = vault.copy(1, &[("from", elsewhere.to_str().unwrap())]);
+    assert!(taken.text.contains("give them a folder of their own"), "{}", taken.text);
+    let own = vault.far().join("of its own");
+    vault.copy(0, &[("from", elsewhere.to_str().unwrap()), ("to", own.to_str().unwrap())]);
+
     let other = finish(&mut Command::new("age-keygen"));
     let other = other.stdout.lines().find_map(|line| line.strip_prefix("# public key: ").map(str::to_owned)).unwrap();
     let refused = vault.copy(1, &[("recipient", &other)]);
