@@ -52,8 +52,13 @@ ended() { grep -qx -e '-- PostgreSQL database dump complete'; }
 load() {
   sql --dbname=postgres -v name="$2" -v like="${3:-}" << 'END'
 select coalesce((select format('create database %I template template0 owner %I encoding %L lc_collate %L lc_ctype %L',
-  :'name', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype)
-  from pg_database where datname = :'like'), format('create database %I template template0', :'name')) \gexec
+    :'name', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype)
+    -- Who sorts, and how, has other columns in each version.
+    || case d ->> 'datlocprovider' when 'c' then ' locale_provider libc'
+      when 'i' then format(' locale_provider icu icu_locale %L', coalesce(d ->> 'daticulocale', d ->> 'datlocale'))
+      when 'b' then format(' locale_provider builtin builtin_locale %L', d ->> 'datlocale') else '' end
+    || case when d ->> 'daticurules' is null then '' else format(' icu_rules %L', d ->> 'daticurules') end
+  from pg_database, to_jsonb(pg_database) d where datname = :'like'), format('create database %I template template0', :'name')) \gexec
 END
   # One transaction, stopped by its first error: psql alone goes on after errors and ends with 0.
   if ! gzip -dc -- "$1" | PGDATABASE=$2 sql --single-transaction --output=/dev/null; then

@@ -1,6 +1,7 @@
 //! Dumps of Redis: made, loaded once before they count, put back; and the ways that look right and are not.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -146,6 +147,18 @@ fn append_only_files_are_a_folder_and_are_copied_as_one() {
     place.every_key_is_there();
     place.operator.saw("S3-39", &made, "append_only");
     assert_eq!(made.status("append_only"), "succeeded");
+
+    // Killed in the middle, as by a machine without memory, it leaves no server whose files are never rewritten again.
+    let bin = place.operator.scene.path("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join("tar"), "#!/bin/sh\nkill -KILL $PPID\n").unwrap();
+    fs::set_permissions(bin.join("tar"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    place.operator.env.borrow_mut().push(("PATH".to_owned(), path));
+    let killed = place.backup(1, &[("aof", "true")]);
+    assert_eq!(killed.status("append_only"), "failed", "{}", killed.text);
+    assert!(place.redis(&["config", "get", "auto-aof-rewrite-percentage"]).ends_with("\n100"));
+    assert!(!names(&place.target()).iter().any(|name| name.contains("partial")), "and nothing else");
 
     // One file of it, without the manifest, is no backup.
     place.stop();

@@ -95,6 +95,11 @@ fn room_is_made_and_nothing_is_lost() {
     }
     place.operator.saw("S2-55", &made, "dedupe");
 
+    // A folder too far up is no folder of temporary files.
+    let up = place.stack.folder().display().to_string();
+    let refused = grow(&place, 1, &[("reclaim", "true"), ("temporary", &up), ("temporary_days", "3650")]);
+    assert!(refused.text.contains("where all that is old would be deleted"), "{}", refused.text);
+
     // A name that is taken in the cold folder: nothing is overwritten, nothing deleted.
     fs::write(hot.join("deep/old"), "another one").unwrap();
     age(&hot.join("deep/old"), 100);

@@ -6,7 +6,7 @@ use std::fs;
 use runward_library::covers::Covers;
 use runward_library::{coverage, rows};
 
-use crate::harness::repository;
+use crate::harness::{Scene, finish, repository};
 
 /// The names of the runbooks.
 fn runbooks() -> Vec<String> {
@@ -35,4 +35,30 @@ fn steps_name_only_rows_that_exist() {
         let unknown: Vec<&str> = covers.rows().filter(|row| !rows.contains(*row)).collect();
         assert!(unknown.is_empty(), "{runbook} covers {unknown:?}, which is no row");
     }
+}
+
+#[test]
+fn what_stands_at_the_top_of_a_runbook_can_be_typed() {
+    let scene = Scene::new();
+    let mut tried = 0;
+    for runbook in runbooks() {
+        let text = fs::read_to_string(repository().join(format!("runbooks/{runbook}.yaml"))).unwrap();
+        let head: Vec<&str> = text.lines().map_while(|line| line.strip_prefix('#')).collect();
+        let head = head.join("\n").replace("\\\n", "");
+        // The plan of it asks for the same parameters, and does nothing. `...` stands for what everybody has of their own.
+        let typed = head.lines().filter_map(|line| line.find("runward run runbooks/").map(|at| &line[at..]));
+        for line in typed.filter(|line| !line.contains("...")) {
+            let plan = line.replace("runward run", "runward plan").replace("--stay ", "").replace("--check ", "");
+            let runward = scene.runward();
+            let mut command = std::process::Command::new("bash");
+            command.args(["-c", &format!("runward() {{ \"$0\" \"$@\"; }}; {plan}")]).arg(runward.get_program());
+            for (name, value) in runward.get_envs() {
+                value.map(|value| command.env(name, value));
+            }
+            let done = finish(command.current_dir(repository()));
+            assert_eq!(done.code, 0, "{runbook}: {line}\n{}{}", done.stdout, done.stderr);
+            tried += 1;
+        }
+    }
+    assert!(tried > 60, "{tried}");
 }

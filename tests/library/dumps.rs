@@ -172,6 +172,20 @@ fn a_dump_of_100_000_rows_comes_back_row_by_row() {
 }
 
 #[test]
+fn a_restored_database_sorts_as_the_one_before() {
+    let place = Place::new();
+    place.sql("postgres", "drop database app");
+    let like = "create database app template template0 encoding utf8 locale_provider icu icu_locale 'de-u-co-phonebk'";
+    place.sql("postgres", like);
+    place.app("create table words (word text); insert into words values ('Ofen'), ('Öl'), ('Odem')");
+    let sorted = "select string_agg(word, ' ' order by word) from words";
+    assert_eq!(place.app(sorted), "Odem Öl Ofen", "as in a telephone book");
+    let dump = place.backup(0, &[]).output("publish", "dump");
+    place.restore(0, &dump, "app", &[("replace", "true")]);
+    assert_eq!(place.app(sorted), "Odem Öl Ofen");
+}
+
+#[test]
 fn the_newest_dump_is_proved_by_restoring_it() {
     let place = Place::with_rows();
     let target = place.target().display().to_string();

@@ -194,6 +194,15 @@ fn a_program_that_is_down_is_started_and_writing_is_refused_for_a_while() {
     assert!(!place.stack.path("run/mode/degraded.conf").exists());
     fs::write(&site, text).unwrap();
 
+    // What a measure needs is asked for before anybody is told, and not when they have agreed.
+    for (measure, wanted) in [("rollback", "to which release?"), ("restart", "which program?")] {
+        let incident = Incident::open(&place, &[("measure", measure)]);
+        incident.until("given");
+        let run = incident.end(1);
+        assert!(run.text.contains(wanted), "{}", run.text);
+        assert_eq!((run.status("told"), run.status("acknowledge")), ("skipped".into(), "skipped".into()));
+    }
+
     // A measure that does not help is no success, and what it did stays.
     fs::write(place.stack.path("current/unhealthy"), "").unwrap();
     let incident = Incident::open(&place, &[("measure", "rollback"), ("to", "9.9.9")]);

@@ -39,7 +39,6 @@ fn every_morning_it_is_said_what_is_wrong() {
         .app("create table items (n int, text text); insert into items select n, 'x' from generate_series(1, 20000) n");
     place.app("alter table items set (autovacuum_enabled = false)");
     place.app("delete from items where n % 2 = 0");
-    fs::create_dir(place.target()).unwrap();
 
     // Everything that is wrong at once, and the care is taken nevertheless.
     let mut session = place.idle_in_transaction();
@@ -99,6 +98,11 @@ fn every_week_the_backup_is_proved_and_expired_rows_go() {
 
     let typo = place.care(1, "maintenance_weekly", &[("expire", r#"{"evnts": "90 days"}"#)]);
     assert!(typo.text.contains("there is no table evnts"), "{}", typo.text);
+    place.app("create table \"without a time\" (n int, created_at text)");
+    let undated = r#"{"events": "1 day", "\"without a time\"": "90 days"}"#;
+    let refused = place.care(1, "maintenance_weekly", &[("expire", undated)]);
+    assert!(refused.text.contains("has no column created_at with a time: nothing was deleted"), "{}", refused.text);
+    assert_eq!(place.app("select count(*) from events"), "89", "of no table");
     let hostile = r#"{"events; drop table events": "90 days"}"#;
     place.care(1, "maintenance_weekly", &[("expire", hostile)]);
     assert_eq!(place.app("select count(*) from events"), "89");

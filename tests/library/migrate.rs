@@ -169,6 +169,8 @@ fn a_migration_that_leads_to_other_tables_than_the_release_expects_is_taken_back
 #[test]
 fn a_place_that_cannot_work_is_refused_before_anything_is_written() {
     let tables = Tables::new();
+    let nowhere = tables.migrate(1, "down", "head");
+    assert!(nowhere.text.contains("down to where?"), "{}", nowhere.text);
     fs::remove_dir(tables.path("backups")).unwrap();
     let refused = tables.migrate(1, "up", "head");
     assert!(refused.text.contains("cannot write in"), "{}", refused.text);

@@ -164,8 +164,11 @@ fn older_bases_go_with_what_only_they_need() {
     place.insert(1, 5000);
     let oldest = names(&place.ground.path("backup/wal"));
     thread::sleep(Duration::from_secs(1)); // a base is named by its second
-    let second = place.backup(0, &[("base_every", "1ms"), ("keep_bases", "1")]);
-    assert_eq!(second.output("prune", "deleted"), "1");
+    let second = place.backup(0, &[("base_every", "1ms"), ("keep_bases", "2")]);
+    // An earlier run was killed while it deleted.
+    fs::create_dir_all(place.ground.path("backup/base/.partial-gone/pg_wal")).unwrap();
+    let pruned = place.backup(0, &[("keep_bases", "1")]);
+    assert_eq!(pruned.output("prune", "deleted"), "1");
     let kept = names(&place.ground.path("backup/base"));
     assert_eq!(kept, [second.output("base", "base").rsplit('/').next().unwrap()]);
     assert!(!PathBuf::from(first.output("base", "base")).exists());
