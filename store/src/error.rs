@@ -24,6 +24,11 @@ pub enum LedgerError {
     Disk { path: String, message: String },
     #[error("the disk that holds the ledger {path} is full")]
     Full { path: String },
+    /// What would be written to the file that was opened, nobody would find.
+    #[error(
+        "{path} is not the ledger any more that was opened: the file was moved, deleted or replaced; restart this program when the right one is in its place"
+    )]
+    Replaced { path: String },
     #[error("the ledger {path} was written by a newer runward (schema {found}, this one knows {known})")]
     NewerSchema { path: String, found: i64, known: i64 },
     /// It took another way to its schema than this program knows.
@@ -105,6 +110,10 @@ impl LedgerError {
             LedgerError::Disk { .. } => Some(
                 "free some space if it is full (`df`), else look into the kernel's log (`dmesg`); then repeat the \
                  command: a step that ends meanwhile keeps its result in the journal",
+            ),
+            LedgerError::Replaced { .. } => Some(
+                "end all programs that use this state folder (a `runward server` too) before its ledger is moved or restored; a \
+                 step that ends meanwhile keeps its result in the journal",
             ),
             LedgerError::NewerSchema { .. } => Some("use the newer runward, or name another state folder with --state"),
             LedgerError::OtherBuild { .. } => Some(

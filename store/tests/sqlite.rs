@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use runward_engine::run::{Command, Unit};
+use runward_store::conformance::new_run;
 use runward_store::outbox::NoticeQuery;
-use runward_store::{Ledger, LedgerError, Outbox, SqliteLedger, Timetable, command};
+use runward_store::{Ledger, LedgerError, Outbox, RunQuery, SqliteLedger, Timetable, command};
 use sqlx::Connection;
 use tempfile::TempDir;
 
@@ -48,6 +49,24 @@ async fn the_library_has_no_known_way_to_corrupt_a_wal() {
     assert!(parts >= vec![3, 51, 3], "SQLite {version} may corrupt a WAL with two connections");
     let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
     assert_eq!(mode, "wal");
+}
+
+#[tokio::test]
+async fn nothing_is_written_to_a_file_that_is_not_the_ledger_any_more() {
+    let dir = TempDir::new().unwrap();
+    let (path, away) = (dir.path().join("ledger.db"), dir.path().join("away.db"));
+    let ledger = SqliteLedger::open(&path).await.unwrap();
+    let mut view = ledger.trigger(new_run("before", None)).await.unwrap().view;
+    std::fs::rename(&path, &away).unwrap();
+    let refused = |error: LedgerError| assert!(matches!(error, LedgerError::Replaced { .. }), "{error}");
+    refused(ledger.trigger(new_run("gone", None)).await.unwrap_err());
+    refused(ledger.refresh(&mut view).await.unwrap_err());
+    // Another one in its place, as a restored backup is.
+    std::fs::copy(&away, &path).unwrap();
+    refused(ledger.trigger(new_run("replaced", None)).await.unwrap_err());
+    std::fs::rename(&away, &path).unwrap();
+    ledger.trigger(new_run("back", None)).await.unwrap();
+    assert_eq!(ledger.runs(&RunQuery::default()).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

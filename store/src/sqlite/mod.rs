@@ -63,6 +63,7 @@ mod timetable;
 mod write;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -115,20 +116,31 @@ pub(crate) const BUSY_SECONDS: u64 = 60;
 
 pub struct SqliteLedger {
     path: PathBuf,
+    /// Which file was opened there.
+    file: Identity,
     connection: Mutex<SqliteConnection>,
 }
+
+/// The device and the number of a file: its name may come to mean another one.
+type Identity = (u64, u64);
 
 impl SqliteLedger {
     /// Opens the ledger in this file; creates it, and brings its schema up to date, if need be.
     pub async fn open(path: &Path) -> Result<SqliteLedger, LedgerError> {
         let connection = open::open(path).await?;
-        Ok(SqliteLedger { path: path.to_owned(), connection: Mutex::new(connection) })
+        let file = identity(path).ok_or_else(|| LedgerError::Replaced { path: path.display().to_string() })?;
+        Ok(SqliteLedger { path: path.to_owned(), file, connection: Mutex::new(connection) })
     }
 
-    /// The connection, in no transaction. One that SQLite itself took back, because the disk was full, is still counted by
-    /// the library, which begins no other on that connection: then it is a new one.
+    /// The connection, in no transaction. What is written to a file that is not the ledger any more, nobody would find.
+    ///
+    /// A transaction that SQLite itself took back, because the disk was full, is still counted by the library, which begins
+    /// no other on that connection: then it is a new one.
     async fn connection(&self) -> Result<MutexGuard<'_, SqliteConnection>, LedgerError> {
         let mut connection = self.connection.lock().await;
+        if identity(&self.path) != Some(self.file) {
+            return Err(LedgerError::Replaced { path: self.path.display().to_string() });
+        }
         if connection.is_in_transaction() {
             // One that was dropped is being taken back; that is done before this is answered.
             connection.ping().await.map_err(|error| self.error(error))?;
@@ -142,6 +154,10 @@ impl SqliteLedger {
     fn error(&self, error: sqlx::Error) -> LedgerError {
         errors::translate(&self.path, error)
     }
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    path.metadata().ok().map(|file| (file.dev(), file.ino()))
 }
 
 #[async_trait]
