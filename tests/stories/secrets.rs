@@ -360,3 +360,20 @@ fn a_rotation_that_is_killed_anywhere_leaves_secrets_that_are_read() {
     println!("{kills} kills inside of `secret rotate`: the secret was read after each");
     assert!(kills >= 9, "three files, each of which is written, synced and renamed: {kills}");
 }
+
+#[test]
+fn a_program_that_is_not_there_gives_no_sensitive_name_away() {
+    let scene = Scene::new();
+    scene.file(
+        "p.yaml",
+        "params: {tool: {sensitive: true, required: true}}\nsteps:\n  - {id: a, cmd: ['no-such-${{ params.tool }}']}\n",
+    );
+    scene.file("given.yaml", "tool: opensesame\n");
+    let done = scene.expect(1, &["run", "p.yaml", "--params-file", "given.yaml"]);
+    assert!(done.stdout.contains("install no-such-*** on this worker"), "{}", done.stdout);
+    let shown = scene.expect(0, &["show", "last", "--events"]).stdout + &scene.expect(0, &["report", "last"]).stdout;
+    assert!(shown.contains("no-such-***") && !shown.contains("opensesame"), "{shown}");
+    let journals =
+        finish(std::process::Command::new("grep").args(["-rac", "opensesame"]).arg(scene.path("state/runs")));
+    assert!(journals.stdout.lines().all(|line| line.ends_with(":0")), "{}", journals.stdout);
+}

@@ -1,5 +1,7 @@
 //! What `sql` steps must not do on a real server: change what they cannot tell of, leave something behind, change a value.
 
+use std::io::Read;
+use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 
 use runward_services::{Cluster, Ground, Pooler, Postgres, Proxy, Reaches, Target};
@@ -89,4 +91,34 @@ fn after_a_failover_nobody_claims_to_know_what_became_of_a_commit() {
     let step = step_of(&scene.last(), "ask");
     let error = step["error"].as_str().unwrap_or_default();
     assert!(step["status"] == "lost" && error.contains("another server answers there now"), "{step}");
+}
+
+#[test]
+fn a_server_that_says_nothing_or_hangs_up_is_told_as_that() {
+    let scene = Scene::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    scene.file(
+        "runward.toml",
+        format!("[connections.app]\nurl = \"postgres://ops@127.0.0.1:{port}/app?sslmode=disable\"\n"),
+    );
+    scene.file("q.yaml", "steps:\n  - {id: a, timeout: 1s, sql: {connection: app, query: select 1}}\n");
+    let error = || {
+        scene.expect(1, &["run", "q.yaml"]);
+        step_of(&scene.last(), "a")["error"].as_str().unwrap().to_owned()
+    };
+    // The system takes the connection, and nobody answers.
+    let told = error();
+    assert!(
+        told.starts_with("timed out after ") && told.contains("app: it was ended before the database had answered"),
+        "{told}"
+    );
+    // What reads the first words and hangs up, like a server that is closing.
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+        }
+    });
+    let told = error();
+    assert!(told.starts_with("app: the server hung up: its own log says why"), "{told}");
 }

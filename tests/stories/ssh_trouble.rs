@@ -84,3 +84,30 @@ fn the_doctor_asks_every_host_that_a_runbook_names_as_a_step_would() {
     );
     assert!(said.contains("FAIL  host          db2: it cannot carry out a step: the folder"), "{said}");
 }
+
+#[test]
+fn what_went_wrong_is_said_behind_a_long_banner_and_whatever_ssh_is_told_to_keep_to_itself() {
+    let scene = Scene::new();
+    let hosts = Hosts::new(&scene, &["db1"]);
+    scene.file("x.yaml", "steps:\n  - {id: a, host: db1, timeout: 2s, run: echo here}\n");
+    let banner = scene.file("banner", "Authorized use only. ".repeat(150) + "\n");
+    let config = scene.read("db1.sshd") + &format!("Banner {}\n", banner.display());
+    scene.file("db1.sshd", &config);
+    assert!(hosts.expect(&scene, 0, &["run", "x.yaml"]).contains("a | here"));
+    // Nothing answers there, and there is nothing that ssh could complain of.
+    scene.file("db1.sshd", config + "ForceCommand cat > /dev/null\n");
+    let told = hosts.expect(&scene, 1, &["run", "x.yaml"]);
+    let step = step_of(&scene.last(), "a");
+    let error = step["error"].as_str().unwrap();
+    assert_eq!(step["status"], "timed_out", "{told}");
+    assert!(error.contains("nothing was started there: see whether `ssh -o BatchMode=yes -- db1 true`"), "{error}");
+    let (client, own) = (scene.read("client.pub"), scene.read("ssh_config"));
+    scene.file("client.pub", "");
+    for level in ["DEBUG3", "QUIET"] {
+        scene.file("ssh_config", format!("{own}  LogLevel {level}\n"));
+        let told = hosts.expect(&scene, 1, &["run", "x.yaml"]);
+        assert!(told.contains("Permission denied (publickey"), "{level}: {told}");
+        assert!(!told.contains("debug"), "{level}: {told}");
+    }
+    scene.file("client.pub", client);
+}

@@ -89,7 +89,8 @@ async fn verify(
                 bad.extend(checked.differences.into_iter().map(|difference| format!("run {id}: {difference}")));
             }
             Err(LedgerError::NoSuchRun(id)) => vanished.push(id), // since the list was made
-            Err(error) => bad.push(error.to_string()),
+            Err(error) if error.is_about_one_run() => bad.push(error.to_string()), // it names the run
+            Err(error) => bad.push(format!("run {id}: {error}")),
         }
     }
     let pruned = match ledger.administration().await {

@@ -47,6 +47,9 @@ fn say_more(report: &mut Report, answer: Result<Answer, String>, commits: bool) 
             report.outputs = outputs;
         }
         (Outcome::Failed { .. }, Ok(Answer::Failed(why))) => report.error = Some(why),
+        (Outcome::TimedOut, Ok(Answer::Failed(why))) => {
+            report.error = Some(report.error.take().map_or(why.clone(), |error| format!("{error}: {why}")));
+        }
         (Outcome::Failed { .. } | Outcome::Killed | Outcome::TimedOut, Ok(Answer::Unknown(why))) => {
             report.outcome = Outcome::Interrupted;
             report.error = Some(why);

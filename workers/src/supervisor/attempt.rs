@@ -128,7 +128,7 @@ impl Subreaper {
             Err(NotStarted { error, hint }) => {
                 let spool = Spool::new(&launch.dir, launch.log_bytes_max);
                 let hide = |text: String| mask.as_ref().map_or(text.clone(), |mask| mask.hide(&text));
-                let end = End::NotStarted { error: hide(error), hint };
+                let end = End::NotStarted { error: hide(error), hint: hide(hint) };
                 let result = result(launch, end, started_at_ms, &spool, Usage::default(), Vec::new(), Vec::new());
                 return self.conclude(launch, started, &result, true);
             }

@@ -97,8 +97,10 @@ async fn transaction<S: Session>(
     told: impl Future<Output = ()>,
 ) -> Answer {
     const ENDED: &str = "it was ended before it was committed: nothing was changed";
+    const UNANSWERED: &str =
+        "it was ended before the database had answered: nothing was changed. Does it hang, or is it locked?";
     let mut told = std::pin::pin!(told);
-    let opened = tokio::select! { opened = open => opened, () = &mut told => Err(ENDED.to_owned()) };
+    let opened = tokio::select! { opened = open => opened, () = &mut told => Err(UNANSWERED.to_owned()) };
     let mut session = match opened {
         Ok(session) => session,
         Err(why) => return Answer::Failed(why),

@@ -156,7 +156,7 @@ impl<'a> Course<'a> {
                     self.tell_stop(line);
                 }
                 Heard::Nothing if !self.sent && Instant::now() >= self.unstarted_until() => {
-                    return After::Answer(End::TimedOut);
+                    return After::Answer(End::TooLate(words::too_late(&self.order.host, &line.said())));
                 }
                 Heard::Nothing if Instant::now() >= self.give_up => return After::Broken("it says nothing".to_owned()),
                 Heard::Nothing if line.silence() >= SILENT_MAX => {

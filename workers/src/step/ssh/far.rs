@@ -34,6 +34,7 @@ fn ended(end: &End) -> (journal::End, Option<String>) {
     match end {
         End::Exited { code } => (journal::End::Exited { code: *code }, None),
         End::TimedOut => (journal::End::TimedOut { reported: None }, None),
+        End::TooLate(why) => (journal::End::TimedOut { reported: None }, Some(why.clone())),
         End::Killed => (journal::End::Killed { reported: None }, None),
         End::NotStarted(why) => {
             (journal::End::NotStarted { error: why.clone(), hint: String::new() }, Some(why.clone()))

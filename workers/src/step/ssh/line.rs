@@ -15,7 +15,7 @@ use nix::sys::signalfd::SignalFd;
 use super::wire::{self, Errand, Garbled, Parser, Word};
 
 /// The system's ssh, as a program that nobody watches has to call it. What the configuration says is kept, but for what would
-/// ask somebody, take a new host on trust, or change what is run there.
+/// ask somebody, take a new host on trust, change what is run there, or hide what went wrong.
 const OPTIONS: &[&str] = &[
     "BatchMode=yes",
     "StrictHostKeyChecking=yes",
@@ -30,12 +30,14 @@ const OPTIONS: &[&str] = &[
     "ControlMaster=no",
     // What is known of a host changes by nobody's hand but yours.
     "UpdateHostKeys=no",
+    // Its words are all that anybody learns: neither none, nor lost among hundreds.
+    "LogLevel=INFO",
 ];
 /// The same, for what an ssh before 8.7 knows only by flags that no configuration can set.
 const OPTIONS_SINCE_8_7: &[&str] = &["SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no"];
 /// The variables of this process that are ssh's business.
 const ENVIRONMENT: &[&str] = &["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "SSH_AUTH_SOCK"];
-/// Of what ssh says itself, in bytes.
+/// Of what ssh says itself, in bytes: the last of it, because a banner of the host comes first.
 const SAID_BYTES_MAX: usize = 16 * 1024;
 /// How long it may take to be gone after the last word.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -149,8 +151,8 @@ impl Line {
             self.heard_at = Instant::now();
         }
         if let Some(len) = take(&mut self.stderr, &mut bytes) {
-            let room = SAID_BYTES_MAX.saturating_sub(self.said.len());
-            self.said.extend_from_slice(&bytes[..len.min(room)]);
+            self.said.extend_from_slice(&bytes[..len]);
+            self.said.drain(..self.said.len().saturating_sub(SAID_BYTES_MAX));
         }
     }
 

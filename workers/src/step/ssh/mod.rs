@@ -81,6 +81,8 @@ pub(super) enum End {
         code: i32,
     },
     TimedOut,
+    /// Its time was over before anything was started there.
+    TooLate(String),
     Killed,
     /// Nothing was started there, and nothing will be.
     NotStarted(String),
@@ -150,6 +152,7 @@ fn hidden(mut answer: Answer, mask: Option<&Mask>) -> Answer {
     answer.orphans.iter_mut().chain(&mut answer.stuck).for_each(|it| it.command = mask.hide(&it.command));
     answer.end = match answer.end {
         End::NotStarted(why) => End::NotStarted(mask.hide(&why)),
+        End::TooLate(why) => End::TooLate(mask.hide(&why)),
         End::Unknown(why) => End::Unknown(mask.hide(&why)),
         other => other,
     };
@@ -163,7 +166,7 @@ fn leave(answer: &Answer) -> Result<i32, String> {
     fs::write(&path, bytes).map_err(|error| format!("$RUNWARD_OUTPUT cannot be written: {error}"))?;
     Ok(match &answer.end {
         End::Exited { code } => *code,
-        End::NotStarted(why) | End::Unknown(why) => {
+        End::NotStarted(why) | End::TooLate(why) | End::Unknown(why) => {
             say(why);
             1
         }

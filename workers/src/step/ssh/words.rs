@@ -16,7 +16,7 @@ pub(super) fn no_ssh(error: &io::Error) -> String {
 pub(super) fn broken(host: &str, said: &(String, String)) -> String {
     let (ssh, greeting) = said;
     let words = match (ssh.is_empty(), greeting.is_empty()) {
-        (false, _) => quoted(ssh),
+        (false, _) => last(ssh),
         (true, false) => quoted(greeting),
         (true, true) => "ssh ended without a word".to_owned(),
     };
@@ -27,6 +27,16 @@ pub(super) fn broken(host: &str, said: &(String, String)) -> String {
         ),
         None => format!("ssh {host}: {words}"),
     }
+}
+
+/// The time of the step was over before it could be started.
+pub(super) fn too_late(host: &str, said: &(String, String)) -> String {
+    let words = [&said.0, &said.1].into_iter().find(|said| !said.is_empty());
+    let words = words.map(|said| format!(" ({})", last(said))).unwrap_or_default();
+    format!(
+        "ssh {host}: it did not get ready before the step's time was over{words}, and nothing was started there: see whether \
+         `ssh -o BatchMode=yes -- {host} true` comes back at once, and what its login shell waits for"
+    )
 }
 
 fn advice(host: &str, said: &str) -> Option<String> {
@@ -98,13 +108,26 @@ pub(super) fn lost(host: &str, rebooted: bool) -> String {
 
 /// On one line, and not too long.
 fn quoted(text: &str) -> String {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.chars().all(|c| c == '@'));
-    let line = lines.collect::<Vec<_>>().join("; ");
-    let clean: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let clean = one_line(text);
     if clean.chars().count() <= QUOTED_MAX {
         return clean;
     }
     clean.chars().take(QUOTED_MAX).chain("…".chars()).collect()
+}
+
+/// The end of it, where it says why.
+fn last(text: &str) -> String {
+    let clean = one_line(text);
+    match clean.char_indices().rev().nth(QUOTED_MAX) {
+        Some((from, _)) => format!("…{}", &clean[from..]),
+        None => clean,
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.chars().all(|c| c == '@'));
+    let line = lines.collect::<Vec<_>>().join("; ");
+    line.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -122,6 +145,13 @@ mod tests {
         let changed =
             broken("db1", &("@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@".into(), "".into()));
         assert!(changed.contains("find out why") && !changed.contains("@@@@"), "{changed}");
+    }
+
+    #[test]
+    fn a_long_banner_does_not_hide_what_went_wrong() {
+        let told = broken("db1", &("Authorized use only. ".repeat(100) + "\nConnection reset by peer", String::new()));
+        assert!(told.starts_with("ssh db1: …") && told.ends_with("use only.; Connection reset by peer"), "{told}");
+        assert!(told.chars().count() < 450, "{told}");
     }
 
     #[test]

@@ -219,6 +219,9 @@ fn told(error: &sqlx::Error, statement: Option<&Statement>) -> String {
             return "nothing listens there (connection refused): start the server, or correct the connection"
                 .to_owned();
         }
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            return "the server hung up: its own log says why, if it is a Postgres that listens there".to_owned();
+        }
         sqlx::Error::Io(error) => return format!("the connection failed: {}", error),
         other => return other.to_string(),
     };
