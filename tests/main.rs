@@ -36,6 +36,8 @@ mod cluster;
 mod cluster_care;
 #[path = "stories/cluster_cli.rs"]
 mod cluster_cli;
+#[path = "stories/cluster_copies.rs"]
+mod cluster_copies;
 #[path = "stories/cluster_logs.rs"]
 mod cluster_logs;
 #[path = "stories/cluster_schedules.rs"]

@@ -1,7 +1,7 @@
 //! A cluster: one Postgres, workers in state folders of their own, and everything that can happen between them.
 
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -23,8 +23,8 @@ pub struct Cluster {
 
 /// A member, killed when the story is over.
 pub struct Member {
-    process: Child,
-    log: String,
+    pub process: Child,
+    pub log: String,
 }
 
 impl Drop for Member {
@@ -39,7 +39,7 @@ impl Member {
         kill_9(&mut self.process);
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.process.id() as i32), signal).expect("it runs");
     }
 
@@ -49,7 +49,7 @@ impl Member {
         self.wait()
     }
 
-    fn wait(mut self) -> i32 {
+    pub fn wait(mut self) -> i32 {
         self.process.wait().expect("it ends").code().unwrap_or(-1)
     }
 }
@@ -149,6 +149,23 @@ impl Cluster {
         rows.collect::<Vec<_>>().join("\n")
     }
 
+    /// Keeps everybody from recording anything of a run.
+    pub fn hold(&self, run: &str) -> Child {
+        let sql = format!("BEGIN; SELECT id FROM runs WHERE id = '{run}' FOR UPDATE; SELECT pg_sleep(600)");
+        let mut psql = Command::new("psql");
+        psql.arg(&self.url).args(["-c", &sql]).stdout(Stdio::null()).stderr(Stdio::null());
+        let psql = psql.spawn().expect("psql starts");
+        let holds = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        wait("the run to be held", || self.postgres.sql("runward", holds).trim() == "1");
+        psql
+    }
+
+    pub fn let_go(&self, mut psql: Child) {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        self.postgres.sql("runward", end);
+        psql.wait().expect("it ends");
+    }
+
     fn status(&self, run: &str) -> String {
         self.json(&["show", run])["run"]["status"].as_str().unwrap_or_default().to_owned()
     }
@@ -175,7 +192,7 @@ fn one_worker_without_redis_is_a_whole_cluster() {
 pub const EFFECTS: &str = "params: {dir: {type: path, required: true}}\ndefaults: {env: {DIR: '${{ params.dir }}'}}\n";
 
 /// A step that says that it began, and ends when it may.
-const WAITS: &str = "    run: |\n      echo $RUNWARD_STEP >> \"$DIR/effects\"\n      until test -e \"$DIR/go\"; do sleep 0.05; done\n      echo done with $RUNWARD_STEP\n";
+pub const WAITS: &str = "    run: |\n      echo $RUNWARD_STEP >> \"$DIR/effects\"\n      until test -e \"$DIR/go\"; do sleep 0.05; done\n      echo done with $RUNWARD_STEP\n";
 
 #[test]
 fn two_workers_with_labels_share_a_run() {

@@ -179,3 +179,25 @@ fn who_is_not_there_any_more_is_listed_when_somebody_asks() {
     let all = cluster.expect(0, &["workers", "--all"]).stdout;
     assert!(all.contains("db1 (") && all.contains("left") && !all.contains("not there any more"), "{all}");
 }
+
+#[test]
+fn who_follows_a_run_sees_it_through_while_it_has_not_taken_note_yet_that_its_child_is_over() {
+    let cluster = Cluster::new();
+    cluster.scene.file("gated.yaml", GATED);
+    let with = cluster.scene.dir().replacen('=', ": ", 1);
+    cluster.scene.file("parent.yaml", format!("steps:\n  - {{id: kid, runbook: ./gated.yaml, with: {{{with}}}}}\n"));
+    let _worker = cluster.worker("db1", &[]);
+    let mut run = start(&cluster, &["run", "parent.yaml"], "run");
+    cluster.scene.wait_for("starts", "start");
+    let parent = cluster.json(&["show", "last"])["run"]["id"].as_str().unwrap().to_owned();
+    // Nothing can be recorded of the parent now.
+    let held = cluster.hold(&parent);
+    cluster.scene.file("gate", "");
+    cluster.scene.wait_for("run.out", "kid/a succeeded");
+    wait("the child to be over", || cluster.json(&["runs", "gated", "--all"]).to_string().contains("succeeded"));
+    // Several looks of the one who follows.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert!(run.try_wait().unwrap().is_none(), "{}", cluster.scene.read("run.out"));
+    cluster.let_go(held);
+    assert_eq!(code(&cluster, &mut run, "run"), Some(0));
+}

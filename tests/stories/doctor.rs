@@ -178,6 +178,15 @@ fn runbooks_that_are_wrong_or_missing_are_told() {
 }
 
 #[test]
+fn a_redis_without_a_database_makes_no_cluster_and_is_told() {
+    let scene = Scene::new();
+    let done = finish(scene.runward().env("RUNWARD_REDIS_URL", "redis://:s3cret@cache.example.com").args(["doctor"]));
+    let line = done.stdout.lines().find(|line| line.contains("redis")).unwrap_or_default();
+    begins(line, "warn", &["redis://cache.example.com", "no database"]);
+    assert!(!done.stdout.contains("s3cret"), "{}", done.stdout);
+}
+
+#[test]
 fn a_machine_without_bash_is_told() {
     let scene = Scene::new();
     fs::create_dir(scene.path("bin")).unwrap();

@@ -30,6 +30,7 @@ mod id;
 mod lock;
 mod spare;
 
+pub(crate) use lock::is_dying;
 pub use lock::{DriverLock, DriverLockError, Holder, WorkerLock, WorkerLockError};
 
 /// The name of the lock in the folder of a run.

@@ -17,14 +17,24 @@ pub async fn run(config: &Config, flags: &Flags, format: Format) -> Result<i32, 
         Format::Json => print_json(&json!({"ok": failed == 0, "failed": failed, "warned": warned, "checks": checks})),
         Format::Text => {
             checks.iter().for_each(line);
-            print_line(&match (failed, warned) {
-                (0, 0) => "\nnothing is wrong".to_owned(),
-                (0, n) => format!("\nnothing fails; {n} to look at"),
-                (failed, warned) => format!("\n{failed} failed, {warned} to look at"),
-            });
+            print_line(&format!("\n{}", summary(failed, warned, count(Verdict::Unknown))));
         }
     }
     Ok(i32::from(failed > 0))
+}
+
+/// What could not be looked at may be wrong.
+fn summary(failed: usize, warned: usize, unknown: usize) -> String {
+    let found = match (failed, warned) {
+        (0, 0) if unknown == 0 => return "nothing is wrong".to_owned(),
+        (0, 0) => "nothing wrong is found".to_owned(),
+        (0, n) => format!("nothing fails; {n} to look at"),
+        (failed, warned) => format!("{failed} failed, {warned} to look at"),
+    };
+    match unknown {
+        0 => found,
+        n => format!("{found}, {n} that cannot be checked"),
+    }
 }
 
 fn line(check: &Check) {
@@ -38,5 +48,17 @@ fn line(check: &Check) {
     print_line(&format!("{word:<5} {:<13} {}", check.name, check.says.replace('\n', &indent)));
     if let Some(fix) = &check.fix {
         print_line(&format!("{:20}-> {}", "", fix.replace('\n', &format!("{indent}-> "))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_checked_is_not_called_right() {
+        assert_eq!(summary(0, 0, 0), "nothing is wrong");
+        assert_eq!(summary(0, 0, 1), "nothing wrong is found, 1 that cannot be checked");
+        assert_eq!(summary(1, 2, 3), "1 failed, 2 to look at, 3 that cannot be checked");
     }
 }

@@ -365,7 +365,10 @@ impl Family {
     fn rests(&self, state: &RunState, people: bool) -> bool {
         let todo = todo(state);
         let idle = todo.is_idle(state) || people && todo.only_people(state);
-        let child = |id: &RunId| self.0.get(id).is_some_and(|view| self.rests(&view.state, people));
+        // Children are read after those who wait for them: one at its end is what they take note of next.
+        let child = |id: &RunId| {
+            self.0.get(id).is_some_and(|view| !view.state.status.is_terminal() && self.rests(&view.state, people))
+        };
         idle || rests(state, people, child)
     }
 

@@ -164,8 +164,8 @@ impl From<Unusable> for Failure {
                 "there is one for each state folder: end that one, or give this one a folder of its own with --state",
             ),
             Unusable::Twin { .. } => Failure::usage(error.to_string()).help(
-                "a state folder is never copied to another host: start this one with an empty folder of its own (--state), \
-                 and keep the copy out of the image of the machine",
+                "a state folder is never copied: give whoever has the copy an empty folder of its own (--state), and keep it \
+                 out of images of machines; `runward workers` says who is there",
             ),
             Unusable::Listen { .. } => {
                 Failure::usage(error.to_string()).help("name an address of this host and a free port with --listen")

@@ -147,6 +147,18 @@ async fn redis(settings: &Settings, labels: &[String]) -> Check {
     }
 }
 
+/// A Redis where there is no cluster: whoever wrote it takes this host for a part of one, and its runs are nowhere else.
+pub fn redis_alone(settings: &Settings) -> Option<Check> {
+    let url = settings.redis.as_ref()?;
+    let says =
+        format!("{} is configured, and no database: this host is in no cluster, its runs stay here", url.place());
+    Some(Check::warn(
+        "redis",
+        says,
+        "set `database.url` or RUNWARD_DATABASE_URL as on the other hosts, or take the Redis out",
+    ))
+}
+
 fn judge_redis(place: &str, status: Result<RedisStatus, String>) -> Check {
     let status = match status {
         Ok(status) => status,
@@ -162,6 +174,10 @@ fn judge_redis(place: &str, status: Result<RedisStatus, String>) -> Check {
     };
     let memory = format_size(server.memory_bytes);
     let says = format!("{place}: version {}, {memory} of memory, {hints} waiting", server.version);
+    if server.replica {
+        let fix = "let `redis.url` or RUNWARD_REDIS_URL name the primary: until then steps start within seconds instead of at once";
+        return Check::warn("redis", format!("{says}; it is a replica, which takes no hints"), fix);
+    }
     let full = server.memory_bytes_max > 0 && server.memory_bytes * 10 > server.memory_bytes_max * 9;
     if full {
         let most = format_size(server.memory_bytes_max);
@@ -366,6 +382,12 @@ mod tests {
         let server = runward_workers::queue::redis::RedisServer { version: "7".into(), ..Default::default() };
         let status = RedisStatus { server: Some(server.clone()), waiting: vec![("db".into(), 3)] };
         assert!(judge_redis("redis://h", Ok(status.clone())).says.contains("3 hints waiting"));
+        let replica = runward_workers::queue::redis::RedisServer { replica: true, ..server.clone() };
+        assert!(
+            judge_redis("h", Ok(RedisStatus { server: Some(replica), ..status.clone() }))
+                .says
+                .contains("it is a replica")
+        );
         let full = runward_workers::queue::redis::RedisServer { memory_bytes: 95, memory_bytes_max: 100, ..server };
         assert_eq!(judge_redis("h", Ok(RedisStatus { server: Some(full), ..status })).verdict, Verdict::Warn);
     }

@@ -50,6 +50,8 @@ pub async fn examine(config: &Config, loaded: &Result<Config, Failure>) -> Vec<C
     }
     if let Some(database) = &config.settings.database {
         checks.extend(cluster::examine_cluster(database, &config.settings).await);
+    } else {
+        checks.extend(cluster::redis_alone(&config.settings));
     }
     if readable {
         checks.push(schedules::schedules(config).await);

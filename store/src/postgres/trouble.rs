@@ -90,8 +90,8 @@ impl ServerError {
             }
             Trouble::NewerSchema => "use the newer runward on this host, too",
             Trouble::Busy => {
-                "repeat the command; if it stays so, `SELECT * FROM pg_stat_activity WHERE application_name = 'runward'` \
-                 shows who holds what"
+                "repeat the command; if it stays so, `SELECT pid, usename, application_name, xact_start, query FROM \
+                 pg_stat_activity ORDER BY xact_start` shows, to an administrator, who holds what for how long"
             }
             Trouble::Unanswered => {
                 "nobody knows whether it was recorded: look with `runward runs` or `runward show RUN` before you repeat \

@@ -159,7 +159,7 @@ fn holder(path: &Path) -> Option<Holder> {
 }
 
 /// Whether a process has been killed, or is past its end, as far as the kernel says.
-fn is_dying(pid: &str) -> bool {
+pub(crate) fn is_dying(pid: &str) -> bool {
     const EXITING: u64 = 0x4;
     const KILL: u64 = 1 << (9 - 1);
     if pid.parse::<u32>().is_err() {

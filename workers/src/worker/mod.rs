@@ -5,7 +5,7 @@
 //! decides who was first. Everything in here can be forgotten at any moment, and everything that fails is tried again.
 //!
 //! - [`run`]: from start to end of the process; `term`: of one session, as long as the others believe that it lives
-//! - `session`: the signs of life; `reaper`: what the silence of others means
+//! - `session`: the signs of life; `reaper`: what the silence of others means; `twin`: who lives in a copy of the state folder
 //! - `sweep`: finds what is ready; `visits`: drives it; `tend`: looks after children; `tell`: says what has changed
 //! - `schedule`: fires schedules, in a server
 //! - `strays`: ends what the ledger has given up; `timeline`: compares the journals with a ledger that may have lost something; `tidy`: removes what pruned runs have left; `keeper`: keeps the supervisor
@@ -27,6 +27,7 @@ mod tend;
 mod term;
 mod tidy;
 mod timeline;
+mod twin;
 mod visits;
 
 use std::cell::Cell;
@@ -40,6 +41,7 @@ use std::time::Duration;
 
 use runward_engine::run::{ClaimId, Offer, Place, SessionId};
 use runward_store::Fleet;
+use runward_store::fleet::Session;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::LocalSet;
@@ -113,8 +115,8 @@ pub enum Unusable {
     Home(#[from] HomeError),
     #[error("another member of the cluster lives in the state folder {folder}: process {}", .holder.pid)]
     Taken { folder: PathBuf, holder: Holder },
-    #[error("a member on {host} uses a copy of the state folder {folder}")]
-    Twin { folder: PathBuf, host: String },
+    #[error("the state folder {folder} and that of the member {host} (process {pid}) are copies of one")]
+    Twin { folder: PathBuf, host: String, pid: u32 },
     #[error("{address} cannot be listened on: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
 }
@@ -160,6 +162,11 @@ impl Post {
 
     fn pace(&self) -> &Pace {
         &self.member.pace
+    }
+
+    fn twin(&self, other: &Session) -> Unusable {
+        let folder = self.member.home.root().to_owned();
+        Unusable::Twin { folder, host: other.new.host.clone(), pid: other.new.pid }
     }
 
     fn is_stopped(&self) -> bool {
@@ -218,14 +225,15 @@ async fn tell_people(postman: Option<Postman>) {
 
 /// One session after the other: whoever was silent for too long begins anew, and asks what is still its own.
 async fn sessions(post: &Rc<Post>) -> Result<(), Unusable> {
-    session::be_alone(post).await?;
     loop {
+        twin::be_alone(post).await?;
         let session = (post.member.new_session)();
         let Some(leases) = session::join(post, &session).await else { return Ok(()) };
         notify::ready();
         match Term::new(Rc::clone(post), session, leases).live().await {
             End::Silent => {}
             End::Stopped => return Ok(()),
+            End::Twin(other) => return Err(post.twin(&other)),
         }
     }
 }

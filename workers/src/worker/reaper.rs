@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::Pace;
 use super::tell::Calls;
 use super::term::Term;
+use super::twin::Twins;
 
 /// When a look began, and when its answer was there.
 #[derive(Debug, Clone, Copy)]
@@ -93,29 +94,36 @@ impl Observed {
     }
 }
 
-/// Looks, for ever.
-pub(super) async fn watch(term: &Rc<Term>) {
-    let mut observed = Observed::default();
+/// Looks, until it finds one that this member gives way to.
+pub(super) async fn watch(term: &Rc<Term>) -> Session {
+    let (mut observed, mut twins) = (Observed::default(), Twins::default());
     loop {
-        if let Err(error) = round(term, &mut observed).await {
-            observed.forget();
-            term.post.health.ledger_failed("the signs of life of the others cannot be read", &error);
+        match round(term, &mut observed, &mut twins).await {
+            Ok(None) => {}
+            Ok(Some(twin)) => return twin,
+            Err(error) => {
+                observed.forget();
+                term.post.health.ledger_failed("the signs of life of the others cannot be read", &error);
+            }
         }
         term.post.health.note(|state| state.moved.reaper = Some(Instant::now()));
         tokio::time::sleep(term.post.pace().beat).await;
     }
 }
 
-async fn round(term: &Rc<Term>, observed: &mut Observed) -> Result<(), LedgerError> {
+async fn round(term: &Rc<Term>, observed: &mut Observed, twins: &mut Twins) -> Result<Option<Session>, LedgerError> {
     let (ledger, pace) = (term.ledger(), term.post.pace());
     let asked = Instant::now();
     // Attempts first: the session that watches one was there before it.
     let attended = ledger.attended().await?;
     let mut sessions = ledger.sessions().await?;
+    if let Some(twin) = twins.elder(&term.session, &sessions) {
+        return Ok(Some(twin.clone()));
+    }
     let look = Look { asked, answered: Instant::now() };
     if look.answered.saturating_duration_since(asked) > pace.late {
         observed.forget();
-        return Ok(());
+        return Ok(None);
     }
     see_to_own(term, &attended);
     let heard = sessions.clone();
@@ -131,7 +139,7 @@ async fn round(term: &Rc<Term>, observed: &mut Observed) -> Result<(), LedgerErr
         let watcher = heard.iter().find(|session| session.new.id == attempt.watched_by);
         lose(term, observed, &attempt, watcher).await?;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// What runs in this state folder is this member's to see to, whoever started it.

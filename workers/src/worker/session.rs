@@ -1,6 +1,5 @@
 //! The signs of life of a member. Who misses them for too long takes the session for dead, and its steps for lost.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -8,13 +7,13 @@ use runward_engine::run::SessionId;
 use runward_store::fleet::NewSession;
 use tracing::{info, warn};
 
+use super::Post;
 use super::term::Term;
-use super::{Post, Unusable};
 use crate::queue::Open;
 use crate::supervisor::lease::{self, Leases};
 
 /// Between two tries at what did not work.
-const AGAIN: Duration = Duration::from_secs(1);
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
 /// Nobody who leaves waits for a ledger that does not answer.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
@@ -33,35 +32,6 @@ impl Sent {
     fn until(&self, lease: Duration) -> u64 {
         self.machine_ms.saturating_add(u64::try_from(lease.as_millis()).unwrap_or(u64::MAX))
     }
-}
-
-/// Makes sure that nobody else uses the name of this state folder: a copy of it, on another machine, would judge the steps
-/// of this one by journals that it does not have. One that has beaten before this machine was started may be this one.
-pub(super) async fn be_alone(post: &Post) -> Result<(), Unusable> {
-    let (home, boot) = (&post.place.home, &post.member.boot);
-    let mut seen: BTreeMap<SessionId, u64> = BTreeMap::new();
-    let give_up = Instant::now() + post.pace().beat * 3;
-    let mut looked = false;
-    while !post.is_stopped() && !(looked && (seen.is_empty() || Instant::now() >= give_up)) {
-        match post.ledger().sessions().await {
-            Err(error) => post.health.ledger_failed("it is not known yet who is there", &error),
-            Ok(sessions) => {
-                looked = true;
-                let others =
-                    sessions.iter().filter(|it| it.new.home == *home && it.new.boot != *boot && it.end.is_none());
-                for other in others {
-                    if *seen.entry(other.new.id.clone()).or_insert(other.beat) != other.beat {
-                        let folder = post.member.home.root().to_owned();
-                        return Err(Unusable::Twin { folder, host: other.new.host.clone() });
-                    }
-                }
-            }
-        }
-        if !looked || !seen.is_empty() {
-            tokio::time::sleep(AGAIN.min(post.pace().beat)).await;
-        }
-    }
-    Ok(())
 }
 
 /// Says that it is there, as often as it takes, which is its first sign of life. None if it is to stop before.

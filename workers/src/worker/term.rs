@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use runward_engine::run::place::{ANY, ENGINE};
 use runward_engine::run::{RunId, SessionId};
+use runward_store::fleet::Session;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -33,6 +34,8 @@ pub(super) enum End {
     /// The others have taken it for dead.
     Silent,
     Stopped,
+    /// Somebody who was there before lives in a copy of the state folder.
+    Twin(Session),
 }
 
 pub(super) struct Term {
@@ -96,10 +99,11 @@ impl Term {
             () = session::beat(&self) => End::Silent,
             () = self.drain() => End::Stopped,
             () = keeper::keep(keeper, supervisor) => End::Stopped,
+            twin = reaper::watch(&self) => End::Twin(twin),
             () = self.work() => End::Stopped,
         };
         self.leave().await;
-        if matches!(end, End::Stopped) {
+        if !matches!(end, End::Silent) {
             session::leave(&self).await;
         }
         end
@@ -112,7 +116,7 @@ impl Term {
 
     /// Everything that never ends by itself.
     async fn work(self: &Rc<Term>) {
-        tokio::join!(strays::end(self), reaper::watch(self), sweep::sweep(self), sweep::listen(self), tell::tell(self),);
+        tokio::join!(strays::end(self), sweep::sweep(self), sweep::listen(self), tell::tell(self));
     }
 
     /// What this member listens to: the steps it can do, while it has room, and everything that is no step.

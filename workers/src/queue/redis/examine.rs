@@ -25,6 +25,8 @@ pub struct RedisServer {
     /// 0: as much as there is.
     pub memory_bytes_max: u64,
     pub policy: String,
+    /// It repeats what another one is told, and takes no hints.
+    pub replica: bool,
 }
 
 /// Looks at the hints of these labels. An error is what to say of it, without the password.
@@ -63,6 +65,7 @@ fn read(info: &str) -> RedisServer {
         memory_bytes: number("used_memory"),
         memory_bytes_max: number("maxmemory"),
         policy: value("maxmemory_policy"),
+        replica: value("role") == "slave",
     }
 }
 
@@ -75,8 +78,15 @@ mod tests {
         let info = "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\n\
                     maxmemory:0\r\nmaxmemory_policy:noeviction\r\n";
         let policy = "noeviction".to_owned();
-        let server = RedisServer { version: "7.0.15".to_owned(), memory_bytes: 1_048_576, memory_bytes_max: 0, policy };
+        let server = RedisServer {
+            version: "7.0.15".to_owned(),
+            memory_bytes: 1_048_576,
+            memory_bytes_max: 0,
+            policy,
+            replica: false,
+        };
         assert_eq!(read(info), server);
+        assert!(read("redis_version:7.0.15\r\nrole:slave\r\nmaster_host:cache1\r\n").replica);
         assert_eq!(read("redis_version:7.2.4\r\nvalkey_version:8.1.0\r\n").version, "8.1.0 (Valkey)");
     }
 }
