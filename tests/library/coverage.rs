@@ -62,3 +62,22 @@ fn what_stands_at_the_top_of_a_runbook_can_be_typed() {
     }
     assert!(tried > 60, "{tried}");
 }
+
+#[test]
+fn no_address_of_a_database_brings_a_password_onto_the_record() {
+    let scene = Scene::new();
+    let mut refused = Vec::new();
+    for runbook in runbooks() {
+        let file = repository().join(format!("runbooks/{runbook}.yaml"));
+        if !fs::read_to_string(&file).unwrap().contains("\n  database:") {
+            continue;
+        }
+        for address in ["postgres://app:hunter2@db1/app", "host=db1 password=hunter2"] {
+            let done = scene.run(&["plan", file.to_str().unwrap(), "-p", &format!("database={address}")]);
+            assert_eq!(done.code, 2, "{runbook}: {}{}", done.stdout, done.stderr);
+            assert!(done.stderr.contains("as a whole does not match"), "{runbook}: {}", done.stderr);
+        }
+        refused.push(runbook);
+    }
+    assert!(refused.len() > 15, "{refused:?}");
+}
