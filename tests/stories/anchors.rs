@@ -146,6 +146,11 @@ fn a_line_of_the_anchors_that_was_changed_or_removed_is_told() {
         scene.file(FILE, broken + "\n");
         assert!(found(&scene).contains("does not follow the anchor before it"));
     }
+    for left in ["", &lines[0][..20]] {
+        scene.file(FILE, left);
+        let found = scene.expect(1, &["audit", "verify"]).stdout;
+        assert!(found.contains("there is no anchor in"), "{left}: {found}");
+    }
     std::fs::remove_file(scene.path(FILE)).unwrap();
     let found = scene.expect(1, &["audit", "verify"]).stdout;
     assert!(found.contains("the anchors cannot be read"), "{found}");

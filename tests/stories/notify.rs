@@ -351,6 +351,31 @@ fn a_mail_says_it_in_the_subject_and_no_value_makes_a_header() {
 }
 
 #[test]
+fn a_receiver_that_is_set_up_in_another_way_is_told_as_that() {
+    let scene = Scene::new();
+    let mail = mail_sink(&scene, &[]);
+    let login = "tls = \"none\"\nuser = \"u\"\npassword = {env = \"HOME\"}\npassword-in-the-open = true";
+    let to = |name: &str, more: &str| smtp(name, mail.1, "oncall@example.com", more);
+    let channels = [
+        to("first", "tls = \"implicit\""),
+        to("later", "tls = \"starttls\""),
+        to("login", login),
+        webhook("room", &format!("https://127.0.0.1:{}/", mail.1)),
+    ];
+    scene.file("runward.toml", channels.concat());
+    for (name, why) in [
+        ("first", "it does not begin with TLS"),
+        ("later", "`tls = \"implicit\"` (port 465) may be what it has"),
+        ("login", "it takes no login there"),
+        ("room", "does not speak TLS: is it `http://` there"),
+    ] {
+        let said = scene.expect(1, &["notify", "test", name]).stderr;
+        let said = said.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        assert!(said.contains(why), "{name}: {said}");
+    }
+}
+
+#[test]
 fn an_address_that_is_gone_keeps_a_mail_from_nobody_else() {
     let scene = Scene::new();
     let mail = mail_sink(&scene, &[]);

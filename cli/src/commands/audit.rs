@@ -157,6 +157,12 @@ async fn compared(file: PathBuf, only: Option<&RunId>) -> Result<(PathBuf, Ancho
             "the anchors cannot be read: {error}: they were removed, or `runward audit anchor` has never written any"
         )
     })?;
+    if anchors.count() == 0 && anchors.broken.is_empty() {
+        return Err(format!(
+            "there is no anchor in {}: they were taken away, or `runward audit anchor` has never written any",
+            file.display()
+        ));
+    }
     let anchors = match only {
         Some(run) => anchors.of_run(run),
         None => anchors,

@@ -174,11 +174,31 @@ fn explain(mail: &Mail, error: &Error) -> Failed {
         }
         source = inner.source();
     }
-    let why = format!("{server}: {said}");
+    let why = format!("{server}: {said}{}", advice(&said));
     match error.status() {
         _ if error.is_permanent() => Failed::Never(why),
         Some(_) => Failed::Later(why),
         None => Failed::Away(why),
+    }
+}
+
+/// What to do about a server that is set up in another way.
+fn advice(said: &str) -> &'static str {
+    match said {
+        _ if said.contains("InvalidContentType") => {
+            ": it does not begin with TLS; `tls` is `implicit` for port 465 and `starttls` for 587"
+        }
+        _ if said.contains("STARTTLS is not supported") => {
+            ": `tls = \"implicit\"` (port 465) may be what it has; with `none` nothing is encrypted"
+        }
+        _ if said.contains("No compatible authentication") => {
+            ": it takes no login there: take the port where it does, or leave `user` and `password` out"
+        }
+        _ if said.contains("UnknownIssuer") => {
+            ": put the certificate of its authority into this machine's store, or name its file in SSL_CERT_FILE"
+        }
+        _ if said.contains("incomplete response") => ": it hung up in the middle of it",
+        _ => "",
     }
 }
 

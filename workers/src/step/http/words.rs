@@ -55,6 +55,12 @@ fn explain_io(error: &io::Error, server: &str) -> String {
 }
 
 fn explain_tls(text: &str, server: &str) -> String {
+    if text.contains("InvalidContentType") {
+        return format!("{server} does not speak TLS: is it `http://` there, or another port?");
+    }
+    if !text.contains("certificate") {
+        return format!("{server}: no TLS could be agreed upon: {}", line(text));
+    }
     let what_to_do = if text.contains("UnknownIssuer") {
         ". Put the certificate of its authority into this machine's store, or name the file in the step: `env: \
          {SSL_CERT_FILE: /path/ca.pem}`"
