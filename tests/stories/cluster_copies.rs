@@ -20,7 +20,8 @@ fn unwrapped(said: &str) -> String {
 
 #[test]
 fn a_copy_of_a_state_folder_is_refused_and_calls_nothing_lost() {
-    let cluster = Cluster::new().fast();
+    // At the real pace: an original that is held up for a moment is waited for.
+    let cluster = Cluster::new();
     cluster.scene.file("x.yaml", format!("{EFFECTS}steps:\n  - id: a\n{WAITS}"));
     let first = cluster.worker("alpha", &[]);
     let run = cluster.trigger(&["x.yaml", "-p", &cluster.scene.dir()]);

@@ -201,3 +201,21 @@ fn who_follows_a_run_sees_it_through_while_it_has_not_taken_note_yet_that_its_ch
     cluster.let_go(held);
     assert_eq!(code(&cluster, &mut run, "run"), Some(0));
 }
+
+#[test]
+fn a_child_that_was_over_before_anybody_looked_is_shown_to_who_follows_its_parent() {
+    let cluster = Cluster::new();
+    cluster.scene.file("quick.yaml", "steps:\n  - {id: b, run: echo three}\n");
+    cluster.scene.file("parent.yaml", format!("{GATED}  - {{id: kid, runbook: ./quick.yaml}}\n"));
+    let _worker = cluster.worker("db1", &[]);
+    let mut run = start(&cluster, &["run", "parent.yaml", "-p", &cluster.scene.dir()], "run");
+    cluster.scene.wait_for("run.out", "a | one");
+    let id = cluster.json(&["show", "last"])["run"]["id"].as_str().unwrap().to_owned();
+    kill(Pid::from_raw(run.id() as i32), Signal::SIGSTOP).unwrap();
+    cluster.scene.file("gate", "");
+    cluster.wait_for_end(&id);
+    kill(Pid::from_raw(run.id() as i32), Signal::SIGCONT).unwrap();
+    assert_eq!(code(&cluster, &mut run, "run"), Some(0));
+    let out = cluster.scene.read("run.out");
+    assert!(out.contains("kid/b | three") && out.contains("✓ kid/b succeeded"), "{out}");
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use runward_engine::run::group::Permit;
 use runward_engine::run::todo::{rests, todo};
-use runward_engine::run::{Command, Recorded, RunId, RunState, Verdict};
+use runward_engine::run::{Command, Event, Recorded, RunId, RunState, Verdict};
 use runward_store::{LedgerError, RunView};
 use runward_workers::driver::Ask;
 
@@ -205,7 +205,7 @@ impl Follower<'_> {
         if let (Some(group), Some(Permit::Waits)) = (&state.group, state.permit()) {
             screen.waiting(state, &ledger.group(&group.name).await?);
         }
-        self.family.look(self.opened, state, &mut self.fetcher, screen).await?;
+        self.family.look(self.opened, state, &news, &mut self.fetcher, screen).await?;
         self.lack.look(self.opened, state, &self.family, screen).await?;
         screen.tick();
         Ok(if self.is_over() { Going::Ended(Verdict::of(state)) } else { Going::On })
@@ -319,7 +319,7 @@ impl Lack {
         self.looked = Some(Instant::now());
         let waits = |state: &RunState| !todo(state).claims.is_empty();
         let states: Vec<&RunState> =
-            family.0.values().map(|view| &view.state).chain([state]).filter(|state| waits(state)).collect();
+            family.runs.values().map(|view| &view.state).chain([state]).filter(|state| waits(state)).collect();
         if states.is_empty() {
             self.found.clear();
             return Ok(());
@@ -357,7 +357,11 @@ async fn show(
 
 /// The runs that are steps of a run that somebody else drives.
 #[derive(Default)]
-struct Family(BTreeMap<RunId, RunView>);
+struct Family {
+    runs: BTreeMap<RunId, RunView>,
+    /// Began while they were looked at, and are shown from their first event on.
+    begun: BTreeSet<RunId>,
+}
 
 impl Family {
     /// Whether nothing goes on in this run, or in those that it waits for, before somebody does something. `people`: before
@@ -367,7 +371,7 @@ impl Family {
         let idle = todo.is_idle(state) || people && todo.only_people(state);
         // Children are read after those who wait for them: one at its end is what they take note of next.
         let child = |id: &RunId| {
-            self.0.get(id).is_some_and(|view| !view.state.status.is_terminal() && self.rests(&view.state, people))
+            self.runs.get(id).is_some_and(|view| !view.state.status.is_terminal() && self.rests(&view.state, people))
         };
         idle || rests(state, people, child)
     }
@@ -377,35 +381,49 @@ impl Family {
         &mut self,
         opened: &Opened,
         state: &RunState,
+        news: &[Recorded],
         fetcher: &mut Fetcher,
         screen: &mut Screen,
     ) -> Result<(), LedgerError> {
-        let mut ahead: Vec<RunId> = state.children().keys().cloned().collect();
-        let under_way = self.0.iter().filter(|(_, view)| !view.state.status.is_terminal());
+        self.begun.extend(children_of(news));
+        let mut ahead: Vec<RunId> = state.children().keys().chain(&self.begun).cloned().collect();
+        let under_way = self.runs.iter().filter(|(_, view)| !view.state.status.is_terminal());
         ahead.extend(under_way.map(|(id, _)| id.clone()));
         while let Some(id) = ahead.pop() {
-            let known = self.0.contains_key(&id);
+            let known = self.runs.contains_key(&id);
             if !known {
                 match opened.ledger().load(&id).await {
-                    Ok(view) => _ = self.0.insert(id.clone(), view),
+                    Ok(view) => _ = self.runs.insert(id.clone(), view),
                     Err(LedgerError::NoSuchRun(_)) => continue, // somebody is about to make it
                     Err(error) => return Err(error),
                 }
             }
-            let Some(view) = self.0.get_mut(&id) else { continue };
-            if known {
-                let news = opened.ledger().refresh(view).await?;
-                show(fetcher, &view.state, &news, screen).await?;
-                let began: Vec<RunId> = view.state.children().keys().cloned().collect();
-                ahead.extend(began.into_iter().filter(|child| !self.0.contains_key(child)));
+            let begun = self.begun.remove(&id);
+            let Some(view) = self.runs.get_mut(&id) else { continue };
+            let news = if known {
+                opened.ledger().refresh(view).await?
             } else {
                 let events = opened.ledger().events(&id, 0).await?.into_iter().map(|event| event.recorded);
-                screen.child(&view.state, &events.filter(|it| it.seq <= view.state.seq).collect::<Vec<_>>());
-                ahead.extend(view.state.children().keys().cloned());
-            }
+                let (mut before, mut news): (Vec<Recorded>, Vec<Recorded>) = Default::default();
+                let shown = if begun { &mut news } else { &mut before };
+                shown.extend(events.filter(|it| it.seq <= view.state.seq));
+                screen.child(&view.state, &before);
+                news
+            };
+            show(fetcher, &view.state, &news, screen).await?;
+            let began: Vec<RunId> = view.state.children().keys().cloned().chain(children_of(&news)).collect();
+            self.begun.extend(children_of(&news));
+            ahead.extend(began.into_iter().filter(|child| !self.runs.contains_key(child)));
         }
         Ok(())
     }
+}
+
+fn children_of(news: &[Recorded]) -> impl Iterator<Item = RunId> + '_ {
+    news.iter().filter_map(|it| match &it.event {
+        Event::ChildStarted { child, .. } => Some(child.clone()),
+        _ => None,
+    })
 }
 
 /// Shows how a run ended that is over.
