@@ -12,6 +12,8 @@ use crate::operator::Run;
 use crate::place::Place;
 
 const DOMAIN: &str = "items.test";
+/// One for which the issuer makes no certificate.
+const REFUSED: &str = "refused.test";
 
 /// Who issues certificates, and the names that it looks domains up in.
 struct Issuer {
@@ -36,7 +38,7 @@ impl Issuer {
         let pebble = serde_json::json!({
             "listenAddress": format!("127.0.0.1:{acme}"), "managementListenAddress": format!("127.0.0.1:{management}"),
             "certificate": path("cert.pem"), "privateKey": path("key.pem"), "httpPort": http, "tlsPort": 1,
-            "certificateValidityPeriod": 20 * 86_400,
+            "certificateValidityPeriod": 20 * 86_400, "domainBlocklist": [REFUSED],
         });
         fs::write(path("pebble.json"), serde_json::json!({ "pebble": pebble }).to_string()).unwrap();
         let (dns, config) = (format!("127.0.0.1:{dns}"), path("pebble.json"));
@@ -56,6 +58,8 @@ impl Issuer {
                     "env",
                     "PEBBLE_VA_NOSLEEP=1",
                     "PEBBLE_AUTHZREUSE=0",
+                    // By itself it refuses one request of twenty, and certbot gives up after two in a row.
+                    "PEBBLE_WFE_NONCEREJECT=0",
                     "pebble",
                     "-config",
                     &config,
@@ -192,6 +196,10 @@ fn a_certificate_is_fetched_served_and_renewed_in_time() {
     assert!(refused.text.to_lowercase().contains("connection refused"), "{}", refused.text);
     assert!(!stack.path("sites/door.conf").exists() && !stack.path("sites/secure.conf").exists());
     assert_eq!(stack.get("/health").0, 200, "the others are served as before");
+
+    // What the issuer says is told, also where certbot loses it (it says `can't set attribute`).
+    let refused = site.harden(1, Some("correct-horse_battery9"), &[("domain", REFUSED)]);
+    assert!(refused.text.contains("rejectedIdentifier"), "{}", refused.text);
 
     site.issuer.lead("127.0.0.1");
     let run = site.harden(0, Some("correct-horse_battery9"), &[]);
