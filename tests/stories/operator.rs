@@ -179,13 +179,17 @@ fn a_retry_starts_one_step_once_more_and_what_follows_it() {
 fn a_retry_of_a_step_that_waits_ends_its_wait_in_the_run_that_goes_on() {
     let scene = book();
     scene.file("go", "");
-    scene.file("book.yaml", BOOK.replace("- id: b\n", "- id: b\n    retry: {attempts: 2, delay: 1h, jitter: none}\n"));
+    let waits = BOOK.replace("- id: b\n", "- id: b\n    retry: {attempts: 2, delay: 1h, jitter: none}\n");
+    // Else whoever is told slowly would find nobody who drives it, and look at its end.
+    let waits = waits.replace("run: echo c", "run: until test -e \"$DIR/told\"; do sleep 0.02; done; echo c");
+    scene.file("book.yaml", waits);
     let mut driver = scene.start(&["run", "book.yaml", "-p", &scene.dir()]);
     scene.wait_for("starts", "b\n");
     wait("b to wait", || status(&scene.last(), "b") == "backoff");
     scene.file("mended", "");
     let recorded = scene.expect(0, &["retry", "last", "b", "--reason", "it is mended"]).stdout;
     assert!(recorded.contains("b starts once more"), "{recorded}");
+    scene.file("told", "");
     assert!(driver.wait().unwrap().success());
     assert_eq!(scene.read("starts"), "a\nb\nb\nc\nz\n");
 }

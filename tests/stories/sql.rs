@@ -216,7 +216,7 @@ const ENDLESS: &str = "with recursive c(x) as (select 1 union all select x + 1 f
 fn sleepers(postgres: &Postgres) -> String {
     postgres.sql(
         "postgres",
-        "select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()",
+        "select count(*) from pg_stat_activity where query like '%pg_sleep(600)%' and wait_event = 'PgSleep'",
     )
 }
 
