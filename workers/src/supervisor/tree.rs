@@ -181,6 +181,10 @@ mod tests {
         assert!(children(Pid::this()).contains(&pid));
         assert!(children_by_scan(Pid::this()).contains(&pid));
         assert!(living(Pid::this(), None).iter().any(|orphan| orphan.pid == pid.as_raw()));
+        // It counts as started a moment before its words can be read.
+        while describe(pid, None).command == "[sleep]" {
+            std::thread::yield_now();
+        }
         let hidden = describe(pid, Some(&Mask::of([&b"p 60"[..]]).unwrap()));
         assert_eq!(hidden.command, "slee***");
         assert!(is_still_there(&hidden) && !is_still_there(&Orphan { command: "*** 61".into(), ..hidden }));
