@@ -314,10 +314,14 @@ fn nothing_is_tried_again_whose_outcome_nobody_knows() {
         let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
         has(&line, &state) || has(&environment, &attempts)
     };
-    let mine: Vec<u32> = processes().into_iter().filter(of_the_step).collect();
-    assert!(!mine.is_empty());
-    mine.iter().for_each(|pid| _ = kill(Pid::from_raw(*pid as i32), Signal::SIGKILL));
-    wait("them to be gone", || !mine.iter().any(|pid| is_alive(*pid)));
+    let living = || processes().into_iter().filter(of_the_step).filter(|pid| is_alive(*pid)).collect::<Vec<u32>>();
+    assert!(!living().is_empty());
+    // More than once: what is just being started has neither words nor an environment for a moment.
+    wait("them to be gone", || {
+        let mine = living();
+        mine.iter().for_each(|pid| _ = kill(Pid::from_raw(*pid as i32), Signal::SIGKILL));
+        mine.is_empty()
+    });
     let lost = scene.expect(8, &args);
     assert!(lost.stdout.contains("lost"), "{}", lost.stdout);
     let again = scene.expect(8, &["run", "release.yaml", "--key", "k", "--try", "2"]);
