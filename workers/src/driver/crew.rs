@@ -78,7 +78,7 @@ impl Crew {
     }
 
     /// Connects to the supervisor of an earlier driver and asks it whether it keeps this attempt. It tells of every end
-    /// from the handshake on, so what it keeps when it is asked cannot end unheard.
+    /// from that question on, so what it keeps when it is asked cannot end unheard.
     pub(super) async fn find_keeper(&mut self, session: &SessionId, claim: &ClaimId) -> Joined {
         let unusable = self.heard.iter().any(|event| matches!(event, CrewEvent::Unusable(_)));
         if unusable || !self.join(session).await || self.members[session].list().is_err() {

@@ -18,13 +18,15 @@ pub(super) struct Peer {
     outbox: Vec<u8>,
     /// Since when a frame is incomplete.
     incomplete: Option<Instant>,
+    /// It is told of the end of every attempt, and not only of those that it started.
+    pub(super) listens: bool,
     gone: bool,
 }
 
 impl Peer {
     pub(super) fn new(stream: UnixStream) -> std::io::Result<Peer> {
         stream.set_nonblocking(true)?;
-        Ok(Peer { stream, inbox: Vec::new(), outbox: Vec::new(), incomplete: None, gone: false })
+        Ok(Peer { stream, inbox: Vec::new(), outbox: Vec::new(), incomplete: None, listens: false, gone: false })
     }
 
     pub(super) fn stream(&self) -> &UnixStream {

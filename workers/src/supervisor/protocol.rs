@@ -106,7 +106,8 @@ pub enum Reply {
         attempt: String,
         reason: Refusal,
     },
-    /// Told to every client: the attempt is over, its processes are gone, its result is in the journal.
+    /// The attempt is over, its processes are gone, its result is in the journal. Told to the client that started it, and
+    /// to every one that has asked for a list, for the end of an attempt, or for a start that was refused.
     Ended {
         attempt: String,
     },

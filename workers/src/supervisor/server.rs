@@ -127,7 +127,7 @@ impl Server {
                 return Served::Idle;
             }
             let ready = self.wait();
-            // Whoever has connected is told of every end from now on: first let them in, then look who died.
+            // First let them in, then look who died.
             self.accept();
             self.bury();
             for attempt in &ready.live {
@@ -223,20 +223,27 @@ impl Server {
                 Request::Start(launch) => match self.start(*launch, id) {
                     Ok(None) => {}
                     Ok(forked) => return forked,
-                    Err((attempt, reason)) => self.tell(id, &Reply::Refused { attempt, reason }),
+                    Err((attempt, reason)) => {
+                        self.listens(id); // it may live here, started by somebody else
+                        self.tell(id, &Reply::Refused { attempt, reason });
+                    }
                 },
-                // Told to all when the last of it is gone.
-                Request::Kill { attempt, .. } if self.has_fallen(&attempt) => {}
-                Request::Kill { attempt, grace_ms } => match self.live.get_mut(&attempt) {
-                    Some(live) => live.kill(attempt, grace_ms),
-                    None => self.tell(id, &Reply::Ended { attempt }),
-                },
+                // Told when the last of it is gone.
+                Request::Kill { attempt, .. } if self.has_fallen(&attempt) => self.listens(id),
+                Request::Kill { attempt, grace_ms } => {
+                    self.listens(id);
+                    match self.live.get_mut(&attempt) {
+                        Some(live) => live.kill(attempt, grace_ms),
+                        None => self.tell(id, &Reply::Ended { attempt }),
+                    }
+                }
                 Request::Lease { attempt, until_ms } => {
                     if let Some(live) = self.live.get_mut(&attempt) {
                         live.lease(attempt, until_ms);
                     }
                 }
                 Request::List => {
+                    self.listens(id);
                     let fallen = self.fallen.iter().map(|(attempt, ..)| attempt);
                     let attempts = self.live.keys().chain(fallen).cloned().collect();
                     self.tell(id, &Reply::Live { attempts });
@@ -315,11 +322,11 @@ impl Server {
         let (pid, control, asked_by) = (live.pid, live.control, live.asked_by);
         failpoint::reach(Point::BeforeTold);
         match word {
-            Word::Ended => self.tell_all(&Reply::Ended { attempt }),
+            Word::Ended => self.tell_ended(attempt, asked_by),
             Word::Refused(reason) => self.tell_refused(attempt, reason, asked_by),
             Word::Leaving => {
                 self.let_go(pid);
-                return self.tell_all(&Reply::Ended { attempt });
+                return self.tell_ended(attempt, asked_by);
             }
         }
         // One too many is told by the end of its socket.
@@ -331,7 +338,7 @@ impl Server {
     fn tell_refused(&mut self, attempt: String, reason: Refusal, asked_by: u64) {
         self.tell(asked_by, &Reply::Refused { attempt: attempt.clone(), reason });
         // Who asked may be dead, and another may have adopted it.
-        let others = self.peers.iter_mut().filter(|(peer, _)| **peer != asked_by);
+        let others = self.peers.iter_mut().filter(|(peer, it)| **peer != asked_by && it.listens);
         others.for_each(|(_, peer)| peer.say(&Reply::Ended { attempt: attempt.clone() }));
     }
 
@@ -356,7 +363,7 @@ impl Server {
             let Some(mut live) = self.live.remove(&attempt) else { continue };
             match (reported, live.word()) {
                 (_, Some(Word::Ended)) | (Reported::Exited { code: EXIT_ENDED }, None) => {
-                    self.tell_all(&Reply::Ended { attempt })
+                    self.tell_ended(attempt, live.asked_by)
                 }
                 (_, Some(Word::Refused(reason))) => self.tell_refused(attempt, reason, live.asked_by),
                 _ => self.fallen.push((attempt, live, Instant::now())),
@@ -408,7 +415,7 @@ impl Server {
                 // Where it cannot be written the journal says: started, dead, no result. That is true as well.
                 let _ = journal::write_result(&live.dir, &result);
             }
-            self.tell_all(&Reply::Ended { attempt });
+            self.tell_ended(attempt, live.asked_by);
         }
     }
 
@@ -422,8 +429,17 @@ impl Server {
         }
     }
 
-    fn tell_all(&mut self, reply: &Reply) {
-        self.peers.values_mut().for_each(|peer| peer.say(reply));
+    /// To who started it, and to all who have asked about attempts that others started.
+    fn tell_ended(&mut self, attempt: String, asked_by: u64) {
+        let reply = Reply::Ended { attempt };
+        let told = self.peers.iter_mut().filter(|(peer, it)| **peer == asked_by || it.listens);
+        told.for_each(|(_, peer)| peer.say(&reply));
+    }
+
+    fn listens(&mut self, peer: u64) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.listens = true;
+        }
     }
 }
 

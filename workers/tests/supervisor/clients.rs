@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use runward_workers::supervisor::client::{Event, Gone, Supervisor};
-use runward_workers::supervisor::journal::End;
+use runward_workers::supervisor::journal::{self, End};
 
 use crate::world::*;
 
@@ -56,7 +56,7 @@ async fn the_supervisor_ends_when_nothing_runs_and_nobody_is_connected() {
 }
 
 #[tokio::test]
-async fn every_client_is_told_of_every_end() {
+async fn who_asked_what_lives_is_told_of_every_end() {
     let mut world = World::new();
     drop(raw(&world));
     let mut other = Supervisor::connect(&world.home()).await.unwrap();
@@ -65,6 +65,34 @@ async fn every_client_is_told_of_every_end() {
     let launch = world.launch("step", "true");
     world.run(&launch).await;
     assert_eq!(other.events.next_event().await, Event::Ended { attempt: "step".into() });
+}
+
+#[tokio::test]
+async fn who_only_started_something_is_told_of_its_end_alone() {
+    let mut world = World::new();
+    drop(raw(&world));
+    let mut other = Supervisor::connect(&world.home()).await.unwrap();
+    let own = world.launch("own", "true");
+    other.requests.start(own).unwrap();
+    world.run(&world.launch("step", "true")).await;
+    assert_eq!(other.events.next_event().await, Event::Ended { attempt: "own".into() });
+    other.requests.list().unwrap();
+    assert_eq!(other.events.next_event().await, Event::Live { attempts: vec![] }, "nothing came between");
+    other.requests.start(world.launch("own", "true")).unwrap();
+    assert!(matches!(other.events.next_event().await, Event::Refused { .. }), "it was started before");
+}
+
+#[tokio::test]
+async fn who_may_not_start_what_another_started_is_told_of_its_end() {
+    let mut world = World::new();
+    let launch = world.launch("step", "while [ ! -e go ]; do sleep 0.01; done");
+    world.requests.start(launch.clone()).unwrap();
+    let mut other = Supervisor::connect(&world.home()).await.unwrap();
+    other.requests.start(launch.clone()).unwrap();
+    assert!(matches!(other.events.next_event().await, Event::Refused { .. }));
+    std::fs::write(world.path("go"), "").unwrap();
+    assert_eq!(other.events.next_event().await, Event::Ended { attempt: "step".into() });
+    assert_eq!(world.event().await, Event::Ended { attempt: "step".into() });
 }
 
 #[tokio::test]
@@ -95,8 +123,14 @@ async fn of_many_who_start_a_supervisor_at_once_all_find_the_same_one() {
     for client in starting {
         clients.push(client.await.unwrap());
     }
-    let launch = launch(dir.path(), "step", "true");
+    let launch = launch(dir.path(), "step", "while [ ! -e go ]; do sleep 0.01; done");
     clients[0].requests.start(launch.clone()).unwrap();
+    until("the start of the step", || journal::is_alive(&launch.dir).unwrap_or(false).then_some(()));
+    for client in &mut clients[1..] {
+        client.requests.list().unwrap();
+        assert_eq!(client.events.next_event().await, Event::Live { attempts: vec!["step".into()] });
+    }
+    std::fs::write(dir.path().join("go"), "").unwrap();
     for client in &mut clients {
         assert_eq!(client.events.next_event().await, Event::Ended { attempt: "step".into() });
     }
