@@ -120,10 +120,12 @@ fn a_script_that_lost_its_content_is_written_again() {
     scene.file("x.yaml", CHAIN.replace("echo first >>", "test -e \"$DIR/second\"; echo first >>"));
     scene.file("go", "");
     scene.expect(1, &["run", "x.yaml", "-p", &dir]);
-    let scripts =
-        scene.last()["run"]["id"].as_str().map(|run| scene.path(&format!("state/runs/{run}/scripts"))).unwrap();
-    for script in std::fs::read_dir(scripts).unwrap() {
-        let path = script.unwrap().path();
+    let folder = scene.last()["run"]["id"].as_str().map(|run| scene.path(&format!("state/runs/{run}"))).unwrap();
+    let beside = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let scripts: Vec<_> =
+        beside.filter(|path| path.extension().is_some_and(|extension| extension == "script")).collect();
+    assert!(!scripts.is_empty());
+    for path in scripts {
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "").unwrap();
     }

@@ -8,7 +8,7 @@
 //! runs/<run>/driver.lock             held by the one process that drives the run
 //! runs/<run>/files/                  the pinned files, the default folder of its steps
 //! runs/<run>/workspace/              scratch, `$RUNWARD_WORKSPACE`
-//! runs/<run>/scripts/                the texts of its scripts, named by their content
+//! runs/<run>/<hash>.script           the text of a script, named by its content
 //! runs/<run>/attempts/<claim>.*      the journal and the outputs of one attempt
 //! runs/<run>/attempts/<claim>/       what it printed, once it did
 //! spare/                             the folder of the next run of a worker
@@ -128,8 +128,9 @@ impl Home {
         self.run(run).join("workspace")
     }
 
-    pub fn scripts(&self, run: &RunId) -> PathBuf {
-        self.run(run).join("scripts")
+    /// `hash`: of the text of the script.
+    pub fn script(&self, run: &RunId, hash: &str) -> PathBuf {
+        self.run(run).join(hash).with_extension("script")
     }
 
     pub fn attempts(&self, run: &RunId) -> PathBuf {

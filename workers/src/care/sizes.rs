@@ -34,7 +34,9 @@ pub fn sizes(home: &Home) -> Sizes {
         sizes.folders += 1;
         sizes.files += size_of(&run.join("files"));
         sizes.workspaces += size_of(&run.join("workspace"));
-        sizes.journals += size_of(&run.join("scripts"));
+        let beside = fs::read_dir(&run).into_iter().flatten().flatten().map(|entry| entry.path());
+        let scripts = beside.filter(|path| path.extension().is_some_and(|extension| extension == "script"));
+        sizes.journals += scripts.map(|path| size_of(&path)).sum::<u64>();
         for entry in fs::read_dir(run.join("attempts")).into_iter().flatten().flatten() {
             let bytes = size_of(&entry.path());
             match entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -130,7 +130,10 @@ fn lock(path: &Path, by: &str) -> Result<Result<Flock<File>, Holder>, HomeError>
     loop {
         match Flock::lock(file.try_clone().map_err(broken)?, FlockArg::LockExclusiveNonblock) {
             Ok(mut lock) => {
-                lock.set_len(0).map_err(broken)?;
+                // A file that was truncated is written to disk when it is closed.
+                if lock.metadata().map_err(broken)?.len() > 0 {
+                    lock.set_len(0).map_err(broken)?;
+                }
                 lock.rewind().map_err(broken)?;
                 lock.write_all(Holder::own(by).as_bytes()).map_err(broken)?;
                 return Ok(Ok(lock));

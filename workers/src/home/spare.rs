@@ -1,4 +1,4 @@
-//! The folder of the next run, made while nobody waits for it: four new inodes take a file system longer than the claim of a step
+//! The folder of the next run, made while nobody waits for it: new inodes take a file system longer than the claim of a step
 //! takes the ledger.
 
 use std::fs::{self, OpenOptions};
@@ -14,11 +14,14 @@ impl Home {
     /// Has a folder ready. Without one a run makes its own.
     pub(crate) fn lay_spare(&self) -> Result<(), HomeError> {
         let spare = self.spare();
+        let lock = spare.join(DRIVER_LOCK); // the last of it
+        if lock.exists() {
+            return Ok(());
+        }
         make_dir(&self.root.join("runs"))?;
-        for folder in ["workspace", "attempts", "scripts"] {
+        for folder in ["workspace", "attempts"] {
             make_dir(&spare.join(folder))?;
         }
-        let lock = spare.join(DRIVER_LOCK);
         let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock);
         made.map(drop).map_err(|error| HomeError::new("cannot create", &lock, error))
     }

@@ -32,7 +32,6 @@ pub async fn materialise(
 ) -> Result<(), FilesError> {
     make_dir(&home.workspace(run))?;
     make_dir(&home.attempts(run))?;
-    make_dir(&home.scripts(run))?;
     let target = home.files(run);
     if target.is_dir() {
         return Ok(());
@@ -62,8 +61,7 @@ pub async fn materialise(
 /// The text of a script as a file. Its name is its content, so that retries and items share one. What lies there already
 /// is compared: a power cut may have left it empty, and an empty script would succeed; a step may have changed it.
 pub(super) fn materialise_script(home: &Home, run: &RunId, text: &str) -> Result<PathBuf, HomeError> {
-    let folder = home.scripts(run);
-    let path = folder.join(&sha256(text.as_bytes())[..16]);
+    let path = home.script(run, &sha256(text.as_bytes())[..16]);
     if !fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
         let draft = path.with_extension("draft");
         let _ = fs::remove_file(&draft); // of a driver that died just here: there is one driver at a time
