@@ -221,7 +221,7 @@ pub(crate) fn notices_of(state: &RunState, events: &[Linked]) -> Vec<Notice> {
 }
 
 /// Notices as a JSON text of many rows.
-pub(crate) fn rows(notices: &[Notice]) -> String {
+pub(crate) fn rows<'a>(notices: impl IntoIterator<Item = &'a Notice>) -> String {
     let row = |notice: &Notice| {
         let body = serde_json::to_string(notice).expect("a notice is plain data: its JSON cannot fail");
         json!({
@@ -229,7 +229,7 @@ pub(crate) fn rows(notices: &[Notice]) -> String {
             "run": notice.run.as_ref().map(|run| &run.0), "at": notice.at, "body": body,
         })
     };
-    Value::from_iter(notices.iter().map(row)).to_string()
+    Value::from_iter(notices.into_iter().map(row)).to_string()
 }
 
 /// How the runs of a runbook came to their end, as far as anybody is told.

@@ -59,6 +59,8 @@ impl Address {
             ("statement_timeout", milliseconds(STATEMENT)),
             ("lock_timeout", milliseconds(LOCK)),
             ("idle_in_transaction_session_timeout", milliseconds(SILENT_IN_TRANSACTION)),
+            // A plan of ours takes as long to make as to carry out, and no value makes another one better.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
         ]);
         Ok(Address { options, place })
     }

@@ -165,7 +165,7 @@ async fn record(connection: &mut PgConnection, seal: &Seal, new: &NewRun) -> Res
     let mut view = RunView::empty(&new.id, &new.definition)?;
     let events = view.begin(new, seal, now);
     write::definitions(connection, [new]).await?;
-    write::run(connection, &mut view, &events, now).await?;
+    write::run(connection, &mut view, events, now).await?;
     Ok(Triggered { view, created: true })
 }
 

@@ -105,6 +105,7 @@ mod tick_audit;
 mod ticks;
 mod timeline;
 mod timetable;
+mod together;
 mod tries;
 mod trouble;
 mod write;
@@ -129,6 +130,7 @@ use self::once::Clock;
 use self::pool::{Pool, answered};
 use self::sessions::Beats;
 use self::text::{shown, stored};
+use self::together::Together;
 use self::tries::Tries;
 use crate::administration::{self, AdminEntry, AdminEvent};
 use crate::anchor::Head;
@@ -163,6 +165,7 @@ pub struct PostgresLedger {
     seal: OnceCell<Seal>,
     definitions: Definitions,
     clock: Clock,
+    together: Together,
 }
 
 impl PostgresLedger {
@@ -187,6 +190,7 @@ impl PostgresLedger {
             seal: OnceCell::new(),
             definitions: Definitions::default(),
             clock: Clock::default(),
+            together: Together::new(),
         })
     }
 

@@ -1,21 +1,22 @@
 //! A commit in one trip to the server: decided on what is known of the run, and recorded only if that is all there is.
 //!
-//! The statement names the event that it follows, and the time that it believes it is; it writes everything or nothing.
+//! The statement names the event that it follows, and the time that it believes it is; it writes everything or nothing. It
+//! takes along what else is to be written ([`super::together`]).
 //! Where it has written nothing, or nobody knows, the commit is made again in small steps ([`super::change`]): the run is
 //! locked and read, and the same commands are decided anew, unless what they came to is there already. A statement that
 //! was held up on its way finds another last event when it arrives, and does nothing.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use runward_engine::run::{Command, Event, RunState};
-use tracing::debug;
 
 use super::change::{self, Unrecorded};
-use super::errors::is_definite;
 use super::pool::{NotCommitted, answered};
+use super::together::Written;
 use super::trouble::{ServerError, Trouble};
-use super::{PostgresLedger, read, ready, write};
+use super::write::{self, Change};
+use super::{PostgresLedger, read, ready};
 use crate::error::LedgerError;
 use crate::failpoint;
 use crate::ledger::{Committed, Linked, Next, RunView};
@@ -31,7 +32,7 @@ pub(super) struct Clock(Mutex<Option<(i64, Instant)>>);
 
 impl Clock {
     /// `asked`: when the question was sent.
-    fn heard(&self, now: i64, asked: Instant) {
+    pub(super) fn heard(&self, now: i64, asked: Instant) {
         if asked.elapsed() <= PROMPT {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Instant::now()));
         }
@@ -100,12 +101,7 @@ impl PostgresLedger {
     }
 
     async fn commit_at_once(&self, view: &mut RunView, next: &mut Next<'_>, actor: &str) -> Tried {
-        if self.clock.guess().is_none() {
-            return Tried::default();
-        }
-        // Before the time is guessed: it may take a while until one is free.
-        let lent: Result<_, sqlx::Error> = answered(self.pool.lend()).await;
-        let (Ok(mut loan), Some(now)) = (lent, self.clock.guess()) else { return Tried::default() };
+        let Some(now) = self.clock.guess() else { return Tried::default() };
         let (known, after, mut commands) = (view.state.seq, view.head.clone(), Vec::new());
         let mut said = |state: &RunState| {
             let command = next(state)?;
@@ -115,36 +111,26 @@ impl PostgresLedger {
         let (replies, events) = view.advance(&mut said, &view.env(now, None), actor);
         if events.is_empty() {
             // What others have recorded may make a difference, and is to be told in any case.
-            loan.end().await;
             return Tried { commands, known, ..Tried::default() };
         }
         view.stale = true;
-        if claims(&events) && !loan.admits() {
-            loan.end().await;
-            return Tried { commands, known, ..Tried::default() };
-        }
-        let asked = Instant::now();
+        let events = Arc::new(events);
+        let change = Change::of(view, after, Arc::clone(&events), now);
+        let written = match failpoint::before_commit(&events) {
+            Ok(()) => self.write_together(change, claims(&events)).await,
+            Err(error) => Written::Unanswered(error.to_string()),
+        };
+        let written = match (&written, failpoint::after_commit(&events)) {
+            (Written::Done, Err(error)) => Written::Unanswered(error.to_string()),
+            _ => written,
+        };
         let mut unanswered = None;
-        let written = answered(async {
-            failpoint::before_commit(&events)?;
-            let written = write::at_once(&mut loan, view, &after, &events, now).await?;
-            if written.1 {
-                failpoint::after_commit(&events)?;
-            }
-            Ok(written)
-        });
-        match written.await {
-            Ok((at, done)) => {
-                loan.end().await;
-                self.clock.heard(at, asked);
-                view.stale = !done;
-            }
-            Err(error) => {
-                debug!(run = %view.state.id, %error, "a commit is made again, in steps");
-                unanswered = (!is_definite(&error)).then(|| error.to_string());
-            }
+        match written {
+            Written::Done => view.stale = false,
+            Written::Nothing => {}
+            Written::Unanswered(error) => unanswered = Some(error),
         }
-        let news = events.into_iter().map(|(event, _)| event.recorded).collect();
+        let news = events.iter().map(|(event, _)| event.recorded.clone()).collect();
         let committed = Committed { replies, news, again: false };
         Tried { done: !view.stale, commands, known, committed, unanswered }
     }
@@ -181,6 +167,7 @@ impl PostgresLedger {
         let mut commands = kept.into_iter();
         let mut said = |state: &RunState| commands.next().or_else(|| next(state));
         let (replies, events) = view.advance(&mut said, &view.env(now, locked.members), actor);
+        let events = Arc::new(events);
         let what = format!("the change of run {}", view.state.id);
         if let (Some(error), true) = (tried.unanswered, events.is_empty()) {
             // With nothing recorded it could still arrive, and be recorded then.
@@ -197,7 +184,7 @@ impl PostgresLedger {
         } else {
             let written = answered(async {
                 failpoint::before_commit(&events).map_err(sqlx::Error::from)?;
-                write::changes(&mut loan, view, &after, &events, now).await?;
+                write::one(&mut loan, Change::of(view, after, Arc::clone(&events), now)).await?;
                 ready::pass_on(&mut loan, permit, &view.state).await
             });
             written.await.map_err(|error| self.error(error))?;
@@ -205,7 +192,7 @@ impl PostgresLedger {
             done.map_err(|error| self.unrecorded(error.into(), &what))?;
         }
         view.stale = false;
-        news.extend(events.into_iter().map(|(event, _)| event.recorded));
+        news.extend(events.iter().map(|(event, _)| event.recorded.clone()));
         Ok(Committed { replies, news, again: !dropped.is_empty() })
     }
 }

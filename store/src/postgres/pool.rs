@@ -5,11 +5,11 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, PgConnection};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::errors::is_definite;
@@ -17,6 +17,8 @@ use super::timeline;
 
 /// Connections of one process.
 const CONNECTIONS_MAX: usize = 4;
+/// One that is lent comes back before another one is open, most of the time: each costs the server a process.
+const BACK_SOON: Duration = Duration::from_millis(5);
 /// A server that has not answered by then is not waited for: the line may be open at this end only. The server itself gives
 /// up on a statement, or a lock, long before.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,6 +28,7 @@ const LONG_PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct Pool {
     options: PgConnectOptions,
     idle: Mutex<Vec<Open>>,
+    given_back: Notify,
     lent: Semaphore,
 }
 
@@ -61,7 +64,7 @@ impl NotCommitted {
 
 impl Pool {
     pub(super) fn new(options: PgConnectOptions) -> Pool {
-        Pool { options, idle: Mutex::default(), lent: Semaphore::new(CONNECTIONS_MAX) }
+        Pool { options, idle: Mutex::default(), given_back: Notify::new(), lent: Semaphore::new(CONNECTIONS_MAX) }
     }
 
     /// With one that is open already.
@@ -73,12 +76,26 @@ impl Pool {
 
     fn keep(&self, open: Open) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(open);
+        self.given_back.notify_one();
+    }
+
+    /// One that is open: there now, or soon, where others are lent.
+    async fn idle(&self) -> Option<Open> {
+        let asked = Instant::now();
+        loop {
+            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let left = BACK_SOON.saturating_sub(asked.elapsed());
+            let alone = self.lent.available_permits() + 1 == CONNECTIONS_MAX;
+            if idle.is_some() || alone || left.is_zero() {
+                return idle;
+            }
+            let _ = timeout(left, self.given_back.notified()).await; // it may have been for somebody who is there already
+        }
     }
 
     pub(super) async fn lend(&self) -> Result<Loan<'_>, sqlx::Error> {
         let permit = self.lent.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut open = match idle {
+        let mut open = match self.idle().await {
             Some(open) => open,
             None => Open { connection: self.options.connect().await?, admits: false },
         };

@@ -114,7 +114,7 @@ async fn decide(
     write::definitions(connection, ruling.runs.iter().map(|(new, _)| new)).await?;
     for (new, view) in &mut ruling.runs {
         let events = view.begin(new, seal, now);
-        write::run(connection, view, &events, now).await?;
+        write::run(connection, view, events, now).await?;
     }
     ticks::write(connection, &ruling).await?;
     outbox::write(connection, &ruling.notices).await?;

@@ -161,17 +161,17 @@ fn unreadable(hash: &str, message: String) -> LedgerError {
 pub(super) async fn runs(connection: &mut Connection, query: &RunQuery) -> Result<Vec<RunRow>, sqlx::Error> {
     // Said plainly, so that an index answers.
     let name = if query.name.is_some() { "name = $1" } else { "$1 IS NULL" };
-    let key = if query.key.is_some() { "key = $5" } else { "$5 IS NULL" };
-    let sql = format!(
-        "{RUN_COLUMNS} WHERE {name} AND {key} AND (NOT $2 OR finished_at IS NULL) \
-         AND (NOT $3 OR parent IS NULL) ORDER BY id DESC LIMIT $4"
-    );
+    let key = if query.key.is_some() { "key = $4" } else { "$4 IS NULL" };
+    let unfinished = if query.unfinished { "$2 AND finished_at IS NULL" } else { "NOT $2" };
+    let without_children = if query.without_children { "$3 AND parent IS NULL" } else { "NOT $3" };
     let limit = query.limit.map_or(i64::MAX, i64::from);
+    let sql = format!(
+        "{RUN_COLUMNS} WHERE {name} AND {key} AND {unfinished} AND {without_children} ORDER BY id DESC LIMIT {limit}"
+    );
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
         .bind(query.name.as_deref().map(stored))
         .bind(query.unfinished)
         .bind(query.without_children)
-        .bind(limit)
         .bind(query.key.as_deref().map(stored))
         .fetch_all(connection)
         .await?;

@@ -11,6 +11,7 @@ mod ready;
 mod server;
 mod sessions;
 mod ticks;
+mod together;
 
 use std::sync::Arc;
 use std::thread;
