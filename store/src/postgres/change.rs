@@ -23,8 +23,9 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 pub(super) const NOW: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 const LOCK_RUN: &str = "SELECT seq, head, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM runs \
                         WHERE id = $1 FOR NO KEY UPDATE";
-/// A pruning, or a look through everything, may take longer than a step's commit.
-const AT_LEISURE: &str = "SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '10s'";
+/// A pruning, or a look through everything, may take longer than a step's commit, and its plan lives of the values.
+const AT_LEISURE: &str =
+    "SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '10s'; SET LOCAL plan_cache_mode = auto";
 
 /// Why something was not recorded.
 pub(super) enum Unrecorded {

@@ -31,10 +31,10 @@ const PROMPT: Duration = Duration::from_millis(50);
 pub(super) struct Clock(Mutex<Option<(i64, Instant)>>);
 
 impl Clock {
-    /// `asked`: when the question was sent.
-    pub(super) fn heard(&self, now: i64, asked: Instant) {
+    /// `asked`: when the question was sent; `read`: when, by the clock of this process, the server looked at its own.
+    pub(super) fn heard(&self, now: i64, asked: Instant, read: Instant) {
         if asked.elapsed() <= PROMPT {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, Instant::now()));
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, read));
         }
     }
 
@@ -120,16 +120,12 @@ impl PostgresLedger {
             Ok(()) => self.write_together(change, claims(&events)).await,
             Err(error) => Written::Unanswered(error.to_string()),
         };
-        let written = match (&written, failpoint::after_commit(&events)) {
-            (Written::Done, Err(error)) => Written::Unanswered(error.to_string()),
-            _ => written,
+        let unanswered = match written {
+            Written::Done => failpoint::after_commit(&events).err().map(|error| error.to_string()),
+            Written::Nothing => None,
+            Written::Unanswered(ref error) => Some(error.clone()),
         };
-        let mut unanswered = None;
-        match written {
-            Written::Done => view.stale = false,
-            Written::Nothing => {}
-            Written::Unanswered(error) => unanswered = Some(error),
-        }
+        view.stale = !matches!(written, Written::Done) || unanswered.is_some();
         let news = events.iter().map(|(event, _)| event.recorded.clone()).collect();
         let committed = Committed { replies, news, again: false };
         Tried { done: !view.stale, commands, known, committed, unanswered }
@@ -147,7 +143,7 @@ impl PostgresLedger {
         let (was_stale, asked) = (view.stale, Instant::now());
         let locked = change::lock(&self.pool, view, &mut news).await.map_err(|error| self.error(error))?;
         let mut loan = locked.loan;
-        self.clock.heard(locked.now, asked);
+        self.clock.heard(locked.now, asked, Instant::now());
         if was_stale && !tried.commands.is_empty() {
             let since = answered(read::events(&mut loan, &view.state.id, tried.known)).await;
             news.extend(since.map_err(|error| self.error(error))?.0.into_iter().map(|event| event.recorded));

@@ -4,11 +4,11 @@
 //! where many runs move at once they share the trip, the statement and the sync, and one alone goes at once.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tracing::debug;
 
 use super::PostgresLedger;
@@ -23,12 +23,20 @@ const BESIDE_MAX: usize = 2;
 const CHANGES_MAX: usize = 64;
 
 pub(super) struct Together {
-    lying: Mutex<Vec<Lying>>,
+    table: Mutex<Table>,
     next: Semaphore,
     beside: Semaphore,
 }
 
+#[derive(Default)]
+struct Table {
+    lying: Vec<Lying>,
+    /// How many were ever laid down.
+    count: u64,
+}
+
 struct Lying {
+    number: u64,
     change: Change,
     /// It starts something, or may.
     claims: bool,
@@ -46,26 +54,53 @@ pub(super) enum Written {
 
 impl Together {
     pub(super) fn new() -> Together {
-        Together { lying: Mutex::default(), next: Semaphore::new(1), beside: Semaphore::new(BESIDE_MAX) }
+        Together { table: Mutex::default(), next: Semaphore::new(1), beside: Semaphore::new(BESIDE_MAX) }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number under which it lies.
+    fn lay(&self, change: Change, claims: bool, written: oneshot::Sender<Written>) -> u64 {
+        let mut table = self.table();
+        table.count += 1;
+        let number = table.count;
+        table.lying.push(Lying { number, change, claims, written });
+        number
+    }
+
+    /// Whether nobody has taken it along.
+    fn lies(&self, number: u64) -> bool {
+        self.table().lying.iter().any(|one| one.number == number)
     }
 
     async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        match timeout(TURN, self.next.acquire()).await {
-            Ok(turn) => turn.ok(),
-            Err(_) => self.beside.acquire().await.ok(),
-        }
+        let beside = async {
+            sleep(TURN).await;
+            self.beside.acquire().await
+        };
+        let turn = tokio::select! {
+            biased;
+            turn = self.next.acquire() => turn,
+            turn = beside => turn,
+        };
+        turn.ok()
     }
 
-    fn lay(&self, lying: Lying) {
-        self.lying.lock().unwrap_or_else(PoisonError::into_inner).push(lying);
-    }
-
-    /// What goes next, the oldest first: of a run one change only, because the next one follows it.
+    /// What goes next, the oldest first. Of a run one change only, because the next one follows it; and that a runbook is well
+    /// again is not news in the statement in which it fails. What nobody waits for any more does not go.
     fn take(&self) -> Vec<Lying> {
-        let mut lying = self.lying.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut runs = BTreeSet::new();
-        let goes = |one: &mut Lying| runs.len() < CHANGES_MAX && runs.insert(one.change.run().clone());
-        lying.extract_if(.., goes).collect()
+        let mut table = self.table();
+        table.lying.retain(|one| !one.written.is_closed());
+        let (mut runs, mut failing) = (BTreeSet::new(), BTreeSet::new());
+        let goes = |one: &mut Lying| {
+            let news = one.change.recovers().is_some_and(|runbook| failing.contains(runbook));
+            let goes = runs.len() < CHANGES_MAX && !news && runs.insert(one.change.run().clone());
+            failing.extend(one.change.fails().filter(|_| goes).map(str::to_owned));
+            goes
+        };
+        table.lying.extract_if(.., goes).collect()
     }
 }
 
@@ -78,16 +113,21 @@ impl PostgresLedger {
     /// Writes a change of a run that is not locked. `claims`: it starts something, or may.
     pub(super) async fn write_together(&self, change: Change, claims: bool) -> Written {
         let (sender, mut written) = oneshot::channel();
-        self.together.lay(Lying { change, claims, written: sender });
-        loop {
+        let number = self.together.lay(change, claims, sender);
+        let written = loop {
             tokio::select! {
                 biased;
-                written = &mut written => {
-                    return written.unwrap_or_else(|_| Written::Unanswered("who wrote it was stopped".to_owned()));
+                written = &mut written => break written,
+                turn = self.together.turn() => {
+                    if !self.together.lies(number) {
+                        drop(turn); // it is on its way
+                        break written.await;
+                    }
+                    self.write_what_lies().await;
                 }
-                _turn = self.together.turn() => self.write_what_lies().await,
             }
-        }
+        };
+        written.unwrap_or_else(|_| Written::Unanswered("who wrote it was stopped".to_owned()))
     }
 
     async fn write_what_lies(&self) {
@@ -106,7 +146,7 @@ impl PostgresLedger {
         let (done, others) = match answered(write::together(&mut loan, &changes)).await {
             Ok((now, done)) => {
                 loan.end().await;
-                self.clock.heard(now, asked);
+                self.clock.heard(now, asked, asked); // it looks as the statement begins
                 (done, Written::Nothing)
             }
             Err(error) => {

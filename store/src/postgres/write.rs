@@ -9,7 +9,7 @@ use std::sync::Arc;
 use runward_engine::run::RunId;
 use runward_engine::run::calls::calls;
 use runward_engine::run::group::Permit;
-use runward_engine::run::notice::Notice;
+use runward_engine::run::notice::{Kind, Notice};
 use runward_engine::run::rows::{self, AttemptRow, RunRow, StepRow};
 use serde_json::{Map, Value};
 use sqlx::postgres::PgArguments;
@@ -137,7 +137,7 @@ macro_rules! together {
                            $53::bigint[]) AS new (id, status, generation, held, permit, permit_at, waits, rollback, \
                                                   started_at, finished_at, seq, head, after, now) \
                WHERE runs.id = new.id AND runs.head = new.after AND runs.id IN (SELECT id FROM free) \
-                 AND abs((SELECT now FROM clock) - new.now) <= 100 RETURNING runs.id \
+                 AND abs((SELECT now FROM clock) - new.now) <= 250 RETURNING runs.id \
              ), ",
             rows_of_runs!("run_id IN (SELECT id FROM done)"),
             $tell,
@@ -198,6 +198,17 @@ impl Change {
 
     pub(super) fn run(&self) -> &RunId {
         &self.row.id
+    }
+
+    /// The runbook whose run has failed in it.
+    pub(super) fn fails(&self) -> Option<&str> {
+        let failed = |notice: &&Notice| outbox::is_end(notice.kind) && notice.kind != Kind::Recovered;
+        self.notices.iter().find(failed).map(|notice| notice.runbook.as_str())
+    }
+
+    /// The runbook whose run has succeeded in it.
+    pub(super) fn recovers(&self) -> Option<&str> {
+        self.notices.iter().find(|notice| notice.kind == Kind::Recovered).map(|notice| notice.runbook.as_str())
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Keeper {
     pub alive: bool,
     /// The drivers that are connected.
     pub clients: BTreeSet<usize>,
+    /// Those of them that have asked about attempts of others, and are told of every end.
+    pub listeners: BTreeSet<usize>,
     live: BTreeMap<ClaimId, usize>,
     /// Subreapers that died by accident, until nothing of them is left.
     fallen: BTreeMap<ClaimId, usize>,
@@ -107,6 +109,7 @@ impl World {
                 session: session.clone(),
                 alive: true,
                 clients: BTreeSet::new(),
+                listeners: BTreeSet::new(),
                 live: BTreeMap::new(),
                 fallen: BTreeMap::new(),
             });
@@ -119,6 +122,7 @@ impl World {
 
     pub(crate) fn hang_up(&mut self, keeper: usize, driver: usize) {
         self.keepers[keeper].clients.remove(&driver);
+        self.keepers[keeper].listeners.remove(&driver);
         self.after(20, Event::KeeperIdle(keeper));
     }
 
@@ -133,7 +137,7 @@ impl World {
         if self.strikes(Fault::SupervisorKilled, "supervisor killed before it read a request") {
             self.kill_keeper(keeper);
         }
-        let it = &self.keepers[keeper];
+        let it = &mut self.keepers[keeper];
         if !it.alive {
             return; // its clients have been told, and ask the journal
         }
@@ -150,15 +154,21 @@ impl World {
                     None
                 };
                 match refusal {
-                    Some(reason) => self.tell(by, News::Refused(order.claim, reason)),
+                    Some(reason) => {
+                        self.keepers[keeper].listeners.insert(by);
+                        self.tell(by, News::Refused(order.claim, reason));
+                    }
                     None => self.fork(keeper, by, *order),
                 }
             }
-            Request::Kill { claim, grace_ms } => match it.live.get(&claim) {
-                Some(subreaper) => self.after(1, Event::StepIsTold { subreaper: *subreaper, grace_ms }),
-                None if it.fallen.contains_key(&claim) => {}
-                None => self.tell(by, News::Ended(claim)),
-            },
+            Request::Kill { claim, grace_ms } => {
+                it.listeners.insert(by);
+                match it.live.get(&claim).copied() {
+                    Some(subreaper) => self.after(1, Event::StepIsTold { subreaper, grace_ms }),
+                    None if it.fallen.contains_key(&claim) => {}
+                    None => self.tell(by, News::Ended(claim)),
+                }
+            }
         }
     }
 
@@ -188,9 +198,16 @@ impl World {
         self.after(delay, Event::News(driver, news));
     }
 
-    fn tell_all(&mut self, keeper: usize, claim: &ClaimId) {
-        for driver in self.keepers[keeper].clients.clone() {
+    fn tell_ended(&mut self, keeper: usize, subreaper: usize) {
+        let (claim, by) = (self.subreapers[subreaper].order.claim.clone(), self.subreapers[subreaper].asked_by);
+        for driver in self.told(keeper, by) {
             self.tell(driver, News::Ended(claim.clone()));
         }
+    }
+
+    /// Who hears of the end of an attempt that this driver started.
+    fn told(&self, keeper: usize, asked_by: usize) -> Vec<usize> {
+        let it = &self.keepers[keeper];
+        it.clients.iter().filter(|driver| **driver == asked_by || it.listeners.contains(driver)).copied().collect()
     }
 }

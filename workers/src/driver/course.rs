@@ -319,7 +319,7 @@ impl Course {
 
     /// A supervisor has told something.
     pub fn heard(&mut self, state: &RunState, news: News) {
-        // A supervisor tells everybody of every end.
+        // A supervisor that was asked about one attempt tells of the end of every one.
         if let News::Ended(claim) | News::Refused(claim, _) = &news
             && !state.live().contains_key(claim)
         {

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::secrets::{Given, Value};
 
-/// Raised whenever a word changes its meaning, so that an upgraded worker notices an older supervisor.
+/// Raised whenever a word changes its meaning, so that an upgraded worker notices an older supervisor. (An older one says `Ended` to
+/// everybody: more than a worker needs, and nothing that it must not hear.)
 pub const PROTOCOL_VERSION: u32 = 2;
 
 /// One frame, its length field not counted, in bytes. Larger ones are garbage by definition.

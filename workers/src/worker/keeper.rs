@@ -40,7 +40,7 @@ pub(crate) async fn keep(keeper: Option<Keeper<'_>>, mut first: Option<Superviso
             None => keeper.start().await,
         };
         if let Some(Supervisor { requests, mut events }) = supervisor {
-            // Drivers hear the same; here it only has to be taken off the line.
+            // Drivers have lines of their own; what comes on this one only has to be taken off it.
             while !matches!(events.next_event().await, Event::Gone { .. }) {}
             drop(requests);
             debug!(session = %keeper.session, "the supervisor is gone, or hung up");

@@ -73,12 +73,12 @@ async fn who_only_started_something_is_told_of_its_end_alone() {
     drop(raw(&world));
     let mut other = Supervisor::connect(&world.home()).await.unwrap();
     let own = world.launch("own", "true");
-    other.requests.start(own).unwrap();
+    other.requests.start(own.clone()).unwrap();
     world.run(&world.launch("step", "true")).await;
     assert_eq!(other.events.next_event().await, Event::Ended { attempt: "own".into() });
     other.requests.list().unwrap();
     assert_eq!(other.events.next_event().await, Event::Live { attempts: vec![] }, "nothing came between");
-    other.requests.start(world.launch("own", "true")).unwrap();
+    other.requests.start(own).unwrap();
     assert!(matches!(other.events.next_event().await, Event::Refused { .. }), "it was started before");
 }
 
@@ -87,7 +87,9 @@ async fn who_may_not_start_what_another_started_is_told_of_its_end() {
     let mut world = World::new();
     let launch = world.launch("step", "while [ ! -e go ]; do sleep 0.01; done");
     world.requests.start(launch.clone()).unwrap();
+    drop(raw(&world));
     let mut other = Supervisor::connect(&world.home()).await.unwrap();
+    until("the start of the step", || journal::is_alive(&launch.dir).unwrap_or(false).then_some(()));
     other.requests.start(launch.clone()).unwrap();
     assert!(matches!(other.events.next_event().await, Event::Refused { .. }));
     std::fs::write(world.path("go"), "").unwrap();

@@ -124,6 +124,7 @@ impl World {
             let delay = self.moment("slow answer");
             return self.after(delay, Event::Drive(driver));
         }
+        self.keepers[keeper].listeners.insert(driver);
         let known = self.keepers[keeper].keeps(claim);
         if !known {
             self.counters.add("a supervisor does not keep what it is asked for");

@@ -60,7 +60,7 @@ impl World {
             }
             Ok(())
         });
-        self.tell_all(keeper, &claim);
+        self.tell_ended(keeper, subreaper);
         self.after(20, Event::KeeperIdle(keeper));
     }
 
@@ -102,6 +102,7 @@ impl World {
         for keeper in &mut self.keepers {
             keeper.alive = false;
             keeper.clients.clear();
+            keeper.listeners.clear();
             keeper.live.clear();
             keeper.fallen.clear();
         }

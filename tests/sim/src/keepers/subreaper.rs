@@ -61,7 +61,7 @@ impl World {
         if !self.keepers[keeper].alive {
             return;
         }
-        for driver in self.keepers[keeper].clients.clone() {
+        for driver in self.told(keeper, by) {
             let news = match driver == by {
                 true => News::Refused(claim.clone(), refusal.clone()),
                 false => News::Ended(claim.clone()),
@@ -218,9 +218,8 @@ impl World {
             None => self.after(self.now % 2, Event::Carry(subreaper)),
             Some(_) => {
                 let keeper = self.end_subreaper(subreaper);
-                let claim = self.subreapers[subreaper].order.claim.clone();
                 if self.keepers[keeper].alive {
-                    self.tell_all(keeper, &claim);
+                    self.tell_ended(keeper, subreaper);
                 }
             }
         }

@@ -50,6 +50,8 @@ pub(super) struct Course<'a> {
     seen: [u64; 2],
     /// It is to end, with this grace in seconds.
     stop: Option<u64>,
+    /// Why the last connection was lost, unless the attempt was reached again.
+    broken: Option<String>,
     answer: Answer,
 }
 
@@ -77,6 +79,7 @@ impl<'a> Course<'a> {
             started: false,
             seen: [0, 0],
             stop: None,
+            broken: None,
             answer: Answer::from(End::Killed),
         }
     }
@@ -108,6 +111,7 @@ impl<'a> Course<'a> {
                         return (Answer { end: self.unknown(&why), ..self.answer }, None);
                     }
                     say(&format!("the connection to {} is lost, and is tried again: {why}", self.order.host));
+                    self.broken = Some(why);
                     self.rest(pause);
                     pause = (pause * 2).min(AGAIN_MAX);
                 }
@@ -158,7 +162,10 @@ impl<'a> Course<'a> {
                 Heard::Nothing if !self.sent && Instant::now() >= self.unstarted_until() => {
                     return After::Answer(End::TooLate(words::too_late(&self.order.host, &line.said())));
                 }
-                Heard::Nothing if Instant::now() >= self.give_up => return After::Broken("it says nothing".to_owned()),
+                Heard::Nothing if Instant::now() >= self.give_up => {
+                    // This connection had no time to say what the last one said.
+                    return After::Broken(self.broken.take().unwrap_or_else(|| "it says nothing".to_owned()));
+                }
                 Heard::Nothing if line.silence() >= SILENT_MAX => {
                     let silent = format!("nothing was heard for {}", format_duration(SILENT_MAX));
                     return After::Broken(silent);
@@ -193,6 +200,7 @@ impl<'a> Course<'a> {
                 if self.started {
                     say(&format!("{host} is reached again"));
                 }
+                self.broken = None;
                 self.started = true;
                 self.tell_stop(line);
             }
