@@ -167,13 +167,14 @@ fn the_environment_of_a_step_is_what_is_promised_and_nothing_else() {
             .env("SSH_AUTH_SOCK", "/tmp/agent")
             .env("LD_PRELOAD", "")
             .env("BASH_ENV", "/tmp/evil")
+            .env("SHELL", "/usr/bin/zsh")
             .env("LANG", "C.UTF-8")
             .env("TZ", "Europe/Berlin")
             .env("TMPDIR", "/tmp"),
     );
     assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
     let env = environment(&scene, "environ");
-    let allowed = ["PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR", "GREETING", "DIR"];
+    let allowed = ["PATH", "HOME", "USER", "SHELL", "LANG", "TZ", "TMPDIR", "GREETING", "DIR"];
     let own = [
         "RUNWARD_RUN_ID",
         "RUNWARD_RUNBOOK",
@@ -187,11 +188,12 @@ fn the_environment_of_a_step_is_what_is_promised_and_nothing_else() {
     for name in env.keys() {
         assert!(allowed.contains(&name.as_str()) || own.contains(&name.as_str()), "{name} reached the step: {env:#?}");
     }
-    for name in ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "GREETING", "DIR"].iter().chain(&own) {
+    for name in ["PATH", "HOME", "SHELL", "LANG", "TZ", "TMPDIR", "GREETING", "DIR"].iter().chain(&own) {
         assert!(env.contains_key(*name), "{name} is missing: {env:#?}");
     }
     assert_eq!((env["RUNWARD_STEP"].as_str(), env["RUNWARD_ATTEMPT"].as_str()), ("looks", "1"));
     assert_eq!((env["RUNWARD_RUNBOOK"].as_str(), env["TZ"].as_str()), ("book", "Europe/Berlin"));
+    assert_eq!(env["SHELL"], "/bin/sh", "the same by hand, from cron and on a worker");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! secrets.sealed                     secrets of this machine, encrypted; the key is elsewhere
 //! home-id                            its name among the members of a cluster
 //! worker.lock                        held by the one member of a cluster that lives here
-//! runs/<run>/driver.lock             held by the one process that drives the run
+//! runs/<run>/driver.lock             held by the one process that drives the run; a member locks attempts/ instead
 //! runs/<run>/files/                  the pinned files, the default folder of its steps
 //! runs/<run>/workspace/              scratch, `$RUNWARD_WORKSPACE`
 //! runs/<run>/<hash>.script           the text of a script, named by its content

@@ -29,7 +29,9 @@ impl Fleet for PostgresLedger {
     }
 
     async fn join(&self, session: &NewSession) -> Result<(), LedgerError> {
-        ask!(self, |connection| sessions::join(&mut connection, session))
+        ask!(self, |connection| sessions::join(&mut connection, session))?;
+        self.learn_to_write().await;
+        Ok(())
     }
 
     async fn beat(&self, session: &SessionId, draining: bool) -> Result<bool, LedgerError> {

@@ -83,6 +83,7 @@ mod errors;
 mod fleet;
 mod health;
 mod letters;
+mod load;
 mod locks;
 mod logs;
 mod once;
@@ -108,6 +109,7 @@ mod timetable;
 mod together;
 mod tries;
 mod trouble;
+mod turns;
 mod write;
 
 use std::collections::BTreeMap;
@@ -126,6 +128,7 @@ use tokio::sync::OnceCell;
 use self::address::Address;
 use self::change::Unrecorded;
 use self::definitions::{Definitions, Known};
+use self::load::Loads;
 use self::once::Clock;
 use self::pool::{Pool, answered};
 use self::sessions::Beats;
@@ -165,6 +168,7 @@ pub struct PostgresLedger {
     seal: OnceCell<Seal>,
     definitions: Definitions,
     clock: Clock,
+    loads: Loads,
     together: Together,
 }
 
@@ -190,6 +194,7 @@ impl PostgresLedger {
             seal: OnceCell::new(),
             definitions: Definitions::default(),
             clock: Clock::default(),
+            loads: Loads::new(),
             together: Together::new(),
         })
     }
@@ -244,7 +249,7 @@ impl Ledger for PostgresLedger {
 
     /// One trip, where the definition is known: a statement sees one moment, and the first event names the definition.
     async fn load(&self, run: &RunId) -> Result<RunView, LedgerError> {
-        let (events, bodies) = ask!(self, |connection| read::events(&mut connection, run, 0))?;
+        let (events, bodies) = self.whole(run).await?;
         let created = events.first().map(|first| &first.recorded.event);
         if let Some(Event::RunCreated { definition, .. }) = created
             && let Ok(known) = self.known(definition).await

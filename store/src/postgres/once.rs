@@ -2,6 +2,7 @@
 //!
 //! The statement names the event that it follows, and the time that it believes it is; it writes everything or nothing. It
 //! takes along what else is to be written ([`super::together`]).
+//! One that records nothing asks whether that is right.
 //! Where it has written nothing, or nobody knows, the commit is made again in small steps ([`super::change`]): the run is
 //! locked and read, and the same commands are decided anew, unless what they came to is there already. A statement that
 //! was held up on its way finds another last event when it arrives, and does nothing.
@@ -9,7 +10,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use runward_engine::run::{Command, Event, RunState};
+use runward_engine::run::{Command, Event, RunId, RunState};
 
 use super::change::{self, Unrecorded};
 use super::pool::{NotCommitted, answered};
@@ -25,6 +26,9 @@ use crate::ledger::{Committed, Linked, Next, RunView};
 const CROWDED: u32 = 64;
 /// An answer that took longer tells little of the time.
 const PROMPT: Duration = Duration::from_millis(50);
+
+/// So far from the server's clock it is still now, as in the statement.
+const NOW_MS: u64 = 250;
 
 /// The server's clock, as it was last heard.
 #[derive(Default)]
@@ -111,7 +115,9 @@ impl PostgresLedger {
         let (replies, events) = view.advance(&mut said, &view.env(now, None), actor);
         if events.is_empty() {
             // What others have recorded may make a difference, and is to be told in any case.
-            return Tried { commands, known, ..Tried::default() };
+            let done = self.stands(&view.state.id, &after, now).await;
+            let committed = Committed { replies, ..Committed::default() };
+            return Tried { done, commands, known, committed, unanswered: None };
         }
         view.stale = true;
         let events = Arc::new(events);
@@ -129,6 +135,18 @@ impl PostgresLedger {
         let news = events.iter().map(|(event, _)| event.recorded.clone()).collect();
         let committed = Committed { replies, news, again: false };
         Tried { done: !view.stale, commands, known, committed, unanswered }
+    }
+
+    /// Whether this is the last event of the run, and the time.
+    async fn stands(&self, run: &RunId, head: &str, now: i64) -> bool {
+        let sql = concat!("SELECT ", now!(), " FROM runs WHERE id = $1 AND head = $2");
+        let asked = async {
+            let mut loan = self.pool.lend().await?;
+            let clock: Option<i64> = sqlx::query_scalar(sql).bind(&run.0).bind(head).fetch_optional(&mut *loan).await?;
+            loan.end().await;
+            Ok::<_, sqlx::Error>(clock)
+        };
+        answered(asked).await.is_ok_and(|clock| clock.is_some_and(|clock| clock.abs_diff(now) <= NOW_MS))
     }
 
     /// With the run locked. Of what was tried before, everything is there, or nothing.

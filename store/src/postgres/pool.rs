@@ -3,7 +3,9 @@
 //! Whoever has one gives it back, or it is closed: a connection that was left in the middle of something is not used again.
 //! With it the server rolls back what was not committed.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,16 +29,26 @@ const LONG_PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) struct Pool {
     options: PgConnectOptions,
-    idle: Mutex<Vec<Open>>,
+    /// The oldest first.
+    idle: Mutex<BTreeMap<u64, Open>>,
     given_back: Notify,
     lent: Semaphore,
+    opened: AtomicU64,
 }
 
 struct Open {
+    number: u64,
     connection: PgConnection,
     /// Known to lead to the ledger on the timeline on which it was left. A connection never comes to another one, but from that
     /// of a standby to its own.
     admits: bool,
+}
+
+/// Of those that are open and not lent.
+#[derive(Clone, Copy)]
+enum Which {
+    Oldest,
+    Newest,
 }
 
 /// A connection, for as long as a piece of work takes.
@@ -64,26 +76,43 @@ impl NotCommitted {
 
 impl Pool {
     pub(super) fn new(options: PgConnectOptions) -> Pool {
-        Pool { options, idle: Mutex::default(), given_back: Notify::new(), lent: Semaphore::new(CONNECTIONS_MAX) }
+        Pool {
+            options,
+            idle: Mutex::default(),
+            given_back: Notify::new(),
+            lent: Semaphore::new(CONNECTIONS_MAX),
+            opened: AtomicU64::new(0),
+        }
     }
 
     /// With one that is open already.
     pub(super) fn with(options: PgConnectOptions, connection: PgConnection) -> Pool {
         let pool = Pool::new(options);
-        pool.keep(Open { connection, admits: false });
+        pool.keep(pool.opened(connection));
         pool
     }
 
+    fn opened(&self, connection: PgConnection) -> Open {
+        Open { number: self.opened.fetch_add(1, Ordering::Relaxed), connection, admits: false }
+    }
+
     fn keep(&self, open: Open) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(open);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).insert(open.number, open);
         self.given_back.notify_one();
     }
 
     /// One that is open: there now, or soon, where others are lent.
-    async fn idle(&self) -> Option<Open> {
+    async fn idle(&self, which: Which) -> Option<Open> {
         let asked = Instant::now();
         loop {
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let idle = {
+                let mut open = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                match which {
+                    Which::Oldest => open.pop_first(),
+                    Which::Newest => open.pop_last(),
+                }
+            };
+            let idle = idle.map(|(_, open)| open);
             let left = BACK_SOON.saturating_sub(asked.elapsed());
             let alone = self.lent.available_permits() + 1 == CONNECTIONS_MAX;
             if idle.is_some() || alone || left.is_zero() {
@@ -94,10 +123,20 @@ impl Pool {
     }
 
     pub(super) async fn lend(&self) -> Result<Loan<'_>, sqlx::Error> {
+        self.lend_the(Which::Newest).await
+    }
+
+    /// For the statement that writes most: the same one, most of the time. Each has to learn it, and that takes longer than
+    /// carrying it out.
+    pub(super) async fn lend_to_write(&self) -> Result<Loan<'_>, sqlx::Error> {
+        self.lend_the(Which::Oldest).await
+    }
+
+    async fn lend_the(&self, which: Which) -> Result<Loan<'_>, sqlx::Error> {
         let permit = self.lent.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
-        let mut open = match self.idle().await {
+        let mut open = match self.idle(which).await {
             Some(open) => open,
-            None => Open { connection: self.options.connect().await?, admits: false },
+            None => self.opened(self.options.connect().await?),
         };
         if !open.admits {
             open.admits = timeline::admits(&mut open.connection).await?;

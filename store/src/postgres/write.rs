@@ -150,14 +150,11 @@ const NEW_RUN: [&str; 2] = [new_run!(""), new_run!(told!("jsonb_array_elements($
 /// Of a run that is locked.
 const CHANGE: [&str; 2] = [one!(""), one!(told!("jsonb_array_elements($53::text::jsonb) AS item (value)"))];
 /// Of runs that are not. That a runbook is well again is told once.
-const TOGETHER: [&str; 2] = [
-    together!(""),
-    together!(told!(
-        "(SELECT DISTINCT ON (CASE value ->> 'kind' WHEN 'recovered' THEN value ->> 'runbook' ELSE value ->> 'id' END) value \
-          FROM jsonb_array_elements($54::text::jsonb) AS each (value) \
-          WHERE value ->> 'run' IN (SELECT id FROM done)) AS item (value)"
-    )),
-];
+const TOGETHER: &str = together!(told!(
+    "(SELECT DISTINCT ON (CASE value ->> 'kind' WHEN 'recovered' THEN value ->> 'runbook' ELSE value ->> 'id' END) value \
+      FROM jsonb_array_elements($54::text::jsonb) AS each (value) \
+      WHERE value ->> 'run' IN (SELECT id FROM done)) AS item (value)"
+));
 
 type Statement = Query<'static, sqlx::Postgres, PgArguments>;
 
@@ -254,9 +251,9 @@ pub(super) async fn run(
     events: Vec<Linked>,
     now: i64,
 ) -> Result<(), sqlx::Error> {
-    let change = [Change::of(view, String::new(), Arc::new(events), now)];
-    let row = &change[0].row;
-    let statement = head(below(statement_of(NEW_RUN, &change), &change), &change[0])
+    let change = &Change::of(view, String::new(), Arc::new(events), now);
+    let row = &change.row;
+    let statement = head(below(statement_of(NEW_RUN, change), &[change]), change)
         .bind(stored(&row.name).into_owned())
         .bind(stored(&row.trigger).into_owned())
         .bind(stored(&row.actor).into_owned())
@@ -269,16 +266,16 @@ pub(super) async fn run(
         .bind(row.priority as i64)
         .bind(row.created_at)
         .bind(maybe(row.schedule.as_deref()));
-    tell(statement, &change).execute(connection).await?;
+    tell(statement, change).execute(connection).await?;
     Ok(())
 }
 
 /// A change of a run that is locked.
 pub(super) async fn one(connection: &mut PgConnection, change: Change) -> Result<(), ReadError> {
-    let change = [change];
-    let statement = head(below(statement_of(CHANGE, &change), &change), &change[0]).bind(change[0].after.clone());
-    if tell(statement, &change).execute(connection).await?.rows_affected() != 1 {
-        let message = format!("run {} moved on while its row was locked", change[0].run());
+    let change = &change;
+    let statement = head(below(statement_of(CHANGE, change), &[change]), change).bind(change.after.clone());
+    if tell(statement, change).execute(connection).await?.rows_affected() != 1 {
+        let message = format!("run {} moved on while its row was locked", change.run());
         return Err(LedgerError::Other(message).into());
     }
     Ok(())
@@ -287,9 +284,9 @@ pub(super) async fn one(connection: &mut PgConnection, change: Change) -> Result
 /// Changes of different runs, without a lock and outside of a transaction: the server's clock, and whose was written.
 pub(super) async fn together(
     connection: &mut PgConnection,
-    changes: &[Change],
+    changes: &[&Change],
 ) -> Result<(i64, BTreeSet<RunId>), sqlx::Error> {
-    let statement = below(statement_of(TOGETHER, changes), changes);
+    let statement = below(sqlx::query(TOGETHER), changes);
     let of_rows = |of: fn(&RunRow) -> Option<i64>| column(changes, |change| of(&change.row));
     let statement = statement
         .bind(column(changes, |change| change.row.status.clone()))
@@ -305,24 +302,24 @@ pub(super) async fn together(
         .bind(column(changes, |change| change.head.clone()))
         .bind(column(changes, |change| change.after.clone()))
         .bind(column(changes, |change| change.now));
-    let rows = tell(statement, changes).fetch_all(connection).await?;
+    let rows = statement.bind(notices(changes)).fetch_all(connection).await?;
     let now = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
     let done = rows.iter().map(|row| row.try_get::<Option<String>, _>(1)).collect::<Result<Vec<_>, _>>()?;
     Ok((now, done.into_iter().flatten().map(RunId).collect()))
 }
 
 /// The one without notices, or the one with them.
-fn statement_of(texts: [&'static str; 2], changes: &[Change]) -> Statement {
-    sqlx::query(texts[usize::from(changes.iter().any(|change| !change.notices.is_empty()))])
+fn statement_of(texts: [&'static str; 2], change: &Change) -> Statement {
+    sqlx::query(texts[usize::from(!change.notices.is_empty())])
 }
 
 /// The notices come last, if there are any.
-fn tell(statement: Statement, changes: &[Change]) -> Statement {
-    let notices: Vec<&Notice> = changes.iter().flat_map(|change| &change.notices).collect();
-    match notices.is_empty() {
-        true => statement,
-        false => statement.bind(stored(&outbox::rows(notices)).into_owned()),
-    }
+fn tell(statement: Statement, change: &Change) -> Statement {
+    if change.notices.is_empty() { statement } else { statement.bind(notices(&[change])) }
+}
+
+fn notices(changes: &[&Change]) -> String {
+    stored(&outbox::rows(changes.iter().flat_map(|change| &change.notices))).into_owned()
 }
 
 /// `$41` to `$51`: what changes of one run.
@@ -343,13 +340,13 @@ fn head(statement: Statement, change: &Change) -> Statement {
 }
 
 /// `$1` to `$40`: the ids of the runs, their events, the rows that these touched, and where they can go on from this moment.
-fn below(statement: Statement, changes: &[Change]) -> Statement {
+fn below(statement: Statement, changes: &[&Change]) -> Statement {
     let statement = statement.bind(column(changes, |change| change.row.id.0.clone()));
     let statement = calls_of(attempts_of(steps_of(events_of(statement, changes), changes), changes), changes);
     statement.bind(changes.iter().map(|change| change.now).max())
 }
 
-fn events_of(statement: Statement, changes: &[Change]) -> Statement {
+fn events_of(statement: Statement, changes: &[&Change]) -> Statement {
     let events = &Rows::of(changes, |change| &change.events);
     statement
         .bind(events.runs())
@@ -361,7 +358,7 @@ fn events_of(statement: Statement, changes: &[Change]) -> Statement {
         .bind(events.column(|(event, _)| event.hash.clone()))
 }
 
-fn steps_of(statement: Statement, changes: &[Change]) -> Statement {
+fn steps_of(statement: Statement, changes: &[&Change]) -> Statement {
     let steps = &Rows::of(changes, |change| &change.steps);
     statement
         .bind(steps.runs())
@@ -375,7 +372,7 @@ fn steps_of(statement: Statement, changes: &[Change]) -> Statement {
         .bind(steps.column(|step| json(&step.outputs)))
 }
 
-fn attempts_of(statement: Statement, changes: &[Change]) -> Statement {
+fn attempts_of(statement: Statement, changes: &[&Change]) -> Statement {
     let attempts = &Rows::of(changes, |change| &change.attempts);
     statement
         .bind(attempts.runs())
@@ -399,7 +396,7 @@ fn attempts_of(statement: Statement, changes: &[Change]) -> Statement {
         .bind(attempts.column(|attempt| maybe(attempt.host.as_deref())))
 }
 
-fn calls_of(statement: Statement, changes: &[Change]) -> Statement {
+fn calls_of(statement: Statement, changes: &[&Change]) -> Statement {
     let calls =
         changes.iter().flat_map(|change| change.calls.iter().map(|(call, since)| (change.run(), (call, *since))));
     let (runs, (calls, since)): (Vec<String>, (Vec<String>, Vec<i64>)) =
@@ -411,9 +408,9 @@ fn calls_of(statement: Statement, changes: &[Change]) -> Statement {
 struct Rows<'a, R>(Vec<(&'a RunId, &'a R)>);
 
 impl<'a, R> Rows<'a, R> {
-    fn of(changes: &'a [Change], rows: fn(&'a Change) -> &'a [R]) -> Rows<'a, R> {
+    fn of(changes: &'a [&'a Change], rows: fn(&'a Change) -> &'a [R]) -> Rows<'a, R> {
         let of_one = |change: &'a Change| rows(change).iter().map(|row| (change.run(), row));
-        Rows(changes.iter().flat_map(of_one).collect())
+        Rows(changes.iter().copied().flat_map(of_one).collect())
     }
 
     fn runs(&self) -> Vec<String> {

@@ -91,21 +91,20 @@ pub(super) async fn events(
 ) -> Result<(Vec<StoredEvent>, Vec<String>), ReadError> {
     let sql = "SELECT seq, at, actor, body, hash FROM events WHERE run_id = $1 AND seq > $2 ORDER BY seq";
     let rows = sqlx::query(sql).bind(&run.0).bind(after as i64).fetch_all(connection).await?;
-    let mut events = Vec::with_capacity(rows.len());
-    let mut bodies = Vec::with_capacity(rows.len());
-    for row in rows {
-        let body: String = row.try_get("body")?;
-        let seq = row.try_get::<i64, _>("seq")? as u64;
-        let event = serde_json::from_str(&body).map_err(|error| LedgerError::Tampered {
-            run: run.clone(),
-            seq,
-            message: format!("its body cannot be read: {error}"),
-        })?;
-        let recorded = Recorded { seq, at: row.try_get("at")?, actor: text(&row, "actor")?, event };
-        events.push(StoredEvent { recorded, hash: row.try_get("hash")? });
-        bodies.push(body);
-    }
-    Ok((events, bodies))
+    rows.iter().map(|row| event(row, run)).collect()
+}
+
+/// An event of this run, and what it was made of.
+pub(super) fn event(row: &Row, run: &RunId) -> Result<(StoredEvent, String), ReadError> {
+    let body: String = row.try_get("body")?;
+    let seq = row.try_get::<i64, _>("seq")? as u64;
+    let event = serde_json::from_str(&body).map_err(|error| LedgerError::Tampered {
+        run: run.clone(),
+        seq,
+        message: format!("its body cannot be read: {error}"),
+    })?;
+    let recorded = Recorded { seq, at: row.try_get("at")?, actor: text(row, "actor")?, event };
+    Ok((StoredEvent { recorded, hash: row.try_get("hash")? }, body))
 }
 
 /// Where the chain of each run ends.

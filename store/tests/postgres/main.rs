@@ -5,6 +5,7 @@
 mod failover;
 mod letters;
 mod lines;
+mod loads;
 mod logs;
 mod many;
 mod ready;

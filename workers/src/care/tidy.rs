@@ -37,7 +37,7 @@ pub async fn tidy(home: &Home, ledger: &dyn Ledger) -> Result<Vec<RunId>, Ledger
 
 /// Under the lock of its driver; nobody makes the folder anew, because the run is no more.
 fn goes(home: &Home, run: &RunId) -> bool {
-    let Ok(_lock) = DriverLock::take(home, run, "tidy") else { return false };
+    let Ok(_lock) = DriverLock::take_as_member(home, run) else { return false };
     failpoint::reach(Point::BeforeTidy);
     match remove(&home.run(run)) {
         Ok(()) => {

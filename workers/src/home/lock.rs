@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use runward_engine::run::RunId;
 
@@ -84,7 +85,23 @@ impl DriverLock {
         }
     }
 
-    /// Who drives the run now.
+    /// For the member of a cluster that lives in the state folder: it has said there who it is, and a folder that the run
+    /// has anyway is enough.
+    pub(crate) fn take_as_member(home: &Home, run: &RunId) -> Result<DriverLock, DriverLockError> {
+        let folder = home.attempts(run);
+        make_dir(&folder)?;
+        let broken = |error| HomeError::new("cannot use the folder", &folder, error);
+        match Flock::lock(File::open(&folder).map_err(broken)?, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => Ok(DriverLock { _file: file }),
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let holder = WorkerLock::holder(home).unwrap_or_else(|| Holder::read(""));
+                Err(DriverLockError::Taken { run: run.clone(), holder })
+            }
+            Err((_, error)) => Err(broken(error.into()).into()),
+        }
+    }
+
+    /// Who drives the run now, where no member of a cluster lives.
     pub fn holder(home: &Home, run: &RunId) -> Option<Holder> {
         holder(&home.run(run).join(DRIVER_LOCK))
     }
@@ -178,4 +195,24 @@ pub(crate) fn is_dying(pid: &str) -> bool {
     matches!(state, Some("Z" | "X"))
         || flags.is_some_and(|it| it & EXITING > 0)
         || pending.is_some_and(|it| it & KILL > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_member_one_drives_a_run_and_the_other_is_told_who_lives_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, run) = (Home::open(dir.path()).unwrap(), RunId::from("run-1"));
+        let _lives = WorkerLock::take(&home, "worker of ann").unwrap();
+        let first = DriverLock::take_as_member(&home, &run).unwrap();
+        let DriverLockError::Taken { holder, .. } = DriverLock::take_as_member(&home, &run).unwrap_err() else {
+            panic!("it is taken");
+        };
+        assert_eq!((holder.pid, holder.by.as_deref()), (std::process::id().to_string(), Some("worker of ann")));
+        DriverLock::take_as_member(&home, &"run-2".into()).unwrap();
+        drop(first);
+        DriverLock::take_as_member(&home, &run).unwrap();
+    }
 }

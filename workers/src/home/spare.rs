@@ -1,29 +1,24 @@
 //! The folder of the next run, made while nobody waits for it: new inodes take a file system longer than the claim of a step
 //! takes the ledger.
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::PathBuf;
 
 use runward_engine::run::RunId;
 
-use super::{DRIVER_LOCK, Home, HomeError, make_dir};
+use super::{Home, HomeError, make_dir};
 
 /// Of the one member of a cluster that lives in a state folder. What a dead one has left is as good as new: it is empty.
 impl Home {
     /// Has a folder ready. Without one a run makes its own.
     pub(crate) fn lay_spare(&self) -> Result<(), HomeError> {
-        let spare = self.spare();
-        let lock = spare.join(DRIVER_LOCK); // the last of it
-        if lock.exists() {
+        let [first, last] = ["workspace", "attempts"].map(|name| self.spare().join(name));
+        if last.exists() {
             return Ok(());
         }
         make_dir(&self.root.join("runs"))?;
-        for folder in ["workspace", "attempts"] {
-            make_dir(&spare.join(folder))?;
-        }
-        let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock);
-        made.map(drop).map_err(|error| HomeError::new("cannot create", &lock, error))
+        make_dir(&first)?;
+        make_dir(&last)
     }
 
     /// Makes it the folder of this run, unless that has one.

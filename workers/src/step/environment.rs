@@ -1,5 +1,5 @@
-//! The environment of a step: PATH, HOME, USER, LANG, TZ, TMPDIR, RUNWARD_* and what the runbook declares. Nothing else
-//! of whoever started runward reaches a step.
+//! The environment of a step: PATH, HOME, USER, SHELL, LANG, TZ, TMPDIR, RUNWARD_* and what the runbook declares. Nothing
+//! else of whoever started runward reaches a step.
 
 use std::env;
 use std::sync::OnceLock;
@@ -35,6 +35,8 @@ fn find() -> Vec<(String, String)> {
     default("PATH", &|| Some(PATH_DEFAULT.to_owned()));
     default("HOME", &|| user().map(|user| user.dir.display().to_string()));
     default("USER", &|| user().map(|user| user.name));
+    // As cron has it, whoever's it is. Without it bash asks for the user, in each step.
+    env.push(("SHELL".to_owned(), "/bin/sh".to_owned()));
     env
 }
 

@@ -160,7 +160,7 @@ impl Visit {
     ) -> Result<Fruit, DriveError> {
         let (term, member) = (&self.term, &self.term.post.member);
         member.home.use_spare(&self.run);
-        let lock = match DriverLock::take(&member.home, &self.run, &member.actor) {
+        let lock = match DriverLock::take_as_member(&member.home, &self.run) {
             Ok(lock) => lock,
             Err(DriverLockError::Taken { holder, .. }) => {
                 debug!(run = %self.run, "process {} drives it in this state folder", holder.pid);

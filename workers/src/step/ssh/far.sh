@@ -173,7 +173,7 @@ earlier() {
 start() {
     printf '%s\n' "$unit" >"$folder/unit" && printf '%s\n' "$text" >"$folder/far" ||
         { void; say "unfit nothing can be written to $folder: is its disk full?"; exit 0; }
-    set -- "PATH=$PATH" "HOME=$HOME"
+    set -- "PATH=$PATH" "HOME=$HOME" SHELL=/bin/sh
     for name in USER LANG TZ TMPDIR; do
         eval "value=\${$name-}"
         [ -z "$value" ] || set -- "$@" "$name=$value"
