@@ -312,10 +312,11 @@ def main():
     parser.add_argument("--only")
     parser.add_argument("--save", action="store_true", help="write bench/CLUSTER.md")
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/runward")
+    parser.add_argument("--dir", type=pathlib.Path, default=None, help="file system to measure on; the user postgres has to get there")
     args = parser.parse_args()
     before, rows = machine(), []
-    with tempfile.TemporaryDirectory(prefix="runward-bench-") as name:
-        folder = pathlib.Path(name)
+    with tempfile.TemporaryDirectory(prefix="runward-bench-", dir=args.dir) as name:
+        folder = pathlib.Path(name).resolve()
         folder.chmod(0o755)
         cluster = Cluster(args, folder)
         try:
