@@ -21,6 +21,9 @@ use super::timeline;
 const CONNECTIONS_MAX: usize = 4;
 /// One that is lent comes back before another one is open, most of the time: each costs the server a process.
 const BACK_SOON: Duration = Duration::from_millis(5);
+/// Whoever is between may forget a line on which nothing is said, and says nothing either. Somebody looks at the ledger more
+/// often: one stays open, and one open is enough for who writes alone.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 /// A server that has not answered by then is not waited for: the line may be open at this end only. The server itself gives
 /// up on a statement, or a lock, long before.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,6 +42,7 @@ pub(super) struct Pool {
 struct Open {
     number: u64,
     connection: PgConnection,
+    given_back: Instant,
     /// Known to lead to the ledger on the timeline on which it was left. A connection never comes to another one, but from that
     /// of a standby to its own.
     admits: bool,
@@ -93,10 +97,12 @@ impl Pool {
     }
 
     fn opened(&self, connection: PgConnection) -> Open {
-        Open { number: self.opened.fetch_add(1, Ordering::Relaxed), connection, admits: false }
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        Open { number, connection, given_back: Instant::now(), admits: false }
     }
 
-    fn keep(&self, open: Open) {
+    fn keep(&self, mut open: Open) {
+        open.given_back = Instant::now();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).insert(open.number, open);
         self.given_back.notify_one();
     }
@@ -107,6 +113,7 @@ impl Pool {
         loop {
             let idle = {
                 let mut open = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                open.retain(|_, open| open.given_back.elapsed() < IDLE_MAX);
                 match which {
                     Which::Oldest => open.pop_first(),
                     Which::Newest => open.pop_last(),

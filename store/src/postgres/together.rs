@@ -1,8 +1,9 @@
 //! What is to be written at the same time goes to the server in one statement ([`super::turns`]), and shares the sync.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::PostgresLedger;
@@ -13,6 +14,7 @@ use super::write::{self, Change};
 
 /// Changes of one statement.
 const CHANGES_MAX: usize = 64;
+const LEARN_MAX: Duration = Duration::from_millis(250);
 
 pub(super) type Together = Turns<Wanted, Written>;
 
@@ -52,13 +54,19 @@ impl PostgresLedger {
         written.unwrap_or_else(|| Written::Unanswered("who wrote it was stopped".to_owned()))
     }
 
-    /// Has the connection that writes learn the statement before anybody waits for it; it also says what time it is.
+    /// Has the connection that writes learn the statement before anybody waits for it; it also says what time it is. A
+    /// session has better things to do than to wait for that where it takes long.
     pub(super) async fn learn_to_write(&self) {
-        let Ok(mut loan) = answered::<_, sqlx::Error>(self.pool.lend_to_write()).await else { return };
-        let asked = Instant::now();
-        if let Ok((now, _)) = answered(write::together(&mut loan, &[])).await {
+        let learning = async {
+            let mut loan = self.pool.lend_to_write().await?;
+            let asked = Instant::now();
+            let (now, _) = write::together(&mut loan, &[]).await?;
             loan.end().await;
             self.clock.heard(now, asked, asked);
+            Ok::<_, sqlx::Error>(())
+        };
+        if !matches!(timeout(LEARN_MAX, learning).await, Ok(Ok(()))) {
+            debug!("the first commit will take a little longer");
         }
     }
 
