@@ -9,7 +9,7 @@ use chrono::{DateTime, Duration, NaiveDate, NaiveTime, Utc};
 use chrono_tz::Tz;
 
 use super::moment::instant;
-use super::window::{WEEK_MINUTES, Window, minutes_from};
+use super::window::{MINUTES_MAX, Window, minutes_from};
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Windows {
@@ -78,7 +78,7 @@ impl Windows {
         let mut from = now;
         // Each freeze can be in the way once.
         for _ in 0..=self.deny.len() {
-            let looked = minutes_from(from).take(WEEK_MINUTES).try_for_each(|at| {
+            let looked = minutes_from(from).take(MINUTES_MAX).try_for_each(|at| {
                 match (self.frozen_until(at, system), self.why_closed(at, system)) {
                     (Some(thaw), _) => ControlFlow::Break(Err(thaw)),
                     (None, None) => ControlFlow::Break(Ok(at)),
@@ -196,6 +196,15 @@ mod tests {
             Some("2026-10-25T01:00:00Z"),
             "02:00 a second time"
         );
+        let mut left_out = windows(&["SUN 02:00-02:15 Europe/Berlin"], &[]);
+        assert_eq!(
+            opens(&left_out, "2026-03-23T00:00:00Z").as_deref(),
+            Some("2026-04-05T00:00:00Z"),
+            "on the 29th there is no such time, and a week later there is"
+        );
+        let day = |text: &str| text.parse().unwrap();
+        left_out.deny.push(Deny::Freeze(Freeze { from: day("2026-03-07"), to: day("2026-03-22"), reason: None }));
+        assert_eq!(opens(&left_out, "2026-03-07T00:00:00Z").as_deref(), Some("2026-04-05T00:00:00Z"));
     }
 
     /// Another way to say the same: the minutes of a day, on the calendar of the zone.

@@ -60,12 +60,13 @@ impl Window {
     /// When it is open next, `now` included, in epoch milliseconds.
     pub fn opens(&self, now: i64, system: Tz) -> Option<i64> {
         let now = DateTime::from_timestamp_millis(now)?;
-        minutes_from(now).take(WEEK_MINUTES).find(|at| self.is_open(*at, system)).map(|at| at.timestamp_millis())
+        minutes_from(now).take(MINUTES_MAX).find(|at| self.is_open(*at, system)).map(|at| at.timestamp_millis())
     }
 }
 
-/// A week and a day: what has not come by then because of summer time comes in the second.
-pub(super) const WEEK_MINUTES: usize = 8 * 24 * 60;
+/// Three weeks and a day: the night in which clocks are changed may leave a window out, here in one week and, where another zone
+/// denies it, in the next one, too.
+pub(super) const MINUTES_MAX: usize = 22 * 24 * 60;
 
 /// This moment, and the beginning of each minute after it: windows open and close with a minute.
 pub(super) fn minutes_from(now: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
