@@ -96,9 +96,10 @@ def gone(cluster, folder, rows):
     until(lambda: all(effects(folder / f"{name}.log") for name in shapes), "the steps to begin")
     lost_host = processes(cluster.folder / "worker1")
     began = now()
-    for pid in lost_host:
-        with contextlib.suppress(ProcessLookupError):  # it may die with one that was killed before
-            os.kill(pid, signal.SIGKILL)
+    for what in [signal.SIGSTOP, signal.SIGKILL]:  # all at once: nobody sees another one die
+        for pid in lost_host:
+            with contextlib.suppress(ProcessLookupError):  # it may die with one that was killed before
+                os.kill(pid, what)
     cluster.members.pop().wait()
     cluster.start("worker2", "worker", "--concurrency", "4")
     cluster.finished("again", 1)
