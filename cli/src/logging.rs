@@ -23,6 +23,8 @@ use crate::config::{Level, Log, LogFormat};
 
 /// Text waiting for a reader, in bytes; beyond it lines are passed over.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
+/// One line goes at once; those that follow it may wait for so long, so that not each of many wakes the thread.
+const GATHER: Duration = Duration::from_millis(2);
 /// How long a program that has nothing else to do waits for its reader.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
@@ -95,19 +97,25 @@ fn queue() -> &'static Mutex<Sender<Vec<u8>>> {
 /// A log that is full or gone must not stop anything: the line is given up.
 fn write_all(receiver: &Receiver<Vec<u8>>) {
     for line in receiver {
-        let mut place = place();
-        if let Place::NotYet(path) = &*place
-            && let Ok(file) = append(path)
-        {
-            *place = Place::File(file);
-        }
-        let _ = match &mut *place {
-            Place::StandardError => io::stderr().write_all(&line),
-            Place::File(file) => file.write_all(&line),
-            Place::NotYet(_) => Ok(()), // it cannot be made, and the picture is worth more than the line
-        };
-        WAITING.fetch_sub(line.len(), Ordering::SeqCst);
+        write(&line);
+        std::thread::sleep(GATHER);
+        receiver.try_iter().for_each(|line| write(&line));
     }
+}
+
+fn write(line: &[u8]) {
+    let mut place = place();
+    if let Place::NotYet(path) = &*place
+        && let Ok(file) = append(path)
+    {
+        *place = Place::File(file);
+    }
+    let _ = match &mut *place {
+        Place::StandardError => io::stderr().write_all(line),
+        Place::File(file) => file.write_all(line),
+        Place::NotYet(_) => Ok(()), // it cannot be made, and the picture is worth more than the line
+    };
+    WAITING.fetch_sub(line.len(), Ordering::SeqCst);
 }
 
 fn send(line: Vec<u8>) {

@@ -45,7 +45,7 @@ pub async fn drive(
         ledger: opened.ledger(),
         supervisor: PathBuf::from("/proc/self/exe"),
         session: new_session(),
-        shared: false,
+        line: None,
         actor: actor(),
         boot: boot()?,
         new_session,

@@ -307,7 +307,7 @@ async fn bring_to_its_end(
         }
         let rests = match DriverLock::take(setting.home, &child, &setting.actor) {
             Ok(lock) => {
-                let session = if setting.shared { setting.session.clone() } else { (setting.new_session)() };
+                let session = if setting.line.is_some() { setting.session.clone() } else { (setting.new_session)() };
                 let own = Setting { session, ..setting.clone() };
                 let mut driver = Driver::new(own, lock, view).under(wish.clone());
                 if people {

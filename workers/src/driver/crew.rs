@@ -10,8 +10,9 @@ use tracing::debug;
 
 use super::DriveError;
 use super::course::{Joined, News};
+use super::line::{Ear, Line};
 use crate::home::{Home, make_dir};
-use crate::supervisor::client::{Event, Events, Gone, Requests, Supervisor};
+use crate::supervisor::client::{Event, Events, Requests, Supervisor};
 use crate::supervisor::journal;
 use crate::supervisor::protocol::Launch;
 
@@ -21,16 +22,31 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 pub(super) enum CrewEvent {
     News(News),
     /// What a supervisor keeps, because it was asked.
-    Keeps(SessionId, Vec<String>),
+    Keeps(Keeps),
     Unusable(String),
+}
+
+pub(super) struct Keeps {
+    pub(super) session: SessionId,
+    /// Because of which attempt it was asked. `None`: on a line of this driver alone, that hears of the end of all.
+    pub(super) claim: Option<ClaimId>,
+    pub(super) attempts: Vec<String>,
+}
+
+impl Keeps {
+    /// An answer that was not waited for any longer may come after the next question.
+    fn answers(&self, session: &SessionId, claim: &ClaimId) -> bool {
+        self.session == *session && self.claim.as_ref().is_none_or(|asked| asked == claim)
+    }
 }
 
 pub(super) struct Crew {
     home: Home,
     program: PathBuf,
     own: SessionId,
-    /// Other drivers of this process use the same supervisor, and may be starting it.
-    shared: bool,
+    /// To its own supervisor, where other drivers of this process use that, too; and its place on it.
+    line: Option<Line>,
+    ear: Option<Ear>,
     members: BTreeMap<SessionId, Requests>,
     news: mpsc::UnboundedSender<CrewEvent>,
     inbox: mpsc::UnboundedReceiver<CrewEvent>,
@@ -39,33 +55,43 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    pub(super) fn new(home: Home, program: PathBuf, own: SessionId, shared: bool) -> Crew {
+    pub(super) fn new(home: Home, program: PathBuf, own: SessionId, line: Option<Line>) -> Crew {
         let (news, inbox) = mpsc::unbounded_channel();
-        Crew { home, program, own, shared, members: BTreeMap::new(), news, inbox, heard: VecDeque::new() }
+        let line = line.filter(|line| *line.session() == own);
+        Crew { home, program, own, line, ear: None, members: BTreeMap::new(), news, inbox, heard: VecDeque::new() }
     }
 
     /// The driver's own supervisor, started at the first call. One that hung up on us is asked again first.
-    pub(super) async fn own(&mut self) -> Result<&Requests, DriveError> {
+    pub(super) async fn own(&mut self) -> Result<(), DriveError> {
         let own = self.own.clone();
         if !self.join(&own).await {
-            let dir = self.home.supervisor(&self.own);
-            make_dir(&dir)?;
-            let started = match self.shared {
-                true => Supervisor::find_or_start(&self.program, &dir).await,
-                false => Supervisor::spawn(&self.program, &dir),
-            };
-            let supervisor =
-                started.map_err(|error| DriveError::Supervisor(format!("it cannot be started: {error}")))?;
-            debug!(session = %own, "started a supervisor");
-            self.welcome(own, supervisor);
+            let failed = |error| DriveError::Supervisor(format!("it cannot be started: {error}"));
+            match self.line.clone() {
+                Some(line) => {
+                    line.open().await.map_err(failed)?;
+                    if !self.pick_up(&line) {
+                        return Err(DriveError::Supervisor("it ended as soon as it was there".to_owned()));
+                    }
+                }
+                None => {
+                    let dir = self.home.supervisor(&own);
+                    make_dir(&dir)?;
+                    let supervisor = Supervisor::spawn(&self.program, &dir).map_err(failed)?;
+                    debug!(session = %own, "started a supervisor");
+                    self.welcome(own.clone(), supervisor);
+                }
+            }
         }
-        Ok(&self.members[&self.own])
+        Ok(())
     }
 
-    /// Connects to the supervisor of an earlier driver; false if it is no longer there.
+    /// Connects to the supervisor of an earlier driver, or to its own; false if it is not there.
     pub(super) async fn join(&mut self, session: &SessionId) -> bool {
         if self.members.contains_key(session) {
             return true;
+        }
+        if let Some(line) = self.line.clone().filter(|line| line.session() == session) {
+            return self.pick_up(&line) || line.connect().await.is_ok() && self.pick_up(&line);
         }
         match Supervisor::connect(&self.home.supervisor(session)).await {
             Ok(supervisor) => {
@@ -77,11 +103,31 @@ impl Crew {
         }
     }
 
+    fn pick_up(&mut self, line: &Line) -> bool {
+        let Some((ear, requests)) = line.listen(self.news.clone()) else { return false };
+        self.ear = Some(ear);
+        self.members.insert(self.own.clone(), requests);
+        true
+    }
+
+    /// Its place on the line to this supervisor, if there is one.
+    fn ear(&self, session: &SessionId) -> Option<&Ear> {
+        self.ear.as_ref().filter(|_| *session == self.own)
+    }
+
     /// Connects to the supervisor of an earlier driver and asks it whether it keeps this attempt. It tells of every end
     /// from that question on, so what it keeps when it is asked cannot end unheard.
     pub(super) async fn find_keeper(&mut self, session: &SessionId, claim: &ClaimId) -> Joined {
         let unusable = self.heard.iter().any(|event| matches!(event, CrewEvent::Unusable(_)));
-        if unusable || !self.join(session).await || self.members[session].list().is_err() {
+        if unusable || !self.join(session).await {
+            return Joined::Nobody;
+        }
+        let requests = &self.members[session];
+        let asked = match self.ear(session) {
+            Some(ear) => ear.list(requests, claim),
+            None => requests.list(),
+        };
+        if asked.is_err() {
             return Joined::Nobody;
         }
         // One that has been stopped answers nobody; then the journal is asked.
@@ -93,8 +139,8 @@ impl Crew {
         loop {
             let event = self.hear().await;
             let over = match &event {
-                CrewEvent::Keeps(who, attempts) if who == session => {
-                    return if attempts.contains(&claim.0) { Joined::Keeper } else { Joined::Stranger };
+                CrewEvent::Keeps(keeps) if keeps.answers(session, claim) => {
+                    return if keeps.attempts.contains(&claim.0) { Joined::Keeper } else { Joined::Stranger };
                 }
                 CrewEvent::News(News::Gone(who)) => who == session,
                 CrewEvent::Unusable(_) => true,
@@ -120,7 +166,11 @@ impl Crew {
 
     pub(super) async fn start(&mut self, launch: Launch) -> Result<(), DriveError> {
         let attempt = launch.attempt.clone();
-        if self.own().await?.start(launch).is_err() {
+        self.own().await?;
+        if let Some(ear) = &self.ear {
+            ear.follow(&attempt);
+        }
+        if self.members[&self.own].start(launch).is_err() {
             // The journal says whether it started; the end of the connection is told as `Gone` as well.
             let _ = self.news.send(CrewEvent::News(News::Ended(ClaimId(attempt))));
         }
@@ -135,6 +185,9 @@ impl Crew {
 
     /// Asks for the end of an attempt. One that cannot be asked any more is looked up in the journal.
     pub(super) fn kill(&mut self, session: &SessionId, claim: &ClaimId, grace: Duration) {
+        if let Some(ear) = self.ear(session) {
+            ear.follow(&claim.0);
+        }
         let asked = self.members.get(session).map(|member| member.kill(&claim.0, grace.as_millis() as u64));
         if !matches!(asked, Some(Ok(()))) {
             let _ = self.news.send(CrewEvent::News(News::Ended(claim.clone())));
@@ -175,9 +228,10 @@ async fn relay(session: SessionId, mut events: Events, news: mpsc::UnboundedSend
         let (event, last) = match events.next_event().await {
             Event::Ended { attempt } => (CrewEvent::News(News::Ended(ClaimId(attempt))), false),
             Event::Refused { attempt, reason } => (CrewEvent::News(News::Refused(ClaimId(attempt), reason)), false),
-            Event::Live { attempts } => (CrewEvent::Keeps(session.clone(), attempts), false),
-            Event::Gone { reason: Gone::Closed } => (CrewEvent::News(News::Gone(session.clone())), true),
-            Event::Gone { reason } => (CrewEvent::Unusable(reason.to_string()), true),
+            Event::Live { attempts } => {
+                (CrewEvent::Keeps(Keeps { session: session.clone(), claim: None, attempts }), false)
+            }
+            Event::Gone { reason } => (CrewEvent::gone(&session, &reason), true),
         };
         if news.send(event).is_err() || last {
             return;

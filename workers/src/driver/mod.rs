@@ -13,6 +13,7 @@ mod crew;
 mod hands;
 pub mod inquiry;
 mod leases;
+mod line;
 mod log;
 mod member;
 pub mod permit;
@@ -44,6 +45,7 @@ use clock::Clock;
 use course::{Course, Do, Start};
 use crew::{Crew, CrewEvent};
 use hands::Hands;
+pub use line::Line;
 use permit::Door;
 use vault::{Found, Vault};
 
@@ -123,8 +125,8 @@ pub struct Setting<'a> {
     /// The program that contains the supervisor: normally `/proc/self/exe`, which survives its own replacement.
     pub supervisor: PathBuf,
     pub session: SessionId,
-    /// Other drivers of this process use the supervisor of this session, too.
-    pub shared: bool,
+    /// To the supervisor of this session, where other drivers of this process use it, too.
+    pub line: Option<Line>,
     /// Who drives, for the record.
     pub actor: String,
     pub boot: String,
@@ -164,7 +166,8 @@ pub struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     pub fn new(setting: Setting<'a>, lock: DriverLock, view: RunView) -> Driver<'a> {
-        let crew = Crew::new(setting.home.clone(), setting.supervisor.clone(), setting.session.clone(), setting.shared);
+        let crew =
+            Crew::new(setting.home.clone(), setting.supervisor.clone(), setting.session.clone(), setting.line.clone());
         let mut course = Course::new(setting.session.clone(), setting.boot.clone());
         if let Some(place) = &setting.place {
             course = course.for_member(place.clone(), setting.offer.clone());
@@ -197,7 +200,7 @@ impl<'a> Driver<'a> {
 
     /// Starts the supervisor before it is needed: it gets ready while the ledger is being written.
     pub async fn warm_up(&mut self) -> Result<(), DriveError> {
-        self.crew.own().await.map(|_| ())
+        self.crew.own().await
     }
 
     /// Does not stay while the run waits for people alone.
@@ -337,7 +340,7 @@ impl<'a> Driver<'a> {
             })
         };
         // A worker's supervisor is there already: whoever claims a step is connected by the time it may start.
-        let starts = setting.shared && setting.offer != Offer::Nothing;
+        let starts = setting.line.is_some() && setting.offer != Offer::Nothing;
         let committing = setting.ledger.commit(&mut self.view, next, &setting.actor);
         let connecting = async {
             if starts {

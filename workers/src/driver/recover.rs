@@ -23,6 +23,9 @@ impl Driver<'_> {
             Do::Join { session, claim } => {
                 let joined = self.crew.find_keeper(&session, &claim).await;
                 self.course.joined(joined);
+                // Over the line of now, which may not be that of before.
+                self.kept.clear();
+                self.keep_alive();
             }
             Do::Void(claim) => {
                 let mark = journal::try_void(&self.journal(&claim));

@@ -54,7 +54,7 @@ async fn drive_it(
         ledger,
         supervisor: server.supervisor.clone(),
         session: post.session.clone(),
-        shared: true,
+        line: Some(post.line.clone()),
         actor: server.actor.clone(),
         boot: server.boot.clone(),
         new_session: server.new_session,

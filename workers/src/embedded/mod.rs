@@ -28,10 +28,11 @@ use tokio::task::LocalSet;
 use tracing::info;
 
 use crate::care::anchor::{self, Anchoring};
+use crate::driver::Line;
 use crate::home::{Home, WorkerLock};
 use crate::outbox::Postman;
 use crate::scheduler::{self, Audience, Scheduling, Standing};
-use crate::worker::keeper::{Keeper, keep};
+use crate::worker::keeper;
 use crate::worker::{Stop, Unusable, http, notify};
 use health::Health;
 use runs::Runs;
@@ -61,6 +62,8 @@ struct Post {
     server: Server,
     id: HomeId,
     session: SessionId,
+    /// To its supervisor.
+    line: Line,
     health: Health,
     /// Runs that a tick has started just now.
     fired: mpsc::UnboundedSender<RunId>,
@@ -87,10 +90,12 @@ pub async fn run(
     };
     let (fired, news) = mpsc::unbounded_channel();
     let (id, session) = (server.home.id()?, (server.new_session)());
+    let line = Line::new(server.supervisor.clone(), &server.home, session.clone());
     let post = Rc::new(Post {
         server,
         id,
         session,
+        line,
         health: Health::default(),
         fired,
         over: Notify::new(),
@@ -110,15 +115,14 @@ async fn work(
     mut stop: watch::Receiver<Stop>,
 ) {
     let server = &post.server;
-    let keeper = Keeper { program: &server.supervisor, home: &server.home, session: &post.session };
     // It is there before the first step is due.
-    let supervisor = keeper.start().await;
+    keeper::start(&post.line).await;
     let runs = Runs::new(Rc::clone(post));
     info!(state = %server.home.root().display(), session = %post.session, "fires schedules, and drives their runs");
     notify::ready();
     tokio::select! {
         () = http::serve(listener, post) => {}
-        () = keep(Some(keeper), supervisor) => {}
+        () = keeper::keep(&post.line) => {}
         never = scheduler::run(scheduling, &post.id, &server.host, &post.over, &**post) => match never {},
         () = runs.drive(news) => {}
         () = anchor::now_and_then(server.anchoring.as_ref(), &*server.ledger) => {}

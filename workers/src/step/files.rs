@@ -1,7 +1,7 @@
 //! The pinned files of a run, laid out where its steps run.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -64,8 +64,13 @@ pub(super) fn materialise_script(home: &Home, run: &RunId, text: &str) -> Result
     let path = home.script(run, &sha256(text.as_bytes())[..16]);
     if !fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
         let draft = path.with_extension("draft");
-        let _ = fs::remove_file(&draft); // of a driver that died just here: there is one driver at a time
-        write(&draft, text.as_bytes(), 0o400)?;
+        if let Err(error) = write(&draft, text.as_bytes(), 0o400) {
+            if error.source.kind() != ErrorKind::AlreadyExists {
+                return Err(error);
+            }
+            let _ = fs::remove_file(&draft); // of a driver that died just here: there is one driver at a time
+            write(&draft, text.as_bytes(), 0o400)?;
+        }
         fs::rename(&draft, &path).map_err(|error| HomeError::new("cannot write the file", &path, error))?;
     }
     Ok(path)

@@ -166,7 +166,7 @@ impl Supervisor {
         File::open(dir.join(LOCK)).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    fn over(stream: UnixStream, process: Option<Child>) -> io::Result<Supervisor> {
+    pub(crate) fn over(stream: UnixStream, process: Option<Child>) -> io::Result<Supervisor> {
         let socket = stream.as_fd().try_clone_to_owned()?.into();
         let (stream, _half) = stream.into_split();
         let outgoing = Arc::new(Outgoing { socket, _half, backlog: Mutex::new(Vec::new()) });

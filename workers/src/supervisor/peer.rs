@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::protocol::{self, FRAME_BYTES_MAX, Garbled, Reply, Request};
 
-/// Replies waiting for a client that does not read, in bytes; then it is dropped. (It finds all in the journal.)
-const OUTBOX_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Replies waiting for a client that does not read, in bytes; then it is dropped. (It finds all in the journal.) A worker
+/// with hundreds of runs may ask for each of them at once, and each answer names all attempts.
+const OUTBOX_BYTES_MAX: usize = 8 * FRAME_BYTES_MAX;
 /// A frame must be complete this long after its first byte.
 const FRAME_TIME_MAX: Duration = Duration::from_secs(10);
 const READ_BYTES: usize = 64 * 1024;

@@ -13,11 +13,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::keeper::Keeper;
 use super::sweep::Vain;
 use super::tell::Told;
 use super::{Post, Stop, keeper, notify, reaper, session, strays, sweep, tell};
-use crate::driver::Ask;
+use crate::driver::{Ask, Line};
 use crate::queue::{Open, Slots};
 use crate::supervisor::lease::Leases;
 
@@ -43,6 +42,8 @@ pub(super) struct Term {
     pub(super) session: SessionId,
     /// Until when its strict steps may live.
     pub(super) leases: Leases,
+    /// To its supervisor.
+    pub(super) line: Line,
     /// Runs that are driven here, and how to reach who does.
     pub(super) driven: RefCell<BTreeMap<RunId, mpsc::UnboundedSender<Ask>>>,
     /// Runs whose children are looked after just now.
@@ -66,10 +67,12 @@ impl Term {
     /// `leases`: as its joining has confirmed them.
     pub(super) fn new(post: Rc<Post>, session: SessionId, leases: Leases) -> Rc<Term> {
         let (told, heard) = mpsc::unbounded_channel();
+        let line = Line::new(post.member.supervisor.clone(), &post.member.home, session.clone());
         Rc::new(Term {
             post,
             session,
             leases,
+            line,
             driven: RefCell::default(),
             tended: RefCell::default(),
             visits: RefCell::default(),
@@ -86,19 +89,14 @@ impl Term {
 
     /// Until the session is at its end, or the process is to stop.
     pub(super) async fn live(self: Rc<Term>) -> End {
-        // A server has none.
-        let keeper = self.slots().map(|_| self.keeper());
-        if keeper.is_some() {
+        if self.slots().is_some() {
             self.lay_spare();
+            keeper::start(&self.line).await;
         }
-        let supervisor = match &keeper {
-            Some(keeper) => keeper.start().await,
-            None => None,
-        };
         let end = tokio::select! {
             () = session::beat(&self) => End::Silent,
             () = self.drain() => End::Stopped,
-            () = keeper::keep(keeper, supervisor) => End::Stopped,
+            () = self.keep() => End::Stopped,
             twin = reaper::watch(&self) => End::Twin(twin),
             () = self.work() => End::Stopped,
         };
@@ -109,9 +107,12 @@ impl Term {
         end
     }
 
-    fn keeper(&self) -> Keeper<'_> {
-        let member = &self.post.member;
-        Keeper { program: &member.supervisor, home: &member.home, session: &self.session }
+    /// For ever. A server starts nothing, and needs no supervisor.
+    async fn keep(&self) {
+        match self.slots() {
+            Some(_) => keeper::keep(&self.line).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Everything that never ends by itself.
@@ -173,5 +174,6 @@ impl Term {
             warn!(visits = visits.len(), "some drivers did not leave in time: they are given up");
             visits.shutdown().await;
         }
+        self.timers.take().abort_all(); // what the last of them have set
     }
 }

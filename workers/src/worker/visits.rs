@@ -175,7 +175,7 @@ impl Visit {
             ledger: term.post.ledger() as &dyn Ledger,
             supervisor: member.supervisor.clone(),
             session: term.session.clone(),
-            shared: true,
+            line: Some(term.line.clone()),
             actor: member.actor.clone(),
             boot: member.boot.clone(),
             new_session: member.new_session,
