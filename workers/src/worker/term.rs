@@ -61,6 +61,8 @@ pub(super) struct Term {
     pub(super) sweep_now: Notify,
     /// Takes nothing new.
     pub(super) draining: Cell<bool>,
+    /// Begins no visit any more: nobody would end it.
+    pub(super) left: Cell<bool>,
 }
 
 impl Term {
@@ -84,6 +86,7 @@ impl Term {
             hungry: Cell::new(false),
             sweep_now: Notify::new(),
             draining: Cell::new(false),
+            left: Cell::new(false),
         })
     }
 
@@ -164,7 +167,7 @@ impl Term {
 
     /// Leaves every run. What runs goes on.
     async fn leave(&self) {
-        self.timers.take().abort_all();
+        self.left.set(true);
         for ask in self.driven.borrow().values() {
             let _ = ask.send(Ask::Leave); // it is leaving already
         }

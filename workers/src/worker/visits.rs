@@ -46,7 +46,7 @@ impl Term {
         if let Some(driver) = self.driven.borrow().get(run) {
             let _ = driver.send(Ask::Look); // it is leaving: the sweep comes back
         }
-        if self.is_busy_with(run, call) {
+        if self.left.get() || self.is_busy_with(run, call) {
             return;
         }
         let visit =
