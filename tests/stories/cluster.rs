@@ -239,6 +239,8 @@ fn what_runs_goes_on_without_a_worker_that_was_asked_to_end() {
     cluster.scene.wait_for("effects", "a");
     assert_eq!(worker.end(), 0, "{}", cluster.logs());
     assert_eq!(cluster.status(&run), "running");
+    let workers = cluster.expect(0, &["workers"]).stdout;
+    assert!(workers.contains("draining: ends 1 step") && !workers.contains("takes steps"), "{workers}");
     cluster.scene.file("go", "");
     let _again = cluster.worker("alpha", &[]);
     let show = cluster.wait_for_end(&run);

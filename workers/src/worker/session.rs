@@ -102,14 +102,14 @@ fn confirmed(term: &Term, sent: &Sent) {
     }
 }
 
-/// Says goodbye where nothing is left running. Else it is as if it had died: a member that starts here again soon adopts
-/// what runs, and if none does, the others see the silence.
+/// Says goodbye where nothing is left running. Else it says only that it takes nothing new, and then it is as if it had
+/// died: a member that starts here again soon adopts what runs, and if none does, the others see the silence.
 pub(super) async fn leave(term: &Term) {
     let ledger = term.post.ledger();
     let goodbye = async {
         let ours = |session: &SessionId| *session == term.session;
         if ledger.attended().await?.iter().any(|attempt| ours(&attempt.watched_by)) {
-            return Ok(());
+            return ledger.beat(&term.session, true).await.map(|_| ()); // a session that is over needs no goodbye
         }
         ledger.leave(&term.session).await
     };
