@@ -249,6 +249,28 @@ fn what_runs_goes_on_without_a_worker_that_was_asked_to_end() {
 }
 
 #[test]
+fn the_journals_of_a_worker_are_no_litter_to_the_check_of_a_ledger_beside_them() {
+    let cluster = Cluster::new();
+    cluster.scene.file("x.yaml", format!("{EFFECTS}steps:\n  - id: a\n{WAITS}"));
+    let _worker = cluster.worker("alpha", &[]);
+    let run = cluster.trigger(&["x.yaml", "-p", &cluster.scene.dir()]);
+    cluster.scene.wait_for("effects", "a");
+    let beside = |args: &[&str]| finish(cluster.scene.runward().env("RUNWARD_STATE", cluster.state("alpha")).args(args));
+    cluster.scene.file("own.yaml", "steps:\n  - {id: own, run: 'true'}\n");
+    assert_eq!(beside(&["run", "own.yaml"]).code, 0);
+    let check = beside(&["db", "check"]);
+    assert_eq!((check.code, check.stdout.contains("all is well")), (0, true), "{}{}", check.stdout, check.stderr);
+    // The folder of a run of its own that it does not know is still found.
+    let stray = cluster.state("alpha").join("runs/nobody");
+    std::fs::create_dir_all(stray.join("attempts")).unwrap();
+    std::fs::write(stray.join("driver.lock"), "17").unwrap();
+    let check = beside(&["db", "check"]);
+    assert_eq!((check.code, check.stdout.contains("run nobody: it has a folder")), (1, true), "{}", check.stdout);
+    cluster.scene.file("go", "");
+    cluster.wait_for_end(&run);
+}
+
+#[test]
 fn a_worker_waits_for_its_steps_if_it_is_told_to() {
     let cluster = Cluster::new();
     cluster.scene.file("x.yaml", format!("{EFFECTS}steps:\n  - id: a\n{WAITS}  - {{id: b, run: echo two}}\n"));

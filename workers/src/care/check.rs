@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::in_use::attempts;
 use super::tidy::run_folders;
-use crate::home::{DriverLock, Home};
+use crate::home::{DRIVER_LOCK, DriverLock, Home};
 use crate::supervisor::journal::{self, Mark};
 use crate::supervisor::log::{LogItem, LogReader};
 
@@ -205,6 +205,9 @@ impl Checkup {
         if !folder.exists() || DriverLock::holder(home, run).is_some() || never_began(&folder) {
             return; // gone again, about to become a run, or left by a command that was killed before it was one
         }
+        if home.has_id() && !folder.join(DRIVER_LOCK).exists() {
+            return; // of the member of a cluster that lives here, too: its runs are in the ledger of that
+        }
         let (what, help) = match pruned {
             true => ("its folder is left of an interrupted pruning", "`runward db prune` removes it"),
             false => (
@@ -219,7 +222,7 @@ impl Checkup {
 /// Whether nothing but a lock was ever put into the folder of a run.
 fn never_began(folder: &Path) -> bool {
     std::fs::read_dir(folder)
-        .is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == crate::home::DRIVER_LOCK))
+        .is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == DRIVER_LOCK))
 }
 
 /// Length and SHA-256 of the output that is there.

@@ -27,6 +27,11 @@ impl Home {
         make(&self.root, &path).map_err(told)?;
         read(&path).map_err(told)
     }
+
+    /// Whether a member of a cluster, or a server, has lived here.
+    pub(crate) fn has_id(&self) -> bool {
+        self.root.join(FILE).exists()
+    }
 }
 
 fn read(path: &Path) -> io::Result<HomeId> {
