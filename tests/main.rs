@@ -38,6 +38,8 @@ mod cluster_care;
 mod cluster_cli;
 #[path = "stories/cluster_copies.rs"]
 mod cluster_copies;
+#[path = "stories/cluster_disk.rs"]
+mod cluster_disk;
 #[path = "stories/cluster_logs.rs"]
 mod cluster_logs;
 #[path = "stories/cluster_schedules.rs"]

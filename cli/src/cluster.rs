@@ -119,13 +119,18 @@ impl Members {
 
     /// Whether somebody else works in its state folder since, and has taken over what was left.
     pub fn is_replaced(&self, session: &Session) -> bool {
-        let later = |it: &Session| it.new.home == session.new.home && it.joined_at > session.joined_at;
-        !self.is_there(session) && self.sessions.iter().any(later)
+        let later = |it: &&Session| it.new.home == session.new.home && it.joined_at > session.joined_at;
+        let there = self.is_there(session);
+        self.sessions.iter().filter(later).any(|it| !there || self.is_there(it))
+    }
+
+    fn takes_steps(&self, session: &Session) -> bool {
+        self.is_there(session) && !session.draining && session.new.concurrency > 0 && !self.is_replaced(session)
     }
 
     /// Workers that take steps now.
     pub fn workers(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.iter().filter(|it| self.is_there(it) && !it.draining && it.new.concurrency > 0)
+        self.sessions.iter().filter(|it| self.takes_steps(it))
     }
 
     fn has(&self, runs_on: &[String]) -> bool {

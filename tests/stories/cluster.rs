@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use runward_services::{Postgres, Redis};
+use runward_services::{Disk, Postgres, Redis};
 use serde_json::Value;
 
 use crate::harness::{Done, Scene, finish, kill_9, step_of, wait};
@@ -108,11 +108,27 @@ impl Cluster {
 
     /// A member in a state folder of its own. A name that was used before is the same host again.
     pub fn member(&self, kind: &str, name: &str, args: &[&str]) -> Member {
+        self.begin(self.runward(), kind, name, args)
+    }
+
+    /// The same for somebody on a disk of its own.
+    pub fn member_on(&self, disk: &Disk, kind: &str, name: &str, args: &[&str]) -> Member {
+        let (plain, mut command) = (self.runward(), disk.enter(&self.scene.path("")));
+        for (variable, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(variable, value),
+                None => command.env_remove(variable),
+            };
+        }
+        command.arg(plain.get_program());
+        self.begin(command, kind, name, args)
+    }
+
+    fn begin(&self, mut command: Command, kind: &str, name: &str, args: &[&str]) -> Member {
         let log = format!("{name}.log");
         let mut out = std::fs::OpenOptions::new();
         let out = out.create(true).append(true).open(self.scene.path(&log)).expect("a log");
         let err = out.try_clone().expect("the same file");
-        let mut command = self.runward();
         command.env("RUNWARD_STATE", self.state(name)).arg(kind).args(["--name", name]).args(args);
         let process = command.env("RUNWARD_LOG", "debug").stdout(out).stderr(err).spawn().expect("the binary starts");
         Member { process, log }
@@ -255,7 +271,8 @@ fn the_journals_of_a_worker_are_no_litter_to_the_check_of_a_ledger_beside_them()
     let _worker = cluster.worker("alpha", &[]);
     let run = cluster.trigger(&["x.yaml", "-p", &cluster.scene.dir()]);
     cluster.scene.wait_for("effects", "a");
-    let beside = |args: &[&str]| finish(cluster.scene.runward().env("RUNWARD_STATE", cluster.state("alpha")).args(args));
+    let beside =
+        |args: &[&str]| finish(cluster.scene.runward().env("RUNWARD_STATE", cluster.state("alpha")).args(args));
     cluster.scene.file("own.yaml", "steps:\n  - {id: own, run: 'true'}\n");
     assert_eq!(beside(&["run", "own.yaml"]).code, 0);
     let check = beside(&["db", "check"]);
@@ -483,8 +500,13 @@ fn what_a_step_printed_is_complete_after_its_worker_was_killed() {
     numbered.iter().enumerate().for_each(|(n, line)| assert_eq!(*line, format!("line {}", n + 1)));
 }
 
+/// That was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
 /// The answer of a member: its status and its body.
-fn ask(port: u16, path: &str) -> Option<(u16, String)> {
+pub fn ask(port: u16, path: &str) -> Option<(u16, String)> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
@@ -497,8 +519,7 @@ fn ask(port: u16, path: &str) -> Option<(u16, String)> {
 #[test]
 fn a_member_says_whether_it_lives_and_whether_steps_may_be_expected_of_it() {
     let mut cluster = Cluster::new().fast();
-    // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let _worker = cluster.worker("alpha", &["--labels", "db", "--listen", &format!("127.0.0.1:{port}")]);
     wait("it to be ready", || ask(port, "/readyz").is_some_and(|(status, _)| status == 200));
     let (_, body) = ask(port, "/readyz").unwrap();

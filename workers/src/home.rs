@@ -12,6 +12,7 @@
 //! runs/<run>/attempts/<claim>.*      the journal and the outputs of one attempt
 //! runs/<run>/attempts/<claim>/       what it printed, once it did
 //! spare/                             the folder of the next run of a worker
+//! probe                              for a moment: a worker looks whether it can write
 //! supervisors/<session>/             the socket of a supervisor
 //! ```
 
@@ -28,10 +29,12 @@ use crate::secrets::sealed::Store;
 
 mod id;
 mod lock;
+mod room;
 mod spare;
 
 pub(crate) use lock::is_dying;
 pub use lock::{DriverLock, DriverLockError, Holder, WorkerLock, WorkerLockError};
+pub use room::{FREE_BYTES_MIN, FREE_FILES_MIN, Room};
 
 /// The name of the lock in the folder of a run.
 pub(crate) const DRIVER_LOCK: &str = "driver.lock";

@@ -72,7 +72,8 @@ fn judge_postgres(place: &str, status: Result<ServerStatus, LedgerError>) -> Che
     }
     let says = format!("{place}: version {}, schema {}", status.version, status.schema);
     if status.read_only {
-        let fix = "name the primary in the database URL: nothing can be recorded on a standby";
+        let fix = "on a standby nothing can be recorded: name the primary in the database URL; on the primary, take back \
+                   what `SHOW default_transaction_read_only` says";
         return Check::fail("postgres", format!("{says}, read-only"), fix);
     }
     match status.acknowledges_early {

@@ -6,9 +6,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, Uid, access};
 use runward_engine::units::{format_duration, format_size};
+use runward_workers::home::{FREE_BYTES_MIN, FREE_FILES_MIN, Room};
 
 use super::check::Check;
 
@@ -129,31 +129,24 @@ fn judge_file_system(kind: &str) -> Check {
 
 /// Less room than this, and soon something finds none: one attempt may keep 128 MiB of output.
 const FREE_BYTES_LOW: u64 = 1 << 30;
-const FREE_BYTES_NONE: u64 = 32 << 20;
 const FREE_FILES_LOW: u64 = 10_000;
-const FREE_FILES_NONE: u64 = 100;
 
 pub fn space(folder: &Folder) -> Check {
-    match statvfs(&folder.ground) {
-        Ok(stat) => {
-            let files = (stat.files() > 0).then(|| stat.files_available());
-            judge_space(stat.blocks_available() * stat.fragment_size(), files)
-        }
-        Err(errno) => Check::unknown("space", errno.desc()),
+    match Room::of(&folder.ground) {
+        Ok(room) => judge_space(room),
+        Err(error) => Check::unknown("space", error.to_string()),
     }
 }
 
-/// `files`: None where the file system has no such limit.
-fn judge_space(bytes: u64, files: Option<u64>) -> Check {
-    let says = match files {
-        Some(files) => format!("{} and {files} files free", format_size(bytes)),
-        None => format!("{} free", format_size(bytes)),
+fn judge_space(room: Room) -> Check {
+    let says = match room.files {
+        Some(files) => format!("{} and {files} files free", format_size(room.bytes)),
+        None => format!("{} free", format_size(room.bytes)),
     };
     let fix = "free some: `runward db prune` removes old runs, `runward db status` says what takes how much";
-    let below = |least_bytes: u64, least_files: u64| bytes < least_bytes || files.is_some_and(|n| n < least_files);
     match () {
-        () if below(FREE_BYTES_NONE, FREE_FILES_NONE) => Check::fail("space", says, fix),
-        () if below(FREE_BYTES_LOW, FREE_FILES_LOW) => Check::warn("space", says, fix),
+        () if !room.has(FREE_BYTES_MIN, FREE_FILES_MIN) => Check::fail("space", says, fix),
+        () if !room.has(FREE_BYTES_LOW, FREE_FILES_LOW) => Check::warn("space", says, fix),
         () => Check::ok("space", says),
     }
 }
@@ -249,10 +242,10 @@ mod tests {
 
     #[test]
     fn room_and_speed_have_their_limits() {
-        let verdict = |bytes, files| judge_space(bytes, files).verdict;
+        let verdict = |bytes, files| judge_space(Room { bytes, files }).verdict;
         assert_eq!(verdict(FREE_BYTES_LOW, None), Verdict::Ok);
         assert_eq!(verdict(FREE_BYTES_LOW - 1, None), Verdict::Warn);
-        assert_eq!(verdict(FREE_BYTES_NONE - 1, Some(1_000_000)), Verdict::Fail);
+        assert_eq!(verdict(FREE_BYTES_MIN - 1, Some(1_000_000)), Verdict::Fail);
         assert_eq!(verdict(1 << 40, Some(FREE_FILES_LOW - 1)), Verdict::Warn);
         assert_eq!(verdict(1 << 40, Some(0)), Verdict::Fail);
         assert_eq!(judge_sync(SYNC_SLOW).verdict, Verdict::Ok);

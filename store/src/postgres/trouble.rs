@@ -75,7 +75,8 @@ impl ServerError {
             Trouble::NoDatabase => "make it with `createdb`, then `runward db migrate`",
             Trouble::Forbidden => "let the owner of the database migrate it, and grant this user what it needs",
             Trouble::ReadOnly => {
-                "this is a standby, or it was made read-only: name the primary in the database URL; reading works here"
+                "on a standby: name the primary in the database URL. On the primary: somebody has made it read-only, and \
+                 `SHOW default_transaction_read_only` says so. Reading works here"
             }
             Trouble::TooOld => "runward needs Postgres 14 or newer",
             Trouble::Encoding => "make the database anew with `createdb --encoding=UTF8 --template=template0`",
@@ -90,7 +91,8 @@ impl ServerError {
             }
             Trouble::NewerSchema => "use the newer runward on this host, too",
             Trouble::Busy => {
-                "repeat the command; if it stays so, `SELECT pid, usename, application_name, xact_start, query FROM \
+                "repeat the command. If it stays so and connections are missing, raise `max_connections` or end clients \
+                 that idle; else `SELECT pid, usename, application_name, xact_start, query FROM \
                  pg_stat_activity ORDER BY xact_start` shows, to an administrator, who holds what for how long"
             }
             Trouble::Unanswered => {

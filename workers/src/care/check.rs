@@ -221,8 +221,7 @@ impl Checkup {
 
 /// Whether nothing but a lock was ever put into the folder of a run.
 fn never_began(folder: &Path) -> bool {
-    std::fs::read_dir(folder)
-        .is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == DRIVER_LOCK))
+    std::fs::read_dir(folder).is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == DRIVER_LOCK))
 }
 
 /// Length and SHA-256 of the output that is there.

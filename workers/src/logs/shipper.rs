@@ -34,7 +34,7 @@ const ENDED_AT_ONCE: usize = 4;
 const LOOK: Duration = Duration::from_secs(30);
 /// After an error, and twice as long after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+const PAUSE_MAX: Duration = Duration::from_secs(3);
 
 /// Ships until it is dropped.
 #[derive(Debug, Clone)]
@@ -249,6 +249,7 @@ impl Attempt {
             Ended::NotYet => None,
         };
         let shipped = self.line.fleet.shipped(&self.run, &self.claim).await?;
+        self.line.holds();
         if shipped.complete {
             return Ok(());
         }
@@ -257,7 +258,6 @@ impl Attempt {
             // Before the last look at the spool, so that it was the last.
             let over = self.is_over();
             let drained = self.send(&mut spooled).await?;
-            self.line.holds();
             *pause = FIRST_PAUSE;
             match (over, drained) {
                 (true, true) => break,
@@ -289,7 +289,9 @@ impl Attempt {
 
     async fn part(&self, part: &LogPart, complete: bool) -> Result<(), LedgerError> {
         let _line = self.line.line.acquire().await;
-        self.line.fleet.ship(&self.run, &self.claim, part, complete).await
+        self.line.fleet.ship(&self.run, &self.claim, part, complete).await?;
+        self.line.holds();
+        Ok(())
     }
 
     async fn wait(&mut self) {

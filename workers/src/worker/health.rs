@@ -25,6 +25,8 @@ pub(super) struct State {
     confirmed: Option<Instant>,
     /// Since when the ledger does not answer, and what it says.
     trouble: Option<(Instant, String)>,
+    /// Since when nothing can be begun in the state folder, and why.
+    no_room: Option<(Instant, String)>,
     pub(super) draining: bool,
     /// Of a server that fires schedules.
     fires: Option<Standing>,
@@ -54,6 +56,31 @@ impl Health {
     pub(super) fn confirmed(&self, sent: Instant) {
         self.answered();
         self.0.borrow_mut().confirmed = Some(sent);
+    }
+
+    pub(super) fn confirmed_at(&self) -> Option<Instant> {
+        self.0.borrow().confirmed
+    }
+
+    /// What speaks against beginning anything in the state folder, if something does. Said once.
+    pub(super) fn room(&self, trouble: Option<String>) {
+        let no_room = &mut self.0.borrow_mut().no_room;
+        match (no_room.as_mut(), trouble) {
+            (None, Some(why)) => {
+                warn!("{why}: nothing new is taken until there is room; running steps run on");
+                *no_room = Some((Instant::now(), why));
+            }
+            (Some((_, known)), Some(why)) => *known = why,
+            (Some((since, _)), None) => {
+                info!(seconds = since.elapsed().as_secs(), "there is room in the state folder again");
+                *no_room = None;
+            }
+            (None, None) => {}
+        }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.0.borrow().no_room.is_none()
     }
 
     pub(super) fn is_confirmed_since(&self, sent: Instant) -> bool {
@@ -109,7 +136,10 @@ impl Vitals for Post {
 fn readiness(post: &Post) -> (bool, Value) {
     let state = post.health.0.borrow();
     let age = state.confirmed.map(|at| at.elapsed());
-    let ready = age.is_some_and(|age| age < post.pace().lease) && state.trouble.is_none() && !state.draining;
+    let ready = age.is_some_and(|age| age < post.pace().lease)
+        && state.trouble.is_none()
+        && state.no_room.is_none()
+        && !state.draining;
     let redis = post.member.queue.as_ref().map(|queue| match queue.health().outage {
         Some(away) => json!({"away": outage(away.since, &away.why)}),
         None => json!({"away": null}),
@@ -127,6 +157,7 @@ fn readiness(post: &Post) -> (bool, Value) {
         "confirmed_ms_ago": age.map(ms),
         "ledger": {"away": state.trouble.as_ref().map(|(since, why)| outage(*since, why))},
         "redis": redis,
+        "state_folder": {"trouble": state.no_room.as_ref().map(|(since, why)| outage(*since, why))},
         "scheduler": state.fires.as_ref().map(|standing| scheduler(standing, state.moved.scheduler)),
     });
     (ready, body)

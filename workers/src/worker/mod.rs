@@ -9,7 +9,7 @@
 //! - `sweep`: finds what is ready; `visits`: drives it; `tend`: looks after children; `tell`: says what has changed
 //! - `schedule`: fires schedules, in a server
 //! - `strays`: ends what the ledger has given up; `timeline`: compares the journals with a ledger that may have lost something; `tidy`: removes what pruned runs have left; `keeper`: keeps the supervisor
-//! - `health`, `http`, `notify`: says how it is
+//! - `room`: whether anything can be begun in the state folder; `health`, `http`, `notify`: says how it is
 
 mod announce;
 pub(crate) mod health;
@@ -18,6 +18,7 @@ pub(crate) mod keeper;
 pub(crate) mod notify;
 pub mod pace;
 pub mod reaper;
+mod room;
 mod schedule;
 mod session;
 mod strays;

@@ -75,7 +75,7 @@ pub(super) async fn beat(term: &Rc<Term>) {
     let (post, pace) = (&term.post, term.post.pace());
     loop {
         let sent = Sent::now();
-        match post.ledger().beat(&term.session, term.draining.get()).await {
+        match post.ledger().beat(&term.session, !term.takes_new()).await {
             Ok(true) => confirmed(term, &sent),
             Ok(false) => {
                 warn!(session = %term.session, "the others took this member for dead: it begins anew, and asks what is still its own");
@@ -94,11 +94,16 @@ fn confirmed(term: &Term, sent: &Sent) {
     let lease = term.post.pace().lease;
     term.post.health.confirmed(sent.at);
     term.leases.extend(sent.until(lease));
-    if let Some(slots) = term.slots()
-        && !term.draining.get()
+    open(term);
+}
+
+/// Gives out slots, unless something speaks against it, for as long as the last confirmed sign of life is good for.
+pub(super) fn open(term: &Term) {
+    if let (Some(slots), Some(sent)) = (term.slots(), term.post.health.confirmed_at())
+        && term.takes_new()
         && !term.post.shut.get()
     {
-        slots.set_open(Open::Until(sent.at + lease));
+        slots.set_open(Open::Until(sent + term.post.pace().lease));
     }
 }
 

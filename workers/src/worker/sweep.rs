@@ -25,7 +25,7 @@ const COLLECT: Duration = Duration::from_millis(5);
 /// Looks, for ever.
 pub(super) async fn sweep(term: &Rc<Term>) {
     loop {
-        if !term.draining.get()
+        if term.takes_new()
             && let Err(error) = look(term).await
         {
             term.post.health.ledger_failed("what is ready cannot be read", &error);
@@ -112,7 +112,7 @@ pub(super) async fn listen(term: &Rc<Term>) {
 fn take(term: &Rc<Term>, hint: Hint, slot: Slot) {
     failpoint::reach(Point::HintTaken);
     let Hint { run, label, .. } = hint;
-    if !term.draining.get() && (label == ENGINE || term.listens_to(&label)) {
+    if term.takes_new() && (label == ENGINE || term.listens_to(&label)) {
         term.look(&run, &label, None, Some(slot));
     }
 }

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::sweep::Vain;
 use super::tell::Told;
-use super::{Post, Stop, keeper, notify, reaper, session, strays, sweep, tell};
+use super::{Post, Stop, keeper, notify, reaper, room, session, strays, sweep, tell};
 use crate::driver::{Ask, Line};
 use crate::queue::{Open, Slots};
 use crate::supervisor::lease::Leases;
@@ -59,6 +59,8 @@ pub(super) struct Term {
     /// There may be something to find that the last look has left.
     pub(super) hungry: Cell<bool>,
     pub(super) sweep_now: Notify,
+    /// Something could not be written.
+    pub(super) look_for_room: Notify,
     /// Takes nothing new.
     pub(super) draining: Cell<bool>,
     /// Begins no visit any more: nobody would end it.
@@ -85,6 +87,7 @@ impl Term {
             heard: Cell::new(Some(heard)),
             hungry: Cell::new(false),
             sweep_now: Notify::new(),
+            look_for_room: Notify::new(),
             draining: Cell::new(false),
             left: Cell::new(false),
         })
@@ -92,14 +95,9 @@ impl Term {
 
     /// Until the session is at its end, or the process is to stop.
     pub(super) async fn live(self: Rc<Term>) -> End {
-        if self.slots().is_some() {
-            self.lay_spare();
-            keeper::start(&self.line).await;
-        }
         let end = tokio::select! {
             () = session::beat(&self) => End::Silent,
             () = self.drain() => End::Stopped,
-            () = self.keep() => End::Stopped,
             twin = reaper::watch(&self) => End::Twin(twin),
             () = self.work() => End::Stopped,
         };
@@ -110,7 +108,7 @@ impl Term {
         end
     }
 
-    /// For ever. A server starts nothing, and needs no supervisor.
+    /// For ever, once there is one. A server starts nothing, and needs no supervisor.
     async fn keep(&self) {
         match self.slots() {
             Some(_) => keeper::keep(&self.line).await,
@@ -118,9 +116,17 @@ impl Term {
         }
     }
 
-    /// Everything that never ends by itself.
+    /// Everything that never ends by itself. A supervisor may be long in starting; signs of life do not wait for it.
     async fn work(self: &Rc<Term>) {
-        tokio::join!(strays::end(self), sweep::sweep(self), sweep::listen(self), tell::tell(self));
+        room::look(self).await;
+        let started = async {
+            if self.slots().is_some() {
+                self.lay_spare();
+                keeper::start(&self.line).await;
+            }
+            tokio::join!(self.keep(), strays::end(self), sweep::sweep(self), sweep::listen(self), tell::tell(self));
+        };
+        tokio::join!(room::watch(self), started);
     }
 
     /// What this member listens to: the steps it can do, while it has room, and everything that is no step.
@@ -133,6 +139,11 @@ impl Term {
             calls.extend(hands.labels.iter().cloned());
         }
         calls
+    }
+
+    /// Nobody has asked it to leave, and it can write down what it would begin.
+    pub(super) fn takes_new(&self) -> bool {
+        !self.draining.get() && self.post.health.has_room()
     }
 
     pub(super) fn slots(&self) -> Option<&Slots> {

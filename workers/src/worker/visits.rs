@@ -208,7 +208,10 @@ impl Visit {
                 debug!("{error}")
             }
             Err(DriveError::Ledger(error)) => term.post.health.ledger_failed("a run cannot be carried on", &error),
-            Err(error) => warn!(run = %self.run, "it cannot be carried on here: {error}; it is tried again"),
+            Err(error) => {
+                warn!(run = %self.run, "it cannot be carried on here: {error}; it is tried again");
+                term.look_for_room.notify_one();
+            }
         }
         let Some(row) = &self.row else { return };
         if self.call == ENGINE {
