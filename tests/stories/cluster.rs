@@ -240,6 +240,12 @@ fn a_worker_that_was_killed_in_the_middle_of_a_step_finds_it_again() {
     worker.kill_9();
     let _again = cluster.worker("alpha", &[]);
     wait("the step to be adopted", || cluster.scene.read("alpha.log").contains("adopted"));
+    let workers = cluster.expect(0, &["workers"]).stdout;
+    assert_eq!(
+        (workers.matches("takes steps").count(), workers.contains("and 1 not there any more")),
+        (1, true),
+        "{workers}"
+    );
     cluster.scene.file("go", "");
     let show = cluster.wait_for_end(&run);
     assert_eq!(show["run"]["status"], "succeeded", "{}", cluster.logs());
