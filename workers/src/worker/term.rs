@@ -118,7 +118,8 @@ impl Term {
 
     /// Everything that never ends by itself. A supervisor may be long in starting; signs of life do not wait for it.
     async fn work(self: &Rc<Term>) {
-        room::look(self).await;
+        let mut lookout = room::Lookout::new(self);
+        lookout.look().await;
         let started = async {
             if self.slots().is_some() {
                 self.lay_spare();
@@ -126,7 +127,7 @@ impl Term {
             }
             tokio::join!(self.keep(), strays::end(self), sweep::sweep(self), sweep::listen(self), tell::tell(self));
         };
-        tokio::join!(room::watch(self), started);
+        tokio::join!(lookout.watch(), started);
     }
 
     /// What this member listens to: the steps it can do, while it has room, and everything that is no step.
